@@ -1,0 +1,87 @@
+"""The shared vocabulary of data and models: what a batch of stays is.
+
+Axes, everywhere in the package: `B` stay, `T` hour, `V` variable, `S` sample or static feature. Masks are boolean and
+named for what True means.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """What a model is told about the data before it is built, and what its checkpoint remembers."""
+
+    hours: int
+    variables: tuple[str, ...]
+    static: tuple[str, ...]
+
+    @property
+    def n_variables(self) -> int:
+        return len(self.variables)
+
+    @property
+    def n_static(self) -> int:
+        return len(self.static)
+
+
+@dataclass(frozen=True)
+class StayBatch:
+    """Stays as tensors. A whole split is one StayBatch; `batch[index]` is a smaller one.
+
+    values: (B, T, V) z-scores by the training stays, 0 where not observed.
+    observed: (B, T, V) True where a value was measured and is shown.
+    held_out: (B, T, V) True where a value was measured but is hidden on purpose, to be scored; never also observed.
+    hours_since: (B, T, V) hours since the last hour with a measurement: 0 in an observed cell, then 1, 2, ...; before the
+        first measurement, hours since admission, counting from 1.
+    static: (B, S) age as z-score, then one-hot categories.
+    in_icu: (B, T) True while the patient was in the unit.
+    label: (B) 1.0 for the chosen outcome.
+    died_in_hospital, died_in_icu: (B) 1.0, 0.0, or NaN if unknown.
+    stay_id, patient_id: (B) numpy arrays, never tensors: they are no features.
+    """
+
+    values: Tensor
+    observed: Tensor
+    held_out: Tensor
+    hours_since: Tensor
+    static: Tensor
+    in_icu: Tensor
+    label: Tensor
+    died_in_hospital: Tensor
+    died_in_icu: Tensor
+    stay_id: np.ndarray
+    patient_id: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, index: Tensor | slice) -> "StayBatch":
+        """The stays at these positions, by one indexing operation a tensor."""
+        rows = index.numpy() if isinstance(index, Tensor) else index
+        return self._each(lambda tensor: tensor[index], lambda array: array[rows])
+
+    def to(self, *args: Any, **kwargs: Any) -> "StayBatch":
+        """The same batch on another device; Lightning calls this."""
+        return self._each(lambda tensor: tensor.to(*args, **kwargs), lambda array: array)
+
+    def _each(self, of_tensor: Callable[[Tensor], Tensor], of_array: Callable[[np.ndarray], np.ndarray]) -> "StayBatch":
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        new: dict[str, Any] = {n: of_tensor(p) if isinstance(p, Tensor) else of_array(p) for n, p in parts.items()}
+        return StayBatch(**new)
+
+
+def hours_since_last(observed: Tensor) -> Tensor:
+    """(B, T, V) bool -> (B, T, V) float: hours since the last observed hour, as `StayBatch.hours_since` defines it.
+
+    >>> hours_since_last(torch.tensor([[[False], [True], [False], [False]]])).flatten().tolist()
+    [1.0, 0.0, 1.0, 2.0]
+    """
+    hour = torch.arange(observed.shape[1]).view(1, -1, 1)
+    last = torch.where(observed, hour, -1).cummax(dim=1).values
+    return (hour - last).float()

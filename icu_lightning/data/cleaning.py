@@ -1,0 +1,79 @@
+"""Units and plausibility: what a charted number is worth, decided from concepts.yaml alone, and counted.
+
+A charted number is read in its charted unit if it is plausible there, in another unit of the concept if it is plausible
+in that one, and is out of range otherwise: a temperature of 98.6 charted as degC is 37.0 degC, one of 300 is nothing.
+Every event leaves with a `status`; only `kept`, `converted` and `repaired` ones reach the grid.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from icu_lightning.data.concepts import Concept, Unit
+
+STATUSES = ("kept", "converted", "repaired", "out_of_range", "non_numeric", "no_time", "no_stay", "outside_window")
+USABLE = ("kept", "converted", "repaired")
+
+
+def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float) -> pl.LazyFrame:
+    """Events with `value` in the concept's unit (null unless usable) and their `status`, one of STATUSES:
+
+    kept (charted in the concept's unit), converted (from another unit), repaired (charted in one unit, plausible only
+    in another), out_of_range, non_numeric, no_time and no_stay (unreadable), outside_window (before admission, or at or
+    after `hours`).
+
+    >>> from icu_lightning.data.concepts import concepts_of
+    >>> said = {"value": [37.0, 98.6, 98.6, 300.0], "unit": ["degC", "degF", "degC", "degC"]}
+    >>> events = pl.LazyFrame({"stay_id": 1, "variable": "temperature", "hours": 1.0, **said})
+    >>> clean(events, concepts_of(["temperature"]), hours=24).select("value", "status").collect().rows()
+    [(37.0, 'kept'), (37.0, 'converted'), (37.0, 'repaired'), (None, 'out_of_range')]
+    """
+    facts = pl.LazyFrame([_facts(concept, unit) for concept in concepts for unit in concept.units])
+    events = events.join(facts, on=["variable", "unit"], how="left")
+    plausible = pl.col("value").is_between("low", "high")
+    value: pl.Expr = pl.when(plausible).then((pl.col("value") - pl.col("subtract")) / pl.col("divide"))
+    status = pl.when(plausible).then("said").otherwise(pl.lit("out_of_range"))
+    for concept in concepts:
+        for unit in concept.units if len(concept.units) > 1 else ():
+            value, status = _repaired(concept, unit, plausible, value, status)
+    status = (
+        pl.when(pl.col("stay_id").is_null())
+        .then(pl.lit("no_stay"))
+        .when(pl.col("hours").is_null())
+        .then(pl.lit("no_time"))
+        .when((pl.col("hours") < 0) | (pl.col("hours") >= hours))
+        .then(pl.lit("outside_window"))
+        .when(pl.col("value").is_null())
+        .then(pl.lit("non_numeric"))
+        .otherwise(status)
+        .cast(pl.Enum(STATUSES))
+    )
+    cleaned = events.with_columns(value=value, status=status).drop("low", "high", "subtract", "divide", "said")
+    return cleaned.with_columns(value=pl.when(pl.col("status").is_in(USABLE)).then("value"))
+
+
+def cleaning_table(counts: pl.DataFrame, variables: Sequence[str]) -> pl.DataFrame:
+    """One row a variable, one column a status, from rows (variable, STATUSES...) in any order; 0 where there is none."""
+    sums = counts.group_by(pl.col("variable").cast(pl.String)).agg(
+        pl.col(status).cast(pl.Int64).sum() for status in STATUSES
+    )
+    return (
+        pl.DataFrame({"variable": list(variables)})
+        .join(sums, on="variable", how="left", maintain_order="left")
+        .fill_null(0)
+    )
+
+
+def _facts(concept: Concept, unit: Unit) -> dict[str, object]:
+    said = "kept" if unit == concept.units[0] else "converted"
+    numbers = {name: float(getattr(unit, name)) for name in ("low", "high", "subtract", "divide")}
+    return {"variable": concept.name, "unit": unit.name, "said": said, **numbers}
+
+
+def _repaired(
+    concept: Concept, unit: Unit, plausible: pl.Expr, value: pl.Expr, status: pl.Expr
+) -> tuple[pl.Expr, pl.Expr]:
+    """Read an implausible number in `unit`, where that makes it plausible."""
+    applies = ~plausible & (pl.col("variable") == concept.name) & pl.col("value").is_between(unit.low, unit.high)
+    reading = (pl.col("value") - unit.subtract) / unit.divide
+    return pl.when(applies).then(reading).otherwise(value), pl.when(applies).then(pl.lit("repaired")).otherwise(status)

@@ -1,0 +1,116 @@
+"""Who is in the study: an ordered list of named filters, and the attrition table from the same code.
+
+A filter is a polars expression that is True for a stay to keep; null counts as "do not keep", so an unknown age or
+outcome is never taken for a known one. Every stay of the database is kept or counted out by exactly one filter.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import polars as pl
+
+from icu_lightning.errors import UserError, unknown_name
+
+
+def readable_ids() -> pl.Expr:
+    """The stay and its patient have an id."""
+    return pl.col("stay_id").is_not_null() & pl.col("patient_id").is_not_null()
+
+
+def age_known() -> pl.Expr:
+    return pl.col("age").is_not_null()
+
+
+def age_at_least(years: float) -> pl.Expr:
+    return pl.col("age") >= years
+
+
+def age_at_most(years: float) -> pl.Expr:
+    return pl.col("age") <= years
+
+
+def stay_at_least(hours: float) -> pl.Expr:
+    """Length of stay in the unit; an unknown length is not kept."""
+    return pl.col("los_hours") >= hours
+
+
+def outcome_known(outcome: str) -> pl.Expr:
+    return pl.col(outcome).is_not_null()
+
+
+def in_icu_at_prediction(hours: float) -> pl.Expr:
+    """At the prediction time, `hours` after admission, the patient is alive and still in the unit."""
+    alive = pl.col("death_hours").is_null() | (pl.col("death_hours") > hours)
+    return (pl.col("los_hours") >= hours) & alive
+
+
+FILTERS: dict[str, Callable[..., pl.Expr]] = {
+    f.__name__: f
+    for f in (readable_ids, age_known, age_at_least, age_at_most, stay_at_least, outcome_known, in_icu_at_prediction)
+}
+
+Step = str | Mapping[str, float | str]
+
+
+def select_cohort(stays: pl.DataFrame, steps: Sequence[Step], outcome: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Apply the filters in order.
+
+    Arguments:
+        stays: every stay, as `sources.base.STAYS`.
+        steps: names of FILTERS, or {name: argument}, in order; `readable_ids` always comes first.
+        outcome: died_in_hospital or died_in_icu, counted in the table.
+
+    Returns:
+        The stays that pass all filters, sorted by stay_id, and the attrition table: a row "all stays", then a row a
+        filter, with the stays, patients and deaths left and the stays removed.
+
+    Raises UserError for an unknown filter, for a stay listed twice, or if nobody is left.
+    """
+    filters = [("readable_ids", readable_ids()), *(named_filter(step) for step in steps)]
+    rows = [_counts("all stays", stays, outcome, removed=0)]
+    for name, keep in filters:
+        kept = stays.filter(keep)
+        rows.append(_counts(name, kept, outcome, removed=stays.height - kept.height))
+        stays = kept
+    attrition = pl.DataFrame(rows)
+    if stays.is_empty():
+        raise UserError(f"No stay is left in the cohort (data.cohort):\n{attrition_text(attrition)}")
+    twice = stays.filter(pl.col("stay_id").is_duplicated())["stay_id"].unique().sort()
+    if twice.len():
+        raise UserError(
+            f"{twice.len()} stays are listed more than once, the first is {twice[0]}: "
+            "does the folder hold two versions of the database?"
+        )
+    return stays.sort("stay_id"), attrition
+
+
+def named_filter(step: Step) -> tuple[str, pl.Expr]:
+    """('age_at_least 16', expression) of {'age_at_least': 16}. Raises UserError for a name that FILTERS lacks."""
+    name, arguments = (step, ()) if isinstance(step, str) else next((k, (v,)) for k, v in step.items())
+    if name not in FILTERS:
+        raise unknown_name("filter in data.cohort", name, FILTERS)
+    try:
+        return " ".join([name, *(str(a) for a in arguments)]), FILTERS[name](*arguments)
+    except TypeError:
+        raise UserError(
+            f"The filter '{name}' in data.cohort takes one argument, as in '- {name}: VALUE', or none; it was given {list(arguments)}."
+        ) from None
+
+
+def attrition_text(attrition: pl.DataFrame) -> str:
+    """The attrition table as aligned text."""
+    rows = [list(map(str, attrition.columns)), *([str(cell) for cell in row] for row in attrition.rows())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  " + "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
+
+
+def _counts(name: str, stays: pl.DataFrame, outcome: str, removed: int) -> dict[str, str | int]:
+    return {
+        "filter": name,
+        "stays": stays.height,
+        "patients": stays["patient_id"].n_unique(),
+        "deaths": int(stays[outcome].sum()),
+        "removed_stays": removed,
+    }

@@ -1,0 +1,128 @@
+"""The clinical variables: facts of concepts.yaml as objects.
+
+A concept says what a variable is (unit, plausible range, how an hour is summarised); a `Charted` entry says where one
+database keeps it. Nothing else in the package knows an item id, a label or a range.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from icu_lightning.errors import UserError, unknown_name
+
+FILE = Path(__file__).with_name("concepts.yaml")
+FIELDS = {"label", "unit", "range", "hourly", "also", "derive"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of charting: value in the concept's unit = (charted - subtract) / divide; `low`..`high` is plausible."""
+
+    name: str
+    low: float
+    high: float
+    subtract: float = 0.0
+    divide: float = 1.0
+
+
+@dataclass(frozen=True)
+class Charted:
+    """One place where a database charts a variable: a column of a wide table, or labels (or item ids) of a long one.
+
+    `preference` counts up from 0, the preferred place; `name` is a second label, for tables that have two.
+    """
+
+    variable: str
+    unit: str
+    preference: int
+    table: str
+    column: str | None = None
+    labels: tuple[str, ...] = ()
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A clinical variable. `units[0]` is the one that every cleaned value has."""
+
+    name: str
+    label: str
+    units: tuple[Unit, ...]
+    hourly: str
+    derive: Mapping[str, float]
+    charted: Mapping[str, tuple[Charted, ...]]
+
+    @property
+    def unit(self) -> str:
+        return self.units[0].name
+
+
+@cache
+def all_concepts() -> dict[str, Concept]:
+    """Every concept of concepts.yaml by name, in the file's order."""
+    entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return {name: _concept(name, entry) for name, entry in entries.items()}
+
+
+def concepts_of(variables: Sequence[str]) -> list[Concept]:
+    """The concepts of these names, in this order. Raises UserError for an unknown or repeated name, or for none."""
+    known = all_concepts()
+    for name in variables:
+        if name not in known:
+            raise unknown_name("variable in data.variables", name, known)
+    if not variables or len(set(variables)) < len(variables):
+        raise UserError(f"data.variables must name at least one variable, and each once; it is {list(variables)}.")
+    return [known[name] for name in variables]
+
+
+def with_ingredients(concepts: Sequence[Concept]) -> list[Concept]:
+    """These concepts, then those they can be derived from and that are not among them."""
+    names = dict.fromkeys(c.name for c in concepts)
+    names.update(dict.fromkeys(ingredient for c in concepts for ingredient in c.derive))
+    return [all_concepts()[name] for name in names]
+
+
+def charted_in(database: str, concepts: Sequence[Concept]) -> list[Charted]:
+    """Where `database` charts these concepts. Raises UserError when it has no entry for one that cannot be derived."""
+    for concept in concepts:
+        if database not in concept.charted and not concept.derive:
+            raise UserError(
+                f"Variable '{concept.name}' has no '{database}' entry in {FILE.name}; add one, or leave it out of data.variables."
+            )
+    return [entry for concept in concepts for entry in concept.charted.get(database, ())]
+
+
+def _concept(name: str, entry: Mapping[str, Any]) -> Concept:
+    low, high = entry["range"]
+    units = [Unit(entry["unit"], low, high)]
+    for unit, facts in entry.get("also", {}).items():
+        units.append(Unit(unit, facts["range"][0], facts["range"][1], facts["subtract"], facts["divide"]))
+    return Concept(
+        name=name,
+        label=entry["label"],
+        units=tuple(units),
+        hourly=entry["hourly"],
+        derive=entry.get("derive", {}),
+        charted={
+            database: tuple(_charted(name, entry["unit"], i, place) for i, place in enumerate(places))
+            for database, places in entry.items()
+            if database not in FIELDS
+        },
+    )
+
+
+def _charted(variable: str, unit: str, preference: int, place: Mapping[str, Any]) -> Charted:
+    labels = place.get("label", ())
+    return Charted(
+        variable=variable,
+        unit=place.get("unit", unit),
+        preference=preference,
+        table=place["table"],
+        column=place.get("column"),
+        labels=(labels,) if isinstance(labels, str) else tuple(labels),
+        name=place.get("name"),
+    )

@@ -1,0 +1,92 @@
+"""Irregular events to hourly values: hour t of a stay holds what was measured in [t, t + 1) hours after admission.
+
+Inside an hour the preferred place of charting wins; its values become their mean or their last one, as the concept says.
+Means are exact whatever the order of the rows: values are added as integers of 1e-4 units, because polars promises no order.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from icu_lightning.data.cleaning import STATUSES, USABLE
+from icu_lightning.data.concepts import Concept
+
+RESOLUTION = 10_000  # integers a unit; no clinical value is charted finer
+
+
+def hourly_cells(cleaned: pl.LazyFrame) -> pl.LazyFrame:
+    """Cleaned events by (stay, hour, variable, preference): mean, last, and the number of events a status. Any order.
+
+    Events that are only counted share one row a variable and place, without stay and hour. So the result is never larger
+    than the grid times the places of charting, however many events there are.
+    """
+    usable = pl.col("status").is_in(USABLE)
+    ticks = (pl.col("value") * RESOLUTION).round().cast(pl.Int64)
+    order = pl.struct("hours", pl.col("revision").fill_null(float("-inf")), "value")
+    return (
+        cleaned.with_columns(
+            hour=pl.when(usable).then(pl.col("hours").floor()).cast(pl.Int32), stay_id=pl.when(usable).then("stay_id")
+        )
+        .group_by("stay_id", "hour", "variable", "preference")
+        .agg(
+            mean=ticks.sum() / pl.len() / RESOLUTION,
+            last=pl.col("value").max_by(order),
+            **{status: (pl.col("status") == status).sum() for status in STATUSES},
+        )
+    )
+
+
+def preferred(cells: pl.DataFrame, concepts: Sequence[Concept]) -> pl.DataFrame:
+    """One row (stay_id, hour, variable, value) a measured cell: the preferred place's mean or last value.
+
+    >>> from icu_lightning.data.concepts import concepts_of
+    >>> cell = {"stay_id": 1, "hour": 0, "variable": "sbp"}
+    >>> invasive, cuff = {"preference": 0, "mean": 120.0, "last": 118.0}, {"preference": 2, "mean": 99.0, "last": 99.0}
+    >>> preferred(pl.DataFrame([cell | cuff, cell | invasive]), concepts_of(["sbp"])).rows()
+    [(1, 0, 'sbp', 120.0)]
+    """
+    by_last = [concept.name for concept in concepts if concept.hourly == "last"]
+    value = pl.when(pl.col("variable").is_in(by_last)).then("last").otherwise("mean")
+    cell = ("stay_id", "hour", "variable")
+    return cells.drop_nulls("hour").group_by(cell).agg(value=value.min_by("preference")).sort(cell)
+
+
+def dense(cells: pl.DataFrame, stay_ids: Sequence[int] | pl.Series, variables: Sequence[str], hours: int) -> np.ndarray:
+    """Values (B, T, V), float32, NaN where nothing was measured, from one row a measured cell.
+
+    Arguments:
+        cells: stay_id, hour, variable, value; every stay_id among `stay_ids`, every hour in [0, hours).
+        stay_ids: (B,) the stays, in the order of the result; a stay without cells is all NaN.
+    """
+    values = np.full((len(stay_ids), hours, len(variables)), np.nan, dtype=np.float32)
+    stay_row = pl.DataFrame({"stay_id": stay_ids}).with_row_index("b")
+    variable_column = pl.DataFrame({"variable": list(variables)}).with_row_index("v")
+    at = (
+        cells.with_columns(pl.col("variable").cast(pl.String))
+        .join(stay_row, on="stay_id")
+        .join(variable_column, on="variable")
+    )
+    values[at["b"].to_numpy(), at["hour"].to_numpy(), at["v"].to_numpy()] = at["value"].to_numpy()
+    return values
+
+
+def derive(values: np.ndarray, concepts: Sequence[Concept]) -> dict[str, int]:
+    """Fill, in place, empty cells of variables that others of the same hour determine; how many cells, by variable.
+
+    Arguments:
+        values: (B, T, V), NaN where not measured, with the ingredients among the concepts.
+    """
+    column = {concept.name: v for v, concept in enumerate(concepts)}
+    derived = {}
+    for concept in concepts:
+        if not concept.derive:
+            continue
+        total = np.sum(
+            [weight * values[..., column[name]] for name, weight in concept.derive.items()], axis=0
+        )  # (B, T)
+        cell = values[..., column[concept.name]]
+        new = np.isnan(cell) & ~np.isnan(total)
+        cell[new] = total[new]
+        derived[concept.name] = int(new.sum())
+    return derived

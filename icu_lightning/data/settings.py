@@ -1,0 +1,88 @@
+"""The choices that make a data set out of a source, checked as soon as they are made and before torch is loaded."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from icu_lightning.data.cohort import Step, named_filter
+from icu_lightning.data.concepts import concepts_of
+from icu_lightning.data.sources.base import Source
+from icu_lightning.errors import UserError, unknown_name
+
+OUTCOMES = ("died_in_hospital", "died_in_icu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What conf's `data` says beside the source.
+
+    hours, variables: T and V; what happens at or after `hours` is never read.
+    cohort: named filters in order, see `cohort.select_cohort`.
+    outcome: one of OUTCOMES, the label.
+    fractions, split_seed: see `splits.split_by_patient`.
+    batch_size: B of the training batches.
+    cache_dir: where extracts are kept; None keeps none.
+
+    Raises UserError for a value that cannot be meant.
+    """
+
+    hours: int
+    variables: Sequence[str]
+    cohort: Sequence[Step]
+    outcome: str
+    fractions: Sequence[float]
+    split_seed: int
+    batch_size: int
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("hours", "batch_size"):
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise UserError(f"data.{name} must be a whole number of at least 1; it is {value}.")
+        if self.outcome not in OUTCOMES:
+            raise unknown_name("outcome in data.outcome", str(self.outcome), OUTCOMES)
+        if len(self.fractions) != 3 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-9:
+            raise UserError(
+                f"data.fractions must be three positive shares (train, val, test) that sum to 1; they are {list(self.fractions)}."
+            )
+        concepts_of(self.variables)
+        for step in self.cohort:
+            named_filter(step)
+
+    @property
+    def of_extract(self) -> dict[str, Any]:
+        """The part that an extract depends on; the rest is decided after it."""
+        return {
+            "hours": self.hours,
+            "variables": list(self.variables),
+            "cohort": list(self.cohort),
+            "outcome": self.outcome,
+        }
+
+
+def source_and_settings(source: str, **conf: Any) -> tuple[Source, DataSettings]:
+    """Build both from conf's `data`, whose keys are flat because they are typed on the command line.
+
+    Arguments:
+        source: dotted name of a Source class.
+        conf: the other keys; each goes to the one of the two that names it.
+
+    Raises UserError for a key that neither knows, or a class that is not there.
+    """
+    make_source = _source_class(source)
+    own = inspect.signature(make_source).parameters
+    known = {f.name for f in fields(DataSettings)}
+    if strangers := sorted(conf.keys() - own.keys() - known):
+        raise unknown_name("setting", f"data.{strangers[0]}", (f"data.{name}" for name in {*own, *known}))
+    settings = DataSettings(**{name: value for name, value in conf.items() if name in known})
+    return make_source(**{name: value for name, value in conf.items() if name in own}), settings
+
+
+def _source_class(name: str) -> Callable[..., Source]:
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"data.source: there is no '{name}' ({error}).") from error

@@ -1,0 +1,95 @@
+"""What every database gives to the rest: lazy frames of one shape, whatever its tables look like.
+
+`stays`, one row a stay of the intensive care unit:
+
+| column | type | meaning |
+|---|---|---|
+| stay_id | Int64 | unique |
+| patient_id | String | the unit of every split |
+| hospital_id | String | null where there is one hospital |
+| los_hours | Float64 | length of stay in the unit |
+| age | Float64 | years |
+| sex | String | female, male, or null |
+| ethnicity, unit_type, marital_status, insurance, language | String | as charted, null if unknown |
+| weight_kg | Float64 | at admission |
+| died_in_hospital, died_in_icu | Boolean | null if unknown, never taken as survival |
+| death_hours | Float64 | from ICU admission; null if alive or unknown |
+| unreadable | List(String) | names of raw cells of this row that held no number where one was due |
+
+`events`, one row a measurement, any order:
+
+| column | type | meaning |
+|---|---|---|
+| stay_id | Int64 | |
+| hours | Float64 | from ICU admission; null if the time could not be read |
+| variable | String | a name of concepts.yaml |
+| value | Float64 | as charted, in `unit`; null if the cell held no number |
+| unit | String | as charted |
+| preference | Int8 | 0 is the preferred place of charting |
+| revision | Float64 | of two values charted for one time, the higher one replaces the lower; null sorts first |
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import polars as pl
+
+from icu_lightning.data.concepts import Concept
+
+STAYS: dict[str, Any] = {
+    "stay_id": pl.Int64,
+    "patient_id": pl.String,
+    "hospital_id": pl.String,
+    "los_hours": pl.Float64,
+    "age": pl.Float64,
+    "sex": pl.String,
+    "ethnicity": pl.String,
+    "marital_status": pl.String,
+    "insurance": pl.String,
+    "language": pl.String,
+    "unit_type": pl.String,
+    "weight_kg": pl.Float64,
+    "died_in_hospital": pl.Boolean,
+    "died_in_icu": pl.Boolean,
+    "death_hours": pl.Float64,
+    "unreadable": pl.List(pl.String),
+}
+
+EVENTS: dict[str, Any] = {
+    "stay_id": pl.Int64,
+    "hours": pl.Float64,
+    "variable": pl.String,
+    "value": pl.Float64,
+    "unit": pl.String,
+    "preference": pl.Int8,
+    "revision": pl.Float64,
+}
+
+
+class Source(Protocol):
+    """A database. `name` is the one in conf/data and concepts.yaml; `synthetic` marks data that are no patients'."""
+
+    name: str
+    synthetic: bool
+
+    def stays(self) -> pl.LazyFrame:
+        """Every stay of the database, as `STAYS`."""
+
+    def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
+        """Every measurement of these concepts, as `EVENTS`."""
+
+    def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
+        """Run a query over these frames; raises UserError naming the file that is at fault."""
+
+    def fingerprint(self) -> object:
+        """Plain values that change whenever the data do: the cache's key."""
+
+
+def complete(frame: pl.LazyFrame, schema: Mapping[str, Any]) -> pl.LazyFrame:
+    """The frame with exactly the schema's columns, in its order and types; what the database does not know is null."""
+    known = frame.collect_schema().names()
+    empty = {"unreadable": pl.lit([], dtype=pl.List(pl.String))}
+    return frame.select(
+        (pl.col(name) if name in known else empty.get(name, pl.lit(None))).cast(dtype).alias(name)
+        for name, dtype in schema.items()
+    )

@@ -1,0 +1,175 @@
+"""Raw tables as distributed: found by content, scanned lazily as text, every failure named.
+
+A database is a folder of tables `name.csv.gz`, `name.csv` or `name.parquet`, upper or lower case. Everything is read as
+text, because a cell that is no number must be counted, not crash the run; `number` turns text into numbers.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from icu_lightning.errors import UserError
+
+ENDINGS = (".parquet", ".csv", ".csv.gz")
+DEPTH = 3  # how many folders below the root a database may lie
+
+
+@dataclass
+class RawTables:
+    """The tables of one database below `root`.
+
+    Arguments:
+        root: a folder that is, or contains (up to three levels down), the database's folder; None if nobody named one.
+        database: how people call it.
+        markers: tables that together are found in no other database.
+        access: the ways to get it, for the error message.
+
+    Raises UserError if root is missing, holds no such folder, or holds several.
+    """
+
+    root: str | os.PathLike[str] | None
+    database: str
+    markers: Sequence[str]
+    access: str
+    files: dict[str, Path] = field(init=False)
+    folder: Path = field(init=False)
+    scanned: dict[str, pl.LazyFrame] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.root is None:
+            raise UserError(
+                f"No folder given for the {self.database} tables: set data.root=FOLDER "
+                f"or the environment variable ICU_DATA_ROOT.\n{self.access}"
+            )
+        root = Path(self.root).expanduser()
+        if not root.is_dir():
+            raise UserError(
+                f"The folder for the {self.database} tables does not exist: {root.absolute()} "
+                f"(data.root or ICU_DATA_ROOT).\n{self.access}"
+            )
+        self.folder = self._find(root.absolute())
+        self.files = tables_in(self.folder)
+
+    def _find(self, root: Path) -> Path:
+        folders = list(_folders(root, DEPTH))
+        hits = [folder for folder in folders if all(marker.lower() in tables_in(folder) for marker in self.markers)]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            raise UserError(
+                f"{len(hits)} folders below {root} hold {self.database} tables; choose one with data.root=FOLDER:\n  "
+                + "\n  ".join(map(str, hits))
+            )
+        best = max(folders, key=lambda folder: len(tables_in(folder).keys() & {m.lower() for m in self.markers}))
+        missing = [marker for marker in self.markers if marker.lower() not in tables_in(best)]
+        raise UserError(
+            f"No {self.database} tables in {root}: table '{missing[0]}' ({', '.join(missing[0] + e for e in ENDINGS)}, any case) "
+            f"was looked for in {_listing(folders)}.\n{self.access}"
+        )
+
+    def __contains__(self, table: str) -> bool:
+        return table.lower() in self.files
+
+    def scan(self, table: str, columns: Iterable[str]) -> pl.LazyFrame:
+        """The named columns of a table as text, names in lower case, blanks trimmed, empty cells null.
+
+        Raises UserError if there is no such table, it cannot be opened, or it lacks one of the columns.
+        """
+        path = self.files.get(table.lower())
+        if path is None:
+            raise UserError(
+                f"Table '{table}' of {self.database} is missing: looked for "
+                f"{', '.join(table + e for e in ENDINGS)} (any case) in {self.folder}.\n{self.access}"
+            )
+        frame = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path, infer_schema=False)
+        try:
+            names = {name.strip().lower(): name for name in frame.collect_schema().names()}
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UserError(f"Cannot read {path}: {_reason(error)}") from error
+        for column in columns:
+            if column not in names:
+                raise UserError(f"{path} has no column '{column}'; its columns are: {', '.join(names)}.")
+        text = [
+            pl.col(names[column]).cast(pl.String).str.strip_chars().replace("", None).alias(column)
+            for column in columns
+        ]
+        self.scanned[table] = frame
+        return frame.select(text)
+
+    def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
+        """Run a query over these tables (streaming). Raises UserError naming the file that cannot be read to its end."""
+        try:
+            return frame.collect(engine="streaming")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            for table, scan in self.scanned.items():
+                _read_to_the_end(self.files[table.lower()], scan)
+            raise RuntimeError(f"a query over {self.database} failed, though every table is readable") from error
+
+    def fingerprint(self) -> list[list[str | int]]:
+        """What identifies the content of every table: name, size, time of change, and a digest of both ends.
+
+        The end of a .gz file is the checksum of its content, that of a .parquet file its statistics.
+        """
+        return [fingerprint(path) for _, path in sorted(self.files.items())]
+
+
+def number(column: str) -> pl.Expr:
+    """Text as a number; null where there is no text, or text that is no finite number."""
+    value = pl.col(column).cast(pl.Float64, strict=False)
+    return pl.when(value.is_finite()).then(value)
+
+
+def unreadable(*columns: str, allowed: Sequence[str] = ()) -> pl.Expr:
+    """The names of those columns whose text is there, but is no number (and none of the `allowed` words): a list."""
+    wrong = (pl.col(c).is_not_null() & number(c).is_null() & ~pl.col(c).is_in(list(allowed)) for c in columns)
+    return pl.concat_list([pl.when(w).then(pl.lit(c)) for c, w in zip(columns, wrong, strict=True)]).list.drop_nulls()
+
+
+def tables_in(folder: Path) -> dict[str, Path]:
+    """The tables of a folder: lower-case name -> file. Of the same table in two forms, the first of ENDINGS is taken."""
+    found: dict[str, Path] = {}
+    for ending in reversed(ENDINGS):
+        found |= {
+            p.name.lower().removesuffix(ending): p for p in sorted(folder.iterdir()) if p.name.lower().endswith(ending)
+        }
+    return found
+
+
+def fingerprint(path: Path) -> list[str | int]:
+    """Name, size, time of change, and the digest of the first and last 64 KiB of a file."""
+    import hashlib
+
+    stat = path.stat()
+    with path.open("rb") as file:
+        digest = hashlib.blake2b(file.read(65536))
+        file.seek(max(0, stat.st_size - 65536))
+        digest.update(file.read())
+    return [path.name, stat.st_size, stat.st_mtime_ns, digest.hexdigest()]
+
+
+def _folders(root: Path, depth: int) -> Iterable[Path]:
+    yield root
+    if depth:
+        for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+            yield from _folders(folder, depth - 1)
+
+
+def _listing(folders: Sequence[Path], most: int = 8) -> str:
+    names = ", ".join(str(folder) for folder in folders[:most])
+    return names + (f" and {len(folders) - most} more folders" if len(folders) > most else "")
+
+
+def _read_to_the_end(path: Path, scan: pl.LazyFrame) -> None:
+    try:
+        scan.select(pl.all().count()).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(
+            f"Cannot read {path} to its end: {_reason(error)}. The file is damaged or cut short; download it again."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,64 @@
+"""Confidence intervals by resampling patients, not stays: the stays of one patient are not independent.
+
+References: An Introduction to the Bootstrap (Efron, Tibshirani, 1993), percentile interval.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELLS = 4_000_000  # weights held in memory at a time
+
+
+def patient_weights(patient_id: NDArray, n_replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Chunks (r, n) of bootstrap weights: how often each stay counts when its patient is drawn with replacement.
+
+    Arguments:
+        patient_id: (n,) any sortable type.
+        n_replicates: rows over all chunks; they depend on `seed` and the patients alone.
+    """
+    patients, of_stay = np.unique(patient_id, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    chunk = max(1, CELLS // max(1, len(patient_id)))
+    for start in range(0, n_replicates, chunk):
+        rows = min(chunk, n_replicates - start)
+        drawn = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=rows)
+        yield drawn[:, of_stay].astype(np.float64)
+
+
+def percentile_interval(replicates: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """The central `level` of the replicates; those that are NaN (a resample without deaths) are left out."""
+    defined = replicates[np.isfinite(replicates)]
+    if not defined.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def with_intervals(
+    metrics: Mapping[str, Callable[[Any], Any]], patient_id: NDArray, n_replicates: int, seed: int
+) -> dict[str, dict[str, float | None]]:
+    """Value and 95 % interval of several metrics over the same resamples.
+
+    Arguments:
+        metrics: name -> function of weights (R, n) or (n,).
+
+    Returns: name -> {value, low, high}; None for what is undefined.
+    """
+    once = np.ones(len(patient_id))
+    chunks = [
+        {name: metric(weight) for name, metric in metrics.items()}
+        for weight in patient_weights(patient_id, n_replicates, seed)
+    ]
+    result = {}
+    for name, metric in metrics.items():
+        replicates = np.concatenate([chunk[name] for chunk in chunks]) if chunks else np.empty(0)
+        low, high = percentile_interval(replicates)
+        result[name] = {"value": _plain(metric(once)), "low": _plain(low), "high": _plain(high)}
+    return result
+
+
+def _plain(number: float | NDArray) -> float | None:
+    return float(number) if np.isfinite(number) else None

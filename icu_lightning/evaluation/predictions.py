@@ -1,0 +1,93 @@
+"""predictions.parquet: one row a stay, everything that evaluation needs and nothing else.
+
+| column | meaning |
+|---|---|
+| stay_id, patient_id, hospital_id | as in the raw tables |
+| split | train, val or test |
+| fold | of a cross-validation; null in a single split |
+| label | 1.0 if the outcome happened, 0.0 if not; the outcome's name is in the file's metadata |
+| risk_raw | the model's score, the mean of its draws |
+| risk | calibrated |
+| risk_sd | SD of the draws' scores; null for a model with one draw |
+| threshold | a risk at or above it flags the stay |
+| sex, age, ethnicity, unit_type | for subgroups |
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from icu_lightning.atomic import atomic_file
+from icu_lightning.errors import UserError
+from icu_lightning.evaluation.calibration import Calibrator
+from icu_lightning.evaluation.thresholds import RULES
+
+SUBGROUPS = ("sex", "age", "ethnicity", "unit_type")
+
+
+def raw_predictions(stays: pl.DataFrame, outcome: str, draws: NDArray[np.floating]) -> pl.DataFrame:
+    """Predictions before calibration.
+
+    Arguments:
+        stays: (B rows) with the id columns, `split`, the outcome and the subgroup columns.
+        draws: (B, S) risks in [0, 1].
+
+    Raises UserError if a risk is not a number in [0, 1], naming how many stays.
+    """
+    wrong = np.asarray(~((draws >= 0) & (draws <= 1)).all(axis=1))
+    if wrong.any():
+        first = stays["stay_id"].filter(pl.Series(wrong)).head(3).to_list()
+        raise UserError(
+            f"The model gave {int(wrong.sum())} of {len(wrong)} stays a risk that is no number in [0, 1] (stays {first}, ...)."
+        )
+    spread = (
+        pl.Series("risk_sd", draws.std(axis=1, ddof=1))
+        if draws.shape[1] > 1
+        else pl.lit(None, pl.Float64).alias("risk_sd")
+    )
+    return stays.select(
+        "stay_id",
+        "patient_id",
+        "hospital_id",
+        "split",
+        pl.lit(None, pl.Int32).alias("fold"),
+        pl.col(outcome).cast(pl.Float64).alias("label"),
+        pl.Series("risk_raw", draws.mean(axis=1), dtype=pl.Float64),
+        spread,
+        *SUBGROUPS,
+    )
+
+
+def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: str) -> pl.DataFrame:
+    """Fit calibrator and threshold on the validation rows, apply them to all: adds `risk` and `threshold`.
+
+    Raises UserError for an unknown rule.
+    """
+    if rule not in RULES:
+        raise UserError(f"Unknown threshold rule '{rule}'. Known: {', '.join(RULES)}.")
+    val = predictions.filter(pl.col("split") == "val")
+    label, raw = val["label"].to_numpy(), val["risk_raw"].to_numpy()
+    calibrator.fit(label, raw)
+    threshold = RULES[rule](label, calibrator.transform(raw))
+    risk = calibrator.transform(predictions["risk_raw"].to_numpy())
+    columns = [
+        "stay_id",
+        "patient_id",
+        "hospital_id",
+        "split",
+        "fold",
+        "label",
+        "risk_raw",
+        "risk",
+        "risk_sd",
+        "threshold",
+        *SUBGROUPS,
+    ]
+    return predictions.with_columns(risk=pl.Series(risk), threshold=pl.lit(threshold)).select(columns)
+
+
+def write(predictions: pl.DataFrame, path: Path, outcome: str) -> None:
+    with atomic_file(path) as temporary:
+        predictions.write_parquet(temporary, metadata={"outcome": outcome})

@@ -1,0 +1,140 @@
+"""What every model is to the rest of the package, and the thin Lightning shell of those that are one network.
+
+A model may train in several stages, each a LightningModule handed to the trainer under a name; it may be no neural
+network at all and fit itself; it may draw several risks a stay. `run` calls `fit`, then `predict`, and asks nothing.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
+
+from icu_lightning.batch import BatchShape, StayBatch
+
+
+class Data(Protocol):
+    """What a model sees of the data: whole splits as batches. To Lightning it is a LightningDataModule."""
+
+    train: StayBatch
+    val: StayBatch
+
+    @property
+    def shape(self) -> BatchShape: ...
+
+
+class StageTrainer(Protocol):
+    """What a model sees of the trainer: one method, called once a stage, in order."""
+
+    def fit(
+        self,
+        module: lightning.LightningModule,
+        data: Data,
+        *,
+        stage: str,
+        monitor: str,
+        mode: str,
+        max_epochs: int,
+        patience: int,
+    ) -> None:
+        """Train a stage; `module` leaves with its best weights. A stage finished in an interrupted run is not repeated."""
+
+
+class Model(Protocol):
+    """A mortality model. Its constructor takes `shape` beside its own settings.
+
+    Optionally `impute(batch, n_samples) -> (B, S, T, V)`, z-scores; observed cells unchanged.
+    """
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        """Learn from data.train; choose epochs and the like on data.val. Nothing else is there to look at."""
+
+    def predict(self, batch: StayBatch) -> Tensor:
+        """(B, S) risks in [0, 1], S draws a stay; a stay's risk does not depend on the others in its batch."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Tensors and plain values that `load_state_dict` restores the fitted model from."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> object: ...
+
+
+class RiskModule(lightning.LightningModule):
+    """A network that maps a StayBatch to one logit a stay, trained in one stage named `fit`.
+
+    Logged each epoch: train/loss, train/auroc, val/loss, val/auroc, val/auprc (torchmetrics, over all ranks).
+
+    Arguments:
+        network: forward(StayBatch) -> logits (B).
+        loss: (logits (B), labels (B)) -> ().
+        optimizer: called with the parameters.
+        scheduler: called with the optimizer; stepped each epoch, with val/loss if it is a ReduceLROnPlateau. None for none.
+        max_epochs: at most, unless the trainer's own cap is lower.
+        patience: epochs without a better val/auroc after which training stops.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        loss: nn.Module,
+        optimizer: "partial[torch.optim.Optimizer]",
+        scheduler: "partial[Any] | None",
+        max_epochs: int,
+        patience: int,
+    ) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.max_epochs, self.patience = max_epochs, patience
+        self.rankable = True  # validation has both classes
+        self.train_auroc, self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAUROC(), BinaryAveragePrecision()
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        monitor, mode = monitored(data.val)
+        self.rankable = monitor == "val/auroc"
+        trainer.fit(
+            self, data, stage="fit", monitor=monitor, mode=mode, max_epochs=self.max_epochs, patience=self.patience
+        )
+
+    @torch.no_grad()
+    def predict(self, batch: StayBatch) -> Tensor:
+        self.eval()
+        return torch.sigmoid(self.network(batch.to(self.device))).unsqueeze(1).cpu()  # (B) -> (B, 1)
+
+    def penalty(self) -> Tensor:
+        """() what is added to the training loss beside the loss, such as the weight of squared weights; 0 unless overridden."""
+        return torch.zeros((), device=self.device)
+
+    def training_step(self, batch: StayBatch, _: int) -> Tensor:
+        logit = self.network(batch)
+        loss = self.loss(logit, batch.label)
+        self.train_auroc.update(logit.detach().sigmoid(), batch.label.int())
+        self.log_dict(
+            {"train/loss": loss.detach(), "train/auroc": self.train_auroc},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch),
+        )
+        return loss + self.penalty()
+
+    def validation_step(self, batch: StayBatch, _: int) -> None:
+        logit = self.network(batch)
+        ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
+        for metric in ranking.values():
+            metric.update(logit.sigmoid(), batch.label.int())
+        self.log_dict({"val/loss": self.loss(logit, batch.label), **ranking}, batch_size=len(batch))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        scheduler = self.make_scheduler(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"}}
+
+
+def monitored(val: StayBatch) -> tuple[str, str]:
+    """What decides about the best epoch: val/auroc, or val/loss where validation has one class only."""
+    return ("val/auroc", "max") if len(val.label.unique()) == 2 else ("val/loss", "min")

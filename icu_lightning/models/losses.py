@@ -1,0 +1,33 @@
+"""Losses that two or more models use."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FocalLoss(nn.Module):
+    """Mean of alpha_t (1 - p_t)^gamma BCE, from logits.
+
+    p_t is the probability given to what happened; alpha_t is `alpha` for deaths (label 1) and 1 - alpha for survivors.
+    So alpha below one half weighs deaths *less*; the original's default of .25 does, although its text says otherwise.
+    gamma = 0 and alpha = .5 is half of binary cross-entropy.
+
+    Arguments:
+        gamma: how strongly well-predicted stays are discounted; >= 0.
+        alpha: the weight of deaths, in [0, 1].
+
+    References: Focal Loss for Dense Object Detection (Lin et al., 2017), Eq. 5.
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25) -> None:
+        super().__init__()
+        if gamma < 0 or not 0 <= alpha <= 1:
+            raise ValueError(f"gamma must be >= 0 and alpha in [0, 1]; they are {gamma} and {alpha}")
+        self.gamma, self.alpha = gamma, alpha
+
+    def forward(self, logit: Tensor, label: Tensor) -> Tensor:
+        """(B), (B) -> ()"""
+        bce = F.binary_cross_entropy_with_logits(logit, label, reduction="none")  # -log p_t
+        alpha_t = torch.where(label == 1, self.alpha, 1 - self.alpha)
+        one_minus_p_t = torch.sigmoid(torch.where(label == 1, -logit, logit))
+        return (alpha_t * one_minus_p_t**self.gamma * bce).mean()  # Eq. 5

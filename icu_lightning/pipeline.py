@@ -1,0 +1,150 @@
+"""One run from a source to metrics.json: data -> fit -> predictions -> evaluation. Never asks which model it has."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from icu_lightning import __version__
+from icu_lightning.atomic import atomic_file, write_text
+from icu_lightning.build import built
+from icu_lightning.data.module import ICUDataModule
+from icu_lightning.data.settings import DataSettings
+from icu_lightning.data.sources.base import Source
+from icu_lightning.data.splits import SPLITS
+from icu_lightning.evaluation import predictions as prediction_table
+from icu_lightning.evaluation.evaluate import evaluate
+from icu_lightning.loggers import build_loggers, log_results
+from icu_lightning.models.base import Model
+from icu_lightning.terminal import interactive, print_table, say, steps
+from icu_lightning.training import stable_seed
+
+PREDICT_BATCH = 1024
+
+
+def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> None:
+    """Run, or go on with, what `config` describes; every file of the run folder is written here or by what is called here."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    if (folder / "metrics.json").exists():
+        say("This run is finished; its results:")
+        return show(folder, config)
+    data = load_data(folder, config, source, settings)
+    loggers = build_loggers(folder, config)
+    torch.manual_seed(stable_seed(config["seed"], "initial weights"))
+    model: Model = built(config["model"], shape=data.shape)
+    trainer = built(config["trainer"], folder=folder, seed=config["seed"], loggers=loggers, progress=interactive())
+    say(f"Training {config['names']['model']} on {config['names']['trainer']} ...")
+    model.fit(data, trainer)
+    table, metrics = scored(folder, config, data, model)
+    log_results(loggers, metrics, table)
+    show(folder, config)
+
+
+def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> ICUDataModule:
+    """The data of this run, with attrition.csv and cleaning.csv written and the cohort said in one line."""
+    with steps("Data", 4) as step:
+        data = ICUDataModule(source, settings, seed=stable_seed(config["seed"], "batches") % 2**31, say=say, step=step)
+        data.setup()
+    for name in ("attrition", "cleaning"):
+        with atomic_file(folder / f"{name}.csv") as path:
+            getattr(data.extract, name).write_csv(path)
+    say(cohort_line(data))
+    return data
+
+
+def cohort_line(data: ICUDataModule) -> str:
+    stays, outcome = data.stays, data.settings.outcome
+    sides = zip(SPLITS, (data.train, data.val, data.test), strict=True)
+    kind = "SYNTHETIC stays (no patients of any hospital)" if data.source.synthetic else "stays"
+    deaths = int(stays[outcome].sum())
+    return (
+        f"{data.source.name}: {stays.height:,} {kind}, {stays['patient_id'].n_unique():,} patients, "
+        f"{deaths:,} {outcome} ({deaths / stays.height:.1%}); {data.shape.hours} h x {data.shape.n_variables} variables\n"
+        f"stays (deaths): {', '.join(f'{name} {len(part):,} ({int(part.label.sum()):,})' for name, part in sides)}"
+    )
+
+
+def draws(model: Model, data: ICUDataModule) -> NDArray[np.float64]:
+    """(B, S) risks of every stay of the cohort, in the order of `data.stays`."""
+    by_split = {}
+    for name in SPLITS:
+        part = getattr(data, name)
+        batches = [model.predict(part[i : i + PREDICT_BATCH]) for i in range(0, len(part), PREDICT_BATCH)]
+        by_split[name] = torch.cat(batches).double().numpy() if batches else np.empty((0, 0))
+    risks = np.full((data.stays.height, max(part.shape[1] for part in by_split.values())), np.nan)
+    for name, part in by_split.items():
+        rows = (data.stays["split"] == name).to_numpy()
+        risks[rows] = part if part.size else np.nan
+    return risks
+
+
+def scored(
+    folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Predict every stay, calibrate on validation, evaluate; writes predictions.parquet, model.ckpt, then metrics.json."""
+    outcome = data.settings.outcome
+    calibrator = built(config["calibration"])
+    raw = prediction_table.raw_predictions(data.stays, outcome, draws(model, data))
+    table = prediction_table.calibrate(raw, calibrator, config["threshold"])
+    prediction_table.write(table, folder / "predictions.parquet", outcome)
+    content = {
+        "icu_lightning": __version__,
+        "model": config["model"],
+        "state": dict(model.state_dict()),
+        "shape": {
+            "hours": data.shape.hours,
+            "variables": list(data.shape.variables),
+            "static": list(data.shape.static),
+        },
+        "scaler": data.scaler.state(),
+        "static_encoder": data.encoder.state(),
+        "calibrator": calibrator.state(),
+        "threshold": {"rule": config["threshold"], "value": table["threshold"][0]},
+        "outcome": outcome,
+        "data": {"source": data.source.name, "synthetic": data.source.synthetic},
+    }
+    with atomic_file(folder / "checkpoints" / "model.ckpt") as path:
+        torch.save(content, path)
+    metrics = evaluate(table, n_replicates=config["bootstrap"], seed=config["seed"])
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    return table, metrics
+
+
+def show(folder: Path, config: Mapping[str, Any]) -> None:
+    """The metrics table, with intervals, and where everything is."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    splits = {name: metrics[name] for name in ("test", "val")}
+    names = list(
+        dict.fromkeys(
+            name
+            for split in splits.values()
+            for name, cell in split.items()
+            if isinstance(cell, dict) and "value" in cell
+        )
+    )
+    rows = [["stays (deaths)", *(f"{split['n']} ({split['events']})" for split in splits.values())]]
+    rows += [[name, *(cell_text(split.get(name)) for split in splits.values())] for name in names]
+    rows += [
+        [f"{name}, uncalibrated", *(cell_text(split.get("raw", {}).get(name)) for split in splits.values())]
+        for name in ("auroc", "auprc", "brier")
+    ]
+    title = f"{config['names']['model']} on {config['names']['data']}, seed {config['seed']} (95 % patient-bootstrap interval)"
+    print_table(title, ["", "test", "validation *"], rows)
+    say("* calibrator, threshold and best epoch were chosen on validation stays: its numbers flatter")
+    for name, split in splits.items():
+        if "note" in split:
+            say(f"{name}: {split['note']}")
+    say(f"Run folder: {folder}")
+
+
+def cell_text(cell: Mapping[str, float | None] | None) -> str:
+    if not cell or cell["value"] is None:
+        return "undefined"
+    interval = f" ({cell['low']:.3f}-{cell['high']:.3f})" if cell["low"] is not None else ""
+    return f"{cell['value']:.3f}{interval}"

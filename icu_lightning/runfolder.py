@@ -1,0 +1,96 @@
+"""The run folder: opened new or to be resumed, never overwritten; what is in it before anything is computed."""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from icu_lightning import __version__
+from icu_lightning.atomic import write_text
+from icu_lightning.errors import UserError
+
+
+def start(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Write config.yaml and environment.txt into a new folder; returns the configuration as stored.
+
+    Raises UserError if the folder holds anything.
+    """
+    if any(folder.iterdir()):
+        way_out = f"continue that run with resume={folder}" if (folder / "config.yaml").exists() else "empty it"
+        raise UserError(
+            f"The run folder {folder} is not empty, and results are never overwritten: choose another hydra.run.dir, or {way_out}."
+        )
+    stored = _with_absolute_paths(config)
+    write_text(folder / "config.yaml", yaml.safe_dump(stored, sort_keys=False))
+    write_text(folder / "environment.txt", environment())
+    return stored
+
+
+def reopen(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration of an interrupted run.
+
+    Arguments:
+        overrides: what was typed beside resume=...; there must be nothing, because the run's own configuration counts.
+
+    Raises UserError if there is, or if the folder is no run folder.
+    """
+    if not (folder / "config.yaml").exists():
+        raise UserError(f"resume={folder}: there is no run in that folder (no config.yaml).")
+    if overrides:
+        raise UserError(
+            f"resume continues a run with its own configuration; leave out {' '.join(overrides)}, or start a new run."
+        )
+    try:
+        stored = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{folder / 'config.yaml'} is no valid YAML: {error}") from error
+    if not isinstance(stored, dict) or not {"data", "model", "trainer", "seed"} <= stored.keys():
+        raise UserError(f"{folder / 'config.yaml'} is not the configuration of a run.")
+    return stored
+
+
+def environment() -> str:
+    """Date, command, git commit, machine and the version of every installed package."""
+    packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}, key=str.lower)
+    facts = {
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv),
+        "git commit": git_commit(),
+        "icu_lightning": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    return "\n".join([*(f"{name}: {value}" for name, value in facts.items()), "", *packages, ""])
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, with '+ changes' if files differ from it; 'none' for an installed package."""
+    here = Path(__file__).resolve().parent
+    if not (here.parent / ".git").exists():
+        return "none (installed package)"
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return commit + (" + changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown (git could not be asked)"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def _with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run may be resumed from another working directory."""
+    data = {
+        k: str(Path(v).expanduser().absolute()) if k in ("root", "cache_dir") and v else v
+        for k, v in config["data"].items()
+    }
+    return {**config, "data": data}

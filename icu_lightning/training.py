@@ -1,0 +1,204 @@
+"""Trains one named stage of a model with Lightning: best weights kept, every epoch resumable, metrics.csv written.
+
+Everything that an epoch depends on is in `last.ckpt`, saved when the next epoch begins, or follows from (seed, stage,
+epoch): so a run that is killed at any moment and started again ends with the same numbers as one that was not.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressBar
+from pytorch_lightning.loggers import Logger
+
+from icu_lightning.atomic import write_text
+from icu_lightning.errors import UserError
+
+
+class StageTrainer:
+    """Trains stages one after another into a run folder.
+
+    Arguments:
+        folder: the run folder; checkpoints/<stage>/{best,last}.ckpt and metrics.csv go there.
+        seed: of everything random in training.
+        max_epochs: caps every stage; None leaves each its own.
+        accelerator, devices, precision, deterministic: see pytorch_lightning.Trainer.
+        loggers: Lightning loggers beside metrics.csv.
+        progress: show a bar.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        seed: int,
+        max_epochs: int | None,
+        accelerator: str,
+        devices: int | str,
+        precision: str,
+        deterministic: bool | str,
+        loggers: Sequence[Logger] = (),
+        progress: bool = False,
+    ) -> None:
+        self.folder, self.seed, self.max_epochs, self.loggers, self.progress = (
+            folder,
+            seed,
+            max_epochs,
+            list(loggers),
+            progress,
+        )
+        self.settings: dict[str, Any] = {
+            "accelerator": accelerator,
+            "devices": devices,
+            "precision": precision,
+            "deterministic": deterministic,
+        }
+        self.stages: dict[str, dict[str, Any]] = {}
+        if not (folder / "metrics.csv").exists():
+            write_text(folder / "metrics.csv", "stage,epoch\n")
+
+    def fit(
+        self,
+        module: lightning.LightningModule,
+        data: Any,
+        *,
+        stage: str,
+        monitor: str,
+        mode: str,
+        max_epochs: int,
+        patience: int,
+    ) -> None:
+        """Train `module` until `monitor` has not improved for `patience` epochs, and leave it with its best weights.
+
+        A stage with a finished.json is loaded, not trained; one with a last.ckpt goes on from there.
+        Raises UserError if the loss stops being a number, or max_epochs is not positive.
+        """
+        folder = self.folder / "checkpoints" / stage
+        epochs = max_epochs if self.max_epochs is None else min(max_epochs, self.max_epochs)
+        if epochs < 1:
+            raise UserError(f"trainer.max_epochs must be at least 1; it is {self.max_epochs}.")
+        keeper = StageCheckpoint(folder, monitor, mode)
+        if not (folder / "finished.json").exists():
+            stopper = EarlyStopping(monitor, mode=mode, patience=patience, check_finite=False)
+            callbacks = [EpochSeed(self.seed, stage), EpochMetrics(self.folder / "metrics.csv", stage), stopper, keeper]
+            trainer = self._lightning(epochs, callbacks)
+            last = folder / "last.ckpt"
+            with (
+                warnings.catch_warnings()
+            ):  # Lightning 2.6.6 asks torch 2.13 for a type in a way that torch calls deprecated
+                warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+                trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+            write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
+        self.stages[stage] = json.loads((folder / "finished.json").read_text())
+        module.load_state_dict(load_checkpoint(folder / "best.ckpt")["state_dict"])
+
+    def _lightning(self, epochs: int, callbacks: list[lightning.Callback]) -> lightning.Trainer:
+        bar: list[lightning.Callback] = [RichProgressBar(leave=True)] if self.progress else []
+        return lightning.Trainer(
+            **self.settings,
+            max_epochs=epochs,
+            logger=self.loggers or False,
+            callbacks=[*callbacks, *bar],
+            enable_progress_bar=self.progress,
+            enable_checkpointing=True,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+
+
+class StageCheckpoint(Checkpoint):
+    """best.ckpt by the monitored value (the first of equals), last.ckpt at the start of each epoch.
+
+    At its start everything of the epochs before is done, the learning rate's schedule included, which Lightning steps only
+    after the hooks in which its own ModelCheckpoint saves.
+    """
+
+    def __init__(self, folder: Path, monitor: str, mode: str) -> None:
+        self.folder, self.monitor, self.sign = folder, monitor, 1.0 if mode == "max" else -1.0
+        self.best_value, self.best_epoch = -math.inf, -1
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        loss = trainer.callback_metrics.get("val/loss")
+        if loss is not None and not torch.isfinite(loss):
+            raise UserError(
+                f"The validation loss is {float(loss)} in epoch {trainer.current_epoch}; "
+                f"the best epoch so far is in {self.folder}. Try a lower learning rate."
+            )
+        value = self.sign * float(trainer.callback_metrics[self.monitor])
+        if value > self.best_value:
+            self.best_value, self.best_epoch = value, trainer.current_epoch
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_value": self.best_value, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
+
+    def summary(self, epochs: int) -> dict[str, Any]:
+        return {"epochs": epochs, "best_epoch": self.best_epoch, self.monitor: self.sign * self.best_value}
+
+
+class EpochSeed(lightning.Callback):
+    """Random numbers of an epoch (dropout, noise) follow from (seed, stage, epoch, rank) alone."""
+
+    def __init__(self, seed: int, stage: str) -> None:
+        self.seed, self.stage = seed, stage
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        torch.manual_seed(stable_seed(self.seed, self.stage, trainer.current_epoch, trainer.global_rank))
+
+
+class EpochMetrics(lightning.Callback):
+    """metrics.csv: a row an epoch with everything that was logged; on resuming, rows of repeated epochs are replaced."""
+
+    def __init__(self, path: Path, stage: str) -> None:
+        self.path, self.stage = path, stage
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        epoch = trainer.current_epoch
+        rows = [row for row in read_metrics(self.path) if row["stage"] != self.stage or int(row["epoch"]) < epoch]
+        learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        values = {name: f"{float(value):.6g}" for name, value in sorted(trainer.callback_metrics.items())}
+        rows.append({"stage": self.stage, "epoch": str(epoch), "lr": f"{learning_rate:.6g}"} | values)
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path, text.getvalue())
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv as text; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, as tensors and plain values only. Raises UserError naming the file if it cannot be read."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise UserError(f"Cannot read the checkpoint {path}: {str(error).splitlines()[0]}") from error
+
+
+def stable_seed(*parts: object) -> int:
+    """A 63-bit seed from anything printable; the same in every process."""
+    return int.from_bytes(hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest(), "little") >> 1

@@ -1,0 +1,212 @@
+"""Fixtures: made-up eICU tables, settings, data modules, real open data where they lie, and runs in and out of process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from icu_lightning.data.settings import DataSettings, source_and_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+MTDM = [
+    "heart_rate",
+    "temperature",
+    "sbp",
+    "dbp",
+    "map",
+    "respiratory_rate",
+    "spo2",
+    "glucose",
+    "hemoglobin",
+    "potassium",
+    "sodium",
+]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_private(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's cache, or talks to W&B."""
+    monkeypatch.setenv("ICU_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def real_root() -> Path:
+    """The folder of the open real data; the test is skipped where it is not."""
+    root = os.environ.get("ICU_DATA_ROOT")
+    if not root or not Path(root).is_dir():
+        pytest.skip("needs open real data: set ICU_DATA_ROOT")
+    return Path(root).resolve()
+
+
+@pytest.fixture(scope="session")
+def real_eicu(real_root: Path) -> Path:
+    """The eICU demo's folder (patient, vitalPeriodic, vitalAperiodic, nurseCharting, lab)."""
+    folder = real_root / "eicu-demo-2.0.1"
+    if not folder.is_dir():
+        pytest.skip("needs the eICU demo below ICU_DATA_ROOT")
+    return folder
+
+
+def settings(**changes: Any) -> DataSettings:
+    """The defaults of conf/run.yaml, without a cache, with changes."""
+    return DataSettings(**(composed().data_settings | {"cache_dir": None} | changes))
+
+
+class Composed:
+    """A composed configuration: `plain`, and its data part without the source's own keys."""
+
+    def __init__(self, *overrides: str) -> None:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            self.cfg = compose("run", list(overrides), return_hydra_config=False)
+        self.plain: dict[str, Any] = OmegaConf.to_container(self.cfg, resolve=True)  # type: ignore[assignment]
+
+    @property
+    def data_settings(self) -> dict[str, Any]:
+        names = DataSettings.__dataclass_fields__
+        return {name: value for name, value in self.plain["data"].items() if name in names}
+
+
+def composed(*overrides: str) -> Composed:
+    return Composed(*overrides)
+
+
+@pytest.fixture(scope="session")
+def synthetic_data() -> Callable[..., Any]:
+    """A function: number of stays, changed settings -> an ICUDataModule of the synthetic ICU, set up."""
+    from icu_lightning.data.module import ICUDataModule
+
+    def make(stays: int = 400, **changes: Any) -> ICUDataModule:
+        plain = composed("data=synthetic").plain["data"] | {"stays": stays, "cache_dir": None} | changes
+        source, chosen = source_and_settings(**plain)
+        data = ICUDataModule(source, chosen, seed=0)
+        data.setup()
+        return data
+
+    return make
+
+
+@pytest.fixture
+def write_eicu(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes made-up eICU tables as .csv and returns their folder; tables given by name replace the made-up ones."""
+
+    def write(stays: int = 60, folder: str = "eicu", **tables: list[dict[str, Any]]) -> Path:
+        target = tmp_path / folder
+        target.mkdir()
+        for name, rows in (eicu_tables(stays) | tables).items():
+            pl.DataFrame(rows, infer_schema_length=None).write_csv(target / f"{name}.csv")
+        return target
+
+    return write
+
+
+def eicu_tables(stays: int) -> dict[str, list[dict[str, Any]]]:
+    """Made-up rows of the tables that the 11 series need; every third stay ends in death."""
+    rng = np.random.default_rng(0)
+    tables: dict[str, list[dict[str, Any]]] = {
+        "patient": [],
+        "vitalPeriodic": [],
+        "vitalAperiodic": [],
+        "lab": [],
+        "nurseCharting": [],
+    }
+    for stay in range(1, stays + 1):
+        died = stay % 3 == 0
+        status = "Expired" if died else "Alive"
+        tables["patient"].append(
+            {
+                "patientunitstayid": stay,
+                "uniquepid": f"00{stay % 9}-{stay // 2}",
+                "hospitalid": stay % 5,
+                "gender": ["Female", "Male"][stay % 2],
+                "age": ["54", "> 89"][stay % 20 == 0],
+                "ethnicity": ["Caucasian", "Asian", ""][stay % 3],
+                "unittype": "MICU",
+                "unitdischargeoffset": 3000,
+                "hospitaldischargeoffset": 4000,
+                "admissionweight": 80,
+                "hospitaldischargestatus": status,
+                "unitdischargestatus": "Alive",
+            }
+        )
+        for hour in range(0, 30, 2):
+            minute = hour * 60 + int(rng.integers(0, 60))
+            of_stay = {"patientunitstayid": stay}
+            rate = 80 + 25 * died + float(rng.normal(0, 5))
+            vital = {
+                "heartrate": round(rate),
+                "respiration": 18,
+                "sao2": 97,
+                "temperature": "",
+                "systemicsystolic": "",
+                "systemicdiastolic": "",
+                "systemicmean": "",
+            }
+            tables["vitalPeriodic"].append(of_stay | {"observationoffset": minute} | vital)
+            cuff = {"noninvasivesystolic": 120 - 20 * died, "noninvasivediastolic": 60, "noninvasivemean": ""}
+            tables["vitalAperiodic"].append(of_stay | {"observationoffset": minute} | cuff)
+            note = {
+                "nursingchartcelltypevallabel": "Temperature",
+                "nursingchartcelltypevalname": "Temperature (F)",
+                "nursingchartvalue": "98.6",
+            }
+            tables["nurseCharting"].append(of_stay | {"nursingchartoffset": minute} | note)
+            for name, value in {"glucose": 120, "Hgb": 11, "potassium": 4.1, "sodium": 139}.items():
+                tables["lab"].append(
+                    of_stay
+                    | {"labresultoffset": minute, "labname": name, "labresult": value, "labresultrevisedoffset": minute}
+                )
+    return tables
+
+
+@pytest.fixture
+def run_here(tmp_path: Path) -> Callable[..., Path]:
+    """A function: overrides -> run folder, run in this process (fast: torch is loaded once)."""
+    from icu_lightning import runfolder
+    from icu_lightning.pipeline import run_pipeline
+
+    def run(*overrides: str, folder: str = "run") -> Path:
+        config = composed(*overrides).plain
+        names = dict(o.split("=", 1) for o in overrides if "." not in o.split("=")[0]) | {}
+        defaults = {
+            "data": "synthetic",
+            "model": "focal_lstm",
+            "trainer": "cpu",
+            "logger": "csv",
+            "calibration": "isotonic",
+        }
+        source, chosen = source_and_settings(**config["data"])
+        path = tmp_path / folder
+        path.mkdir()
+        stored = runfolder.start(path, {"names": {k: names.get(k, v) for k, v in defaults.items()}, **config})
+        run_pipeline(path, stored, source, chosen)
+        return path
+
+    return run
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function: arguments of `python -m icu_lightning.run` -> the finished process, run in an empty folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def call(
+        *arguments: str, module: str = "icu_lightning.run", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(
+            command, cwd=work, env=os.environ | environment, capture_output=True, text=True, timeout=600
+        )
+
+    return call

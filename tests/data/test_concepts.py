@@ -1,0 +1,68 @@
+"""concepts.yaml: complete, consistent, and every place of charting known to its source."""
+
+import pytest
+
+from icu_lightning.data.concepts import all_concepts, charted_in, concepts_of, with_ingredients
+from icu_lightning.data.sources.eicu import LONG, OFFSET
+from icu_lightning.data.sources.synthetic import PHYSIOLOGY
+from icu_lightning.errors import UserError
+
+FOCAL_LSTM = [
+    "heart_rate",
+    "sbp",
+    "dbp",
+    "respiratory_rate",
+    "temperature",
+    "spo2",
+    "lactate",
+    "creatinine",
+    "wbc",
+    "hemoglobin",
+    "glucose",
+    "potassium",
+    "sodium",
+    "bicarbonate",
+    "bun",
+]
+
+
+@pytest.mark.parametrize("concept", all_concepts().values(), ids=lambda c: c.name)
+def test_every_concept_is_complete(concept):
+    assert concept.label
+    assert concept.hourly in ("mean", "last")
+    assert all(unit.low < unit.high and unit.divide != 0 for unit in concept.units)
+    assert all(name in all_concepts() for name in concept.derive)
+    assert concept.name in PHYSIOLOGY, "the synthetic ICU simulates every variable"
+    for places in concept.charted.values():
+        assert [place.preference for place in places] == list(range(len(places)))
+        assert {place.unit for place in places} <= {unit.name for unit in concept.units}
+
+
+def test_the_papers_variables_are_there():
+    assert len(charted_in("eicu", concepts_of(FOCAL_LSTM))) >= 15
+
+
+@pytest.mark.parametrize(
+    "place", charted_in("eicu", list(all_concepts().values())), ids=lambda p: f"{p.variable}-{p.preference}"
+)
+def test_every_eicu_place_names_a_column_or_labels_of_a_known_table(place):
+    assert place.table in OFFSET
+    assert bool(place.labels) == (place.table in LONG) != bool(place.column)
+
+
+def test_ingredients_follow_the_variables_asked_for():
+    assert [c.name for c in with_ingredients(concepts_of(["map", "sbp"]))] == ["map", "sbp", "dbp"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["hart_rate"], "Did you mean 'heart_rate'"), ([], "at least one"), (["map", "map"], "each once")],
+)
+def test_wrong_variables_are_refused(names, message):
+    with pytest.raises(UserError, match=message):
+        concepts_of(names)
+
+
+def test_a_database_that_lacks_a_variable_is_told():
+    with pytest.raises(UserError, match=r"'lactate' has no 'nowhere' entry in concepts\.yaml"):
+        charted_in("nowhere", concepts_of(["lactate"]))

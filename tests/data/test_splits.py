@@ -1,0 +1,75 @@
+"""Splits: by patient, at the quotas, the same in every process."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+from icu_lightning.data.splits import SPLITS, split_by_patient
+
+SCRIPT = """
+import polars as pl
+from icu_lightning.data.splits import split_by_patient
+patients = pl.Series([f"p{i % 70}" for i in range(100)])
+print("".join(s[1] for s in split_by_patient(patients, pl.Series([i % 5 == 0 for i in range(100)]), (0.7, 0.1, 0.2), 3)))
+"""
+
+
+def stays(n: int = 1000, patients: int = 700, seed: int = 0) -> tuple[pl.Series, pl.Series]:
+    rng = np.random.default_rng(seed)
+    return pl.Series(rng.integers(0, patients, n)).cast(pl.String), pl.Series(rng.random(n) < 0.1)
+
+
+def test_no_patient_is_on_two_sides_and_quotas_hold_in_both_strata():
+    patient, died = stays()
+    frame = pl.DataFrame(
+        {"patient": patient, "died": died, "split": split_by_patient(patient, died, (0.7, 0.1, 0.2), 0)}
+    )
+    by_patient = frame.group_by("patient").agg(
+        pl.col("split").n_unique().alias("sides"), pl.col("split").first(), pl.col("died").any()
+    )
+    assert by_patient["sides"].max() == 1
+    for _, stratum in by_patient.group_by("died"):
+        shares = [(stratum["split"] == name).mean() for name in SPLITS]
+        assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.011)
+
+
+def test_the_split_follows_the_patient_not_the_row():
+    patient, died = stays()
+    split = split_by_patient(patient, died, (0.7, 0.1, 0.2), 0)
+    order = np.random.default_rng(1).permutation(len(patient))
+    again = split_by_patient(patient[order.tolist()], died[order.tolist()], (0.7, 0.1, 0.2), 0)
+    assert again.to_list() == split[order.tolist()].to_list()
+
+
+def test_another_seed_is_another_split():
+    patient, died = stays()
+    assert (
+        split_by_patient(patient, died, (0.7, 0.1, 0.2), 0).to_list()
+        != split_by_patient(patient, died, (0.7, 0.1, 0.2), 1).to_list()
+    )
+
+
+@pytest.mark.parametrize("deaths", [3, 4, 9])
+def test_a_few_deaths_are_on_every_side(deaths):
+    patient = pl.Series([str(i) for i in range(60)])
+    split = split_by_patient(patient, pl.Series([i < deaths for i in range(60)]), (0.7, 0.1, 0.2), 0)
+    assert set(split[:deaths]) == set(SPLITS)
+
+
+def test_the_split_is_the_same_in_every_process():
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "4242")
+    }
+    assert len(said) == 1
+    assert len(said.pop().strip()) == 100
