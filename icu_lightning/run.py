@@ -59,8 +59,10 @@ def command(cfg: DictConfig) -> None:
 def run(folder: Path, cfg: DictConfig) -> None:
     """One run, new or resumed, into `folder`."""
     from icu_lightning.data.settings import source_and_settings
+    from icu_lightning.evaluation.thresholds import threshold_rule
 
     config = stored_config(folder) if cfg.resume else composed_config(cfg)
+    threshold_rule(config["threshold"])
     source, settings = source_and_settings(**config["data"])  # a missing table is told before torch is loaded
     if not cfg.resume:
         config = runfolder.start(folder, config)

@@ -127,6 +127,9 @@ class StageCheckpoint(Checkpoint):
         self.best_value, self.best_epoch = -math.inf, -1
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.fit_loop.restarting = (
+            False  # nothing is half done here; else Lightning skips a resumed epoch's schedule step
+        )
         trainer.save_checkpoint(self.folder / "last.ckpt")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -80,7 +80,8 @@ class ICUDataModule(lightning.LightningDataModule):
             raise UserError(
                 f"The training split has {classes} of the 2 classes of {self.settings.outcome} among {n} stays, "
                 "so nothing can be learnt from it: "
-                f"widen data.cohort, or raise the training share in data.fractions.\nAttrition:\n{attrition_text(self.extract.attrition)}"
+                "widen data.cohort, or raise the training share in data.fractions.\n"
+                f"Attrition:\n{attrition_text(self.extract.attrition)}"
             )
         self.scaler.fit(self.extract.values[training.to_numpy()], self.settings.variables)
         self.encoder.fit(self.stays.filter(training))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from icu_lightning.atomic import atomic_file
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import Calibrator
-from icu_lightning.evaluation.thresholds import RULES
+from icu_lightning.evaluation.thresholds import threshold_rule
 
 SUBGROUPS = ("sex", "age", "ethnicity", "unit_type")
 
@@ -65,12 +65,10 @@ def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: str) -> p
 
     Raises UserError for an unknown rule.
     """
-    if rule not in RULES:
-        raise UserError(f"Unknown threshold rule '{rule}'. Known: {', '.join(RULES)}.")
     val = predictions.filter(pl.col("split") == "val")
     label, raw = val["label"].to_numpy(), val["risk_raw"].to_numpy()
     calibrator.fit(label, raw)
-    threshold = RULES[rule](label, calibrator.transform(raw))
+    threshold = threshold_rule(rule)(label, calibrator.transform(raw))
     risk = calibrator.transform(predictions["risk_raw"].to_numpy())
     columns = [
         "stay_id",

@@ -1,7 +1,11 @@
 """The risk at and above which a stay is flagged, chosen on validation stays and stored with the model."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+
+from icu_lightning.errors import unknown_name
 
 Array = NDArray[np.float64]
 
@@ -29,3 +33,10 @@ def f1_threshold(label: Array, risk: Array) -> float:
 
 
 RULES = {"f1": f1_threshold}
+
+
+def threshold_rule(name: str) -> Callable[[Array, Array], float]:
+    """The rule of this name: (label, risk) of validation stays -> threshold. Raises UserError listing the known rules."""
+    if name not in RULES:
+        raise unknown_name("threshold rule", name, RULES)
+    return RULES[name]

@@ -10,7 +10,6 @@ References: lehdermann/reproducible-mortality-prediction (A. Lehdermann Silveira
 A Theoretically Grounded Application of Dropout in Recurrent Neural Networks (Gal, Ghahramani, 2016).
 """
 
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -30,7 +29,7 @@ class FocalLSTM(RiskModule):
         dense: units of the two dense layers.
         input_dropout, recurrent_dropout, dropout: of the LSTM's input, of its state, after each dense layer.
         l2: weight of the squared kernels.
-        others: see `RiskModule`.
+        training: loss, optimizer, scheduler, max_epochs, patience of `RiskModule`.
     """
 
     def __init__(
@@ -43,22 +42,11 @@ class FocalLSTM(RiskModule):
         recurrent_dropout: float,
         dropout: float,
         l2: float,
-        loss: nn.Module,
-        optimizer: "partial[torch.optim.Optimizer]",
-        scheduler: "partial[Any] | None",
-        max_epochs: int,
-        patience: int,
+        **training: Any,
     ) -> None:
         lstm = DropoutLSTM(shape.n_variables, hidden, input_dropout, recurrent_dropout)
         network = FocalLSTMNetwork(lstm, hidden, dense, dropout, l2)
-        super().__init__(
-            network=network,
-            loss=loss,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            max_epochs=max_epochs,
-            patience=patience,
-        )
+        super().__init__(network=network, **training)
 
     def penalty(self) -> Tensor:
         return cast(FocalLSTMNetwork, self.network).penalty()

@@ -88,7 +88,7 @@ class RawTables:
         try:
             names = {name.strip().lower(): name for name in frame.collect_schema().names()}
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise UserError(f"Cannot read {path}: {_reason(error)}") from error
+            raise _damaged(path, error) from error
         for column in columns:
             if column not in names:
                 raise UserError(f"{path} has no column '{column}'; its columns are: {', '.join(names)}.")
@@ -166,10 +166,9 @@ def _read_to_the_end(path: Path, scan: pl.LazyFrame) -> None:
     try:
         scan.select(pl.all().count()).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(
-            f"Cannot read {path} to its end: {_reason(error)}. The file is damaged or cut short; download it again."
-        ) from error
+        raise _damaged(path, error) from error
 
 
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return UserError(f"Cannot read {path}: {reason}. The file is damaged or cut short; download it again.")

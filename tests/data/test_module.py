@@ -1,0 +1,153 @@
+"""Laws of the data module: no leak from test to train, in no direction; and what cannot be learnt from is refused."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from icu_lightning.batch import StayBatch
+from icu_lightning.data.module import ICUDataModule
+from icu_lightning.data.scaling import NotFittedError
+from icu_lightning.data.settings import source_and_settings
+from icu_lightning.errors import UserError
+from tests.conftest import settings
+
+
+class Perturbed:
+    """A source whose stays of the given ids have other measurements, ages and categories."""
+
+    synthetic = True
+
+    def __init__(self, source, ids) -> None:
+        self.source, self.ids, self.name = source, list(ids), source.name
+        self.collect, self.fingerprint = source.collect, source.fingerprint
+
+    def stays(self):
+        chosen = pl.col("stay_id").is_in(self.ids)
+        return self.source.stays().with_columns(
+            age=pl.when(chosen).then(17.0).otherwise("age"),
+            ethnicity=pl.when(chosen).then(pl.lit("new")).otherwise("ethnicity"),
+        )
+
+    def events(self, concepts):
+        chosen = pl.col("stay_id").is_in(self.ids)
+        return self.source.events(concepts).with_columns(
+            value=pl.when(chosen).then(pl.col("value") * 1.3).otherwise("value")
+        )
+
+
+def assert_same(one: StayBatch, other: StayBatch) -> None:
+    for f in dataclasses.fields(StayBatch):
+        assert np.array_equal(np.asarray(getattr(one, f.name)), np.asarray(getattr(other, f.name))), f.name
+
+
+def test_patients_are_disjoint(synthetic_data):
+    data = synthetic_data(1000)
+    sides = [set(part.patient_id) for part in (data.train, data.val, data.test)]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+    assert sum(len(part) for part in (data.train, data.val, data.test)) == data.stays.height
+
+
+def test_perturbed_test_patients_change_neither_scaler_nor_training_batches(synthetic_data):
+    data = synthetic_data()
+    touched = ICUDataModule(Perturbed(data.source, data.test.stay_id.tolist()), data.settings, seed=0)
+    touched.setup()
+    assert touched.scaler.state() == data.scaler.state()
+    assert touched.encoder.state() == data.encoder.state()
+    for batch, other in zip(data.train_dataloader(), touched.train_dataloader(), strict=True):
+        assert_same(batch, other)
+    assert not torch.equal(data.test.values, touched.test.values), "the perturbation was real"
+
+
+def test_the_scaler_makes_training_cells_standard(synthetic_data):
+    train = synthetic_data().train
+    for v in range(train.values.shape[2]):
+        cells = train.values[..., v][train.observed[..., v]]
+        assert float(cells.mean()) == pytest.approx(0, abs=1e-3)
+        assert float(cells.std()) == pytest.approx(1, abs=1e-2)
+
+
+def test_evaluation_refuses_an_unfitted_scaler(synthetic_data):
+    """The public original loads its test split without the training split, and so evaluates unscaled data."""
+    data = synthetic_data()
+    fresh = ICUDataModule(data.source, data.settings, seed=0)
+    fresh.stays, fresh.extract = data.stays, data.extract
+    with pytest.raises(NotFittedError):
+        fresh._tensors(data.stays["split"] == "test")
+
+
+def test_nothing_at_or_after_the_prediction_time_is_seen(synthetic_data):
+    """Events after the window, multiplied by 100, change nothing."""
+    data = synthetic_data()
+
+    class Later(Perturbed):
+        def events(self, concepts):
+            late = pl.col("hours") >= data.settings.hours
+            return self.source.events(concepts).with_columns(
+                value=pl.when(late).then(pl.col("value") * 100).otherwise("value")
+            )
+
+    touched = ICUDataModule(Later(data.source, [-1]), data.settings, seed=0)
+    touched.setup()
+    assert_same(data.train, touched.train)
+    assert_same(data.test, touched.test)
+
+
+def test_everyone_is_alive_and_in_the_unit_at_the_prediction_time(synthetic_data):
+    data = synthetic_data(2000)
+    assert data.train.in_icu.all()
+    assert (data.stays["los_hours"] >= data.settings.hours).all()
+    assert (data.stays["death_hours"].drop_nulls() > data.settings.hours).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hours": 0}, "data.hours must be a whole number"),
+        ({"hours": 1.5}, "data.hours must be a whole number"),
+        ({"batch_size": 0}, "data.batch_size"),
+        ({"outcome": "died"}, "Unknown outcome in data.outcome 'died'"),
+        ({"fractions": [0.7, 0.1, 0.1]}, "sum to 1"),
+        ({"fractions": [1.0, 0.0, 0.0]}, "three positive shares"),
+        ({"variables": ["foo"]}, "Unknown variable in data.variables 'foo'"),
+        ({"cohort": ["adults"]}, "Unknown filter in data.cohort 'adults'"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        settings(**changes)
+
+
+def test_a_training_split_of_one_class_is_refused(synthetic_data):
+    data = synthetic_data()
+    alive = Perturbed(data.source, [])
+    alive.stays = lambda: data.source.stays().with_columns(died_in_hospital=pl.lit(False))
+    with pytest.raises(UserError, match=r"has 1 of the 2 classes of died_in_hospital among \d+ stays"):
+        ICUDataModule(alive, data.settings, seed=0).setup()
+
+
+def test_a_cohort_that_keeps_unknown_outcomes_is_refused(synthetic_data):
+    data = synthetic_data()
+    unknown = Perturbed(data.source, [])
+    unknown.stays = lambda: data.source.stays().with_columns(
+        died_in_hospital=pl.when(pl.col("stay_id") > 5).then("died_in_hospital")
+    )
+    chosen = dataclasses.replace(data.settings, cohort=["age_known"])
+    with pytest.raises(UserError, match="add '- outcome_known: died_in_hospital'"):
+        ICUDataModule(unknown, chosen, seed=0).setup()
+
+
+@pytest.mark.parametrize(("key", "near"), [("rot", "data.root"), ("hour", "data.hours")])
+def test_a_setting_that_nobody_knows_is_refused(key, near):
+    with pytest.raises(UserError, match=f"Did you mean '{near}'"):
+        source_and_settings("icu_lightning.data.sources.eicu.EICU", root=None, **{key: 1})
+
+
+@pytest.mark.parametrize("name", ["icu_lightning.data.sources.eicu.EIC", "nowhere.Source", "Source"])
+def test_a_source_that_is_not_there_is_refused(name):
+    with pytest.raises(UserError, match=r"data.source: there is no"):
+        source_and_settings(name)

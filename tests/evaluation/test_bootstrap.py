@@ -1,0 +1,52 @@
+"""Patient bootstrap: by patient, reproducible, with the width that theory gives."""
+
+import numpy as np
+import pytest
+
+from icu_lightning.evaluation.bootstrap import patient_weights, percentile_interval, with_intervals
+
+
+def all_weights(patients, n=200, seed=0):
+    return np.concatenate(list(patient_weights(np.asarray(patients), n, seed)))
+
+
+def test_stays_of_a_patient_are_drawn_together():
+    patients = np.array(["b", "a", "b", "c", "a", "b"])
+    weights = all_weights(patients)
+    assert weights.shape == (200, 6)
+    for patient in "ab":
+        of_patient = weights[:, patients == patient]
+        assert (of_patient == of_patient[:, :1]).all()
+    assert (weights[:, [1, 0, 3]].sum(1) == 3).all(), "as many patients are drawn as there are"
+
+
+def test_it_follows_from_the_seed_and_not_from_the_chunks(monkeypatch):
+    patients = np.arange(50)
+    whole = all_weights(patients)
+    assert np.array_equal(whole, all_weights(patients))
+    assert not np.array_equal(whole, all_weights(patients, seed=1))
+    monkeypatch.setattr("icu_lightning.evaluation.bootstrap.CELLS", 350)
+    assert np.array_equal(whole, all_weights(patients))
+
+
+def test_the_interval_of_a_mean_is_that_of_theory():
+    x = np.random.default_rng(0).normal(size=400)
+    metric = {"mean": lambda weight: weight @ x / weight.sum(-1)}
+    cell = with_intervals(metric, np.arange(400), 4000, 0)["mean"]
+    assert cell["value"] == pytest.approx(x.mean())
+    assert (cell["high"] - cell["low"]) / 2 == pytest.approx(1.96 * x.std() / 20, rel=0.06)
+
+
+def test_several_stays_a_patient_widen_it():
+    x = np.repeat(np.random.default_rng(0).normal(size=100), 4)
+    metric = {"mean": lambda weight: weight @ x / weight.sum(-1)}
+    wide, narrow = (
+        with_intervals(metric, ids, 2000, 0)["mean"] for ids in (np.repeat(np.arange(100), 4), np.arange(400))
+    )
+    assert wide["high"] - wide["low"] > 1.7 * (narrow["high"] - narrow["low"])
+
+
+def test_undefined_replicates_are_left_out_and_nothing_defined_is_none():
+    assert percentile_interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
+    cell = with_intervals({"m": lambda weight: np.full(weight.shape[:-1], np.nan)}, np.arange(5), 10, 0)["m"]
+    assert cell == {"value": None, "low": None, "high": None}

@@ -1,0 +1,116 @@
+"""Predictions to metrics: on calibrated risk, by split, with what is undefined excused by name."""
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss, precision_score, recall_score, roc_auc_score
+
+from icu_lightning.errors import UserError
+from icu_lightning.evaluation.calibration import Isotonic
+from icu_lightning.evaluation.evaluate import evaluate
+from icu_lightning.evaluation.predictions import calibrate, raw_predictions
+
+
+def stays(n: int = 400, deaths: float = 0.25) -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    died = rng.random(n) < deaths
+    split = rng.choice(["train", "val", "test"], n, p=[0.4, 0.3, 0.3])
+    none = pl.lit(None, pl.String)
+    frame = pl.DataFrame(
+        {
+            "stay_id": np.arange(n),
+            "patient_id": rng.integers(0, n // 2, n).astype(str),
+            "split": split,
+            "died_in_hospital": died,
+            "age": rng.normal(60, 9, n),
+        }
+    )
+    return frame.with_columns(
+        none.alias("hospital_id"), none.alias("sex"), none.alias("ethnicity"), none.alias("unit_type")
+    )
+
+
+def draws(table: pl.DataFrame, s: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return (
+        0.6 * rng.random((table.height, s))
+        + 0.4 * table["died_in_hospital"].to_numpy()[:, None] * rng.random((table.height, 1))
+    ).clip(0, 1)
+
+
+def predictions(n: int = 400, s: int = 1, deaths: float = 0.25) -> pl.DataFrame:
+    table = stays(n, deaths)
+    return calibrate(raw_predictions(table, "died_in_hospital", draws(table, s)), Isotonic(), "f1")
+
+
+def test_calibrator_and_threshold_come_from_validation_alone():
+    table = stays()
+    raw = raw_predictions(table, "died_in_hospital", draws(table))
+    first = calibrate(raw, Isotonic(), "f1")
+    flipped = raw.with_columns(label=pl.when(pl.col("split") == "val").then("label").otherwise(1 - pl.col("label")))
+    second = calibrate(flipped, Isotonic(), "f1")
+    assert first["risk"].equals(second["risk"])
+    assert first["threshold"].equals(second["threshold"])
+    other_val = raw.with_columns(label=pl.when(pl.col("split") == "val").then(1 - pl.col("label")).otherwise("label"))
+    assert not calibrate(other_val, Isotonic(), "f1")["risk"].equals(first["risk"])
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_every_value_equals_scikit_learns(split):
+    table = predictions()
+    result = evaluate(table, 50)[split]
+    part = table.filter(pl.col("split") == split)
+    label, risk, raw = (part[name].to_numpy() for name in ("label", "risk", "risk_raw"))
+    flagged = risk >= part["threshold"][0]
+    expected = {
+        "auroc": roc_auc_score(label, risk), "auprc": average_precision_score(label, risk),
+        "brier": brier_score_loss(label, risk),
+        "sensitivity": recall_score(label, flagged), "specificity": recall_score(1 - label, ~flagged),
+        "ppv": precision_score(label, flagged),
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert result[name]["value"] == pytest.approx(value, abs=1e-6)
+        assert result[name]["low"] <= result[name]["value"] <= result[name]["high"]
+    assert result["raw"]["auroc"]["value"] == pytest.approx(roc_auc_score(label, raw), abs=1e-6)
+    assert (result["n"], result["events"], result["patients"]) == (
+        part.height,
+        int(label.sum()),
+        part["patient_id"].n_unique(),
+    )
+
+
+def test_intervals_follow_from_the_seed():
+    table = predictions()
+    assert evaluate(table, 50, seed=1) == evaluate(table, 50, seed=1) != evaluate(table, 50, seed=2)
+
+
+def test_several_draws_give_their_mean_and_spread():
+    table = stays()
+    risks = draws(table, 5)
+    raw = raw_predictions(table, "died_in_hospital", risks)
+    assert raw["risk_raw"].to_numpy() == pytest.approx(risks.mean(1))
+    assert raw["risk_sd"].to_numpy() == pytest.approx(risks.std(1, ddof=1))
+    assert raw_predictions(table, "died_in_hospital", risks[:, :1])["risk_sd"].null_count() == table.height
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), -0.1, 1.5, float("inf")])
+def test_a_risk_that_is_none_is_refused(wrong):
+    table = stays()
+    risks = draws(table)
+    risks[[3, 7]] = wrong
+    with pytest.raises(UserError, match=r"gave 2 of 400 stays a risk that is no number in \[0, 1\] \(stays \[3, 7\]"):
+        raw_predictions(table, "died_in_hospital", risks)
+
+
+def test_a_split_of_one_class_is_excused_by_name():
+    table = predictions().with_columns(label=pl.when(pl.col("split") == "test").then(0.0).otherwise("label"))
+    result = evaluate(table, 20)["test"]
+    assert result["auroc"] == {"value": None, "low": None, "high": None}
+    assert result["brier"]["value"] is not None
+    assert "only survivors among" in result["note"]
+
+
+def test_an_unknown_threshold_rule_lists_the_known():
+    table = stays()
+    with pytest.raises(UserError, match="Known: f1"):
+        calibrate(raw_predictions(table, "died_in_hospital", draws(table)), Isotonic(), "f2")

@@ -1,0 +1,126 @@
+"""Laws of every model, by globbing conf/model: a new one is tested because its file exists."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from icu_lightning.build import built
+from icu_lightning.data.scaling import NotFittedError, Scaler
+from icu_lightning.training import StageTrainer, stable_seed
+from tests.conftest import CONF, composed
+
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+REGULARISATION = {"dropout": 0.0, "input_dropout": 0.0, "recurrent_dropout": 0.0, "l2": 0.0, "inverse_penalty": 1e4}
+
+
+def fitted(name: str, data, folder: Path, seed: int = 0, max_epochs: int | None = 3, **changes):
+    conf = composed(f"model={name}").plain["model"]
+    conf |= {key: value for key, value in changes.items() if key in conf}
+    torch.manual_seed(stable_seed(seed, "initial weights"))
+    model = built(conf, shape=data.shape)
+    folder.mkdir(exist_ok=True)
+    trainer = StageTrainer(
+        folder=folder,
+        seed=seed,
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        devices=1,
+        precision="32-true",
+        deterministic=True,
+    )
+    model.fit(data, trainer)
+    return model
+
+
+def with_labels(data, change):
+    """The same data module with other labels; `change(labels)` a split."""
+    for name in ("train", "val", "test"):
+        part = getattr(data, name)
+        setattr(data, name, dataclasses.replace(part, label=change(part.label)))
+    return data
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
+    data = synthetic_data(1200)
+    model = fitted(name, data, tmp_path, max_epochs=None)
+    risk = model.predict(data.test).mean(1)
+    assert roc_auc_score(data.test.label, risk) > 0.7
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_with_permuted_labels_nothing_is_found(name, synthetic_data, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    data = with_labels(synthetic_data(3000), lambda label: label[torch.randperm(len(label), generator=generator)])
+    model = fitted(name, data, tmp_path, max_epochs=8)
+    risk = torch.cat([model.predict(part).mean(1) for part in (data.val, data.test)])
+    label = torch.cat([data.val.label, data.test.label])  # about 900 stays, 160 deaths: SD of AUROC .025
+    assert roc_auc_score(label, risk) == pytest.approx(0.5, abs=0.075)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_can_overfit_eight_stays(name, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    died, lived = (torch.nonzero(data.train.label == y).flatten()[:4] for y in (1.0, 0.0))
+    eight = data.train[torch.cat([died, lived])]
+    data.train = data.val = eight
+    adam = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.01}
+    model = fitted(name, data, tmp_path, max_epochs=None, optimizer=adam, patience=200, **REGULARISATION)
+    assert roc_auc_score(eight.label, model.predict(eight).mean(1)) == 1.0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_risk_does_not_depend_on_the_batch(name, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    model = fitted(name, data, tmp_path)
+    together = model.predict(data.test)
+    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([model.predict(data.test[i : i + 1]) for i in order])
+    assert together.shape[0] == len(data.test)
+    assert together.ndim == 2
+    assert ((together >= 0) & (together <= 1)).all()
+    assert torch.allclose(together[order], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_its_state_is_plain_and_restores_it(name, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    model = fitted(name, data, tmp_path / "run")
+    torch.save(dict(model.state_dict()), tmp_path / "state.ckpt")
+    other = built(composed(f"model={name}").plain["model"], shape=data.shape)
+    other.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))
+    assert torch.equal(model.predict(data.test), other.predict(data.test))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_seed_gives_the_same_risks_and_the_test_split_is_never_seen(name, synthetic_data, tmp_path):
+    first = fitted(name, synthetic_data(400), tmp_path / "a")
+    data = synthetic_data(400)
+    val = data.val
+    del data.test  # whoever touches it while fitting fails
+    second = fitted(name, data, tmp_path / "b")
+    assert torch.equal(first.predict(val), second.predict(val))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_labels_and_ids_are_no_features(name, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    model = fitted(name, data, tmp_path)
+    other = dataclasses.replace(
+        data.test,
+        label=1 - data.test.label,
+        died_in_hospital=1 - data.test.died_in_hospital,
+        died_in_icu=1 - data.test.died_in_icu,
+        stay_id=np.flip(data.test.stay_id),
+        patient_id=np.flip(data.test.patient_id),
+    )
+    assert torch.equal(model.predict(data.test), model.predict(other))
+
+
+def test_an_unfitted_scaler_cannot_reach_a_model():
+    with pytest.raises(NotFittedError):
+        Scaler().transform(np.zeros((1, 2, 3)))

@@ -1,0 +1,181 @@
+"""The README is followed as a new user would: its two 'add your own' chapters literally, every command run, every key explained."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import composed
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def chapter(title: str) -> str:
+    return re.split(r"\n## ", TEXT.split(f"\n## {title}\n")[1])[0]
+
+
+def commands(text: str) -> list[str]:
+    """The lines of all bash blocks, without comments."""
+    lines = [line for kind, body in BLOCK.findall(text) if kind == "bash" for line in body.splitlines()]
+    return [line.split("    #")[0].strip() for line in lines if line.strip()]
+
+
+def shortened(command: str) -> str:
+    """The command with less to do; what it says stands."""
+    if "pytest" in command:
+        return command
+    if "icu_lightning.run" not in command and not command.startswith("icu-lightning"):
+        return command
+    if any(word in command for word in ("--help", "--cfg", "resume=")):
+        return command
+    stays = "data.stays=300" if "data=" not in command else ""
+    epochs = "" if "trainer.max_epochs" in command else "trainer.max_epochs=2"
+    return f"{command} {stays} {epochs} bootstrap=20"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of what git tracks or would track, in a folder of its own."""
+    target = tmp_path / "icu_lightning_copy"
+    ignore = shutil.ignore_patterns(".venv", ".git", "runs", "__pycache__", ".*_cache", "wandb", "*.egg-info")
+    shutil.copytree(ROOT, target, ignore=ignore)
+    return target
+
+
+def run(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = os.environ | {"PYTHONPATH": str(folder), "PATH": path} | environment
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=settings, capture_output=True, text=True, timeout=600
+    )
+
+
+def write_blocks(text: str, folder: Path) -> list[str]:
+    """Write every '# file: PATH' block, and put every '# add to: PATH' block under the variables it names."""
+    written = []
+    for kind, body in BLOCK.findall(text):
+        head, _, rest = body.partition("\n")
+        if head.startswith("# file: "):
+            path = folder / head.removeprefix("# file: ")
+            path.write_text(rest)
+            written.append(path.name)
+        elif head.startswith("# add to: "):
+            path = folder / head.removeprefix("# add to: ").split(",")[0]
+            for variable, lines in re.findall(r"^(\w+):\n((?:  .*\n)+)", rest, re.MULTILINE):
+                path.write_text(
+                    re.sub(
+                        rf"(^{variable}:\n(?:  .*\n)+)",
+                        lambda found, lines=lines: found.group(1) + lines,
+                        path.read_text(),
+                        flags=re.MULTILINE,
+                    )
+                )
+            written.append(path.name)
+        else:
+            assert kind not in ("python", "yaml"), f"a block that says no file: {body[:60]}"
+    return written
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("title", "files"),
+    [
+        ("Add your own model", ["pooled_gru.py", "pooled_gru.yaml"]),
+        ("Add your own hospital", ["st_elsewhere.py", "st_elsewhere.yaml", "concepts.yaml", "make_st_elsewhere.py"]),
+    ],
+)
+def test_the_add_your_own_chapters_followed_to_the_letter(title, files, copy):
+    text = chapter(title)
+    assert write_blocks(text, copy) == files
+    for command in commands(text):
+        done = run(command, copy)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if "icu_lightning.run" in command:
+            assert "auroc" in done.stdout
+        if "pytest" in command:
+            assert re.search(r"\n(\d+) passed", done.stdout), "the laws were run"
+            assert int(re.search(r"\n(\d+) passed", done.stdout).group(1)) >= 8
+    if "hospital" in title:
+        cleaning = next((copy / "runs").rglob("cleaning.csv")).read_text()
+        assert re.search(r"temperature,0,[1-9]\d*", cleaning), "Fahrenheit was converted"
+
+
+OTHERS = [
+    command
+    for command in commands(TEXT.split("\n## Add your own model")[0])
+    if not command.startswith(("make", "source", "export"))
+]
+
+
+@pytest.mark.slow
+def test_every_other_command_of_the_readme(copy, real_root):
+    """Needs the eICU demo; in the README's order, because one resumes another."""
+    for command in OTHERS:
+        done = run(shortened(command), copy, ICU_DATA_ROOT=str(real_root))
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+
+
+def test_the_readme_has_commands_and_its_chapters():
+    assert len(OTHERS) >= 10
+    for title in (
+        "Quick start",
+        "Your data",
+        "Every output file",
+        "Configuration reference",
+        "Reproducibility",
+        "Add your own model",
+        "Add your own hospital",
+    ):
+        assert chapter(title)
+
+
+def test_make_targets_of_the_readme_exist():
+    for target in set(re.findall(r"\bmake (\w+)", TEXT)) - {"sure"}:
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or "No rule" not in done.stderr, target
+
+
+def test_every_setting_of_run_yaml_is_explained():
+    reference = chapter("Configuration reference")
+    plain = composed("data=eicu").plain | {
+        "data": composed("data=synthetic").plain["data"] | composed("data=eicu").plain["data"]
+    }
+    keys = (
+        {key for key in plain if key != "data"}
+        | {f"data.{key}" for key in plain["data"]}
+        | {f"trainer.{key}" for key in plain["trainer"] if key != "_target_"}
+    )
+    missing = {key for key in keys if f"`{key}`" not in reference and f"`{key}=" not in reference}
+    assert not missing
+
+
+def test_every_output_file_is_explained():
+    text = chapter("Every output file")
+    for name in (
+        "config.yaml",
+        "environment.txt",
+        "attrition.csv",
+        "cleaning.csv",
+        "metrics.csv",
+        "best.ckpt",
+        "model.ckpt",
+        "predictions.parquet",
+        "metrics.json",
+    ):
+        assert name in text
+    from icu_lightning.data.cleaning import STATUSES
+
+    assert all(f"`{status}`" in text for status in STATUSES)
+
+
+def test_commands_are_valid_shell():
+    for command in commands(TEXT):
+        assert shlex.split(command)

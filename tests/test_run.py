@@ -1,0 +1,390 @@
+"""The command: what it writes, what it refuses, and that an interrupted run ends as an uninterrupted one."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from icu_lightning.build import built
+from icu_lightning.errors import UserError
+from icu_lightning.evaluation.calibration import load as load_calibrator
+from icu_lightning.pipeline import run_pipeline
+from icu_lightning.training import StageCheckpoint, read_metrics
+from tests.conftest import CONF
+
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+FILES = {
+    "config.yaml",
+    "environment.txt",
+    "attrition.csv",
+    "cleaning.csv",
+    "metrics.csv",
+    "predictions.parquet",
+    "metrics.json",
+    "checkpoints",
+}
+SMALL = ("data.stays=300", "bootstrap=20")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_folder_holds_everything_and_scores_every_stay(model, run_here):
+    folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL)
+    assert {path.name for path in folder.iterdir()} == FILES
+    table, metrics = pl.read_parquet(folder / "predictions.parquet"), json.loads((folder / "metrics.json").read_text())
+    attrition = pl.read_csv(folder / "attrition.csv")
+    assert table.height == table["stay_id"].n_unique() == attrition["stays"][-1]
+    assert pl.read_parquet_metadata(folder / "predictions.parquet")["outcome"] == "died_in_hospital"
+    assert table.columns[:10] == [
+        "stay_id",
+        "patient_id",
+        "hospital_id",
+        "split",
+        "fold",
+        "label",
+        "risk_raw",
+        "risk",
+        "risk_sd",
+        "threshold",
+    ]
+    for split in ("test", "val"):
+        part = table.filter(pl.col("split") == split)
+        assert (metrics[split]["n"], metrics[split]["events"]) == (part.height, int(part["label"].sum()))
+        assert metrics[split]["auroc"]["value"] == pytest.approx(roc_auc_score(part["label"], part["risk"]), abs=1e-9)
+    environment = (folder / "environment.txt").read_text()
+    assert re.search(r"git commit: ([0-9a-f]{40}|none|unknown)", environment)
+    assert "torch==" in environment
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_checkpoint_alone_reproduces_the_predictions(model, run_here, synthetic_data):
+    folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL)
+    stored = torch.load(folder / "checkpoints" / "model.ckpt", weights_only=True)
+    data = synthetic_data(300, variables=stored["shape"]["variables"], hours=stored["shape"]["hours"])
+    assert data.scaler.state() == stored["scaler"]
+    assert data.encoder.state() == stored["static_encoder"]
+    restored = built(stored["model"], shape=data.shape)
+    restored.load_state_dict(stored["state"])
+    raw = restored.predict(data.test).mean(1).double().numpy()
+    test = pl.read_parquet(folder / "predictions.parquet").filter(pl.col("split") == "test")
+    assert raw == pytest.approx(test["risk_raw"].to_numpy(), abs=1e-6)
+    assert load_calibrator(stored["calibrator"]).transform(test["risk_raw"].to_numpy()) == pytest.approx(
+        test["risk"].to_numpy()
+    )
+    assert stored["threshold"] == {"rule": "f1", "value": test["threshold"][0]}
+    assert stored["data"] == {"source": "synthetic", "synthetic": True}
+
+
+def same_results(one: Path, other: Path) -> bool:
+    best = [
+        torch.load(folder / "checkpoints" / "fit" / "best.ckpt", weights_only=True)["state_dict"]
+        for folder in (one, other)
+    ]
+    return (
+        (one / "metrics.json").read_text() == (other / "metrics.json").read_text()
+        and pl.read_parquet(one / "predictions.parquet").equals(pl.read_parquet(other / "predictions.parquet"))
+        and read_metrics(one / "metrics.csv") == read_metrics(other / "metrics.csv")
+        and all(torch.equal(best[0][name], best[1][name]) for name in best[0])
+    )
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(run_here):
+    arguments = ("trainer.max_epochs=3", *SMALL)
+    assert same_results(run_here(*arguments, folder="a"), run_here(*arguments, folder="b"))
+    assert not same_results(run_here(*arguments, folder="c"), run_here(*arguments, "seed=1", folder="d"))
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing may catch it and tidy up."""
+
+
+def kill_in(monkeypatch, owner, method: str, epoch: int) -> None:
+    """Die in `method` when the trainer has reached `epoch`."""
+    real = getattr(owner, method)
+
+    def dying(self, *arguments):
+        trainer = arguments[0] if hasattr(arguments[0], "current_epoch") else self.trainer
+        if trainer.current_epoch == epoch:
+            raise Killed
+        return real(self, *arguments)
+
+    monkeypatch.setattr(owner, method, dying)
+
+
+POINTS = [
+    "first batch",
+    "middle of an epoch",
+    "validation end",
+    "before the last.ckpt of an epoch",
+    "after the last epoch",
+]
+SCHEDULED = (
+    "trainer.max_epochs=6",
+    "model.scheduler.patience=0",
+    "model.scheduler.factor=0.7",
+    "+model.scheduler.threshold=0.5",
+    *SMALL,
+)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_run_ends_like_one_that_was_not(point, run_here, monkeypatch, tmp_path):
+    """The learning rate is lowered each epoch, so that a schedule that is not resumed shows."""
+    from icu_lightning import training
+    from icu_lightning.data.settings import source_and_settings
+    from icu_lightning.models.base import RiskModule
+
+    whole = run_here(*SCHEDULED, folder="whole")
+    with monkeypatch.context() as patch:
+        if point == "first batch":
+            kill_in(patch, RiskModule, "training_step", 0)
+        elif point == "middle of an epoch":
+            kill_in(patch, RiskModule, "training_step", 3)
+        elif point == "validation end":
+            kill_in(patch, StageCheckpoint, "on_validation_end", 3)
+        elif point == "before the last.ckpt of an epoch":
+            kill_in(patch, StageCheckpoint, "on_train_epoch_start", 4)
+        else:
+            real = training.write_text
+            patch.setattr(
+                training,
+                "write_text",
+                lambda path, text: real(path, text) if path.name != "finished.json" else (_ for _ in ()).throw(Killed),
+            )
+        with pytest.raises(Killed):
+            run_here(*SCHEDULED, folder="killed")
+    killed = tmp_path / "killed"
+    assert not (killed / "metrics.json").exists()
+    config = yaml.safe_load((killed / "config.yaml").read_text())
+    run_pipeline(killed, config, *source_and_settings(**config["data"]))
+    assert same_results(whole, killed)
+    rates = [row["lr"] for row in read_metrics(killed / "metrics.csv")]
+    assert len(set(rates)) == 5, "lowered after each epoch but the first"
+
+
+def test_a_finished_stage_is_not_trained_again(run_here, monkeypatch):
+    folder = run_here("trainer.max_epochs=2", *SMALL)
+    before = (folder / "metrics.json").read_text()
+    (folder / "metrics.json").unlink()
+    from icu_lightning.data.settings import source_and_settings
+    from icu_lightning.models.base import RiskModule
+
+    monkeypatch.setattr(RiskModule, "training_step", lambda *_: pytest.fail("trained again"))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    run_pipeline(folder, config, *source_and_settings(**config["data"]))
+    assert (folder / "metrics.json").read_text() == before
+
+
+def test_an_unlearnable_rate_stops_with_the_epoch_named(run_here):
+    with pytest.raises(UserError, match=r"validation loss is nan in epoch \d"):
+        run_here("model.optimizer.lr=1e30", "model.l2=1e30", "trainer.max_epochs=3", *SMALL)
+
+
+def test_validation_of_one_class_is_reported_and_training_goes_on(run_here, monkeypatch):
+    import dataclasses
+
+    from icu_lightning.data.module import ICUDataModule
+
+    real = ICUDataModule.setup
+
+    def setup(self, stage=None):
+        real(self, stage)
+        dead = self.val.label == 1
+        self.val = dataclasses.replace(self.val, label=torch.where(dead, 0.0, self.val.label))
+        self.stays = self.stays.with_columns(
+            died_in_hospital=pl.when(pl.col("split") == "val").then(False).otherwise("died_in_hospital")
+        )
+
+    monkeypatch.setattr(ICUDataModule, "setup", setup)
+    folder = run_here("trainer.max_epochs=2", *SMALL)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert "only survivors" in metrics["val"]["note"]
+    assert metrics["val"]["auroc"]["value"] is None
+    assert metrics["test"]["auroc"]["value"] is not None
+    assert pl.read_parquet(folder / "predictions.parquet")["threshold"][0] == 0.5
+
+
+def test_cells_without_numbers_reach_cleaning_csv(write_eicu, run_here):
+    root = write_eicu(stays=90)
+    lab = (root / "lab.csv").read_text().replace(",glucose,120.0,", ",glucose,high,")
+    (root / "lab.csv").write_text(lab.replace(",glucose,high,", ",glucose,120.0,", 900))
+    folder = run_here("data=eicu", f"data.root={root}", "model=logistic_regression", "bootstrap=20")
+    counts = pl.read_csv(folder / "cleaning.csv").filter(pl.col("variable") == "glucose")
+    assert counts["non_numeric"][0] > 0
+    assert counts["kept"][0] > 0
+
+
+# ---- from the outside -------------------------------------------------------------------------------------------------
+
+
+def test_help_and_composition_never_load_torch():
+    modules = "icu_lightning.run, icu_lightning.data.settings, icu_lightning.evaluation.thresholds"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_shows_groups_and_common_overrides(cli):
+    done = cli("--help")
+    assert done.returncode == 0
+    for word in ("focal_lstm", "eicu, synthetic", "data.root=FOLDER", "resume=FOLDER", "trainer.max_epochs=1"):
+        assert word in done.stdout
+
+
+MISTAKES = {
+    "unknown model": (["model=focal"], r"Could not find 'model/focal'(.|\n)*focal_lstm\n\s*logistic_regression"),
+    "unknown data": (["data=mimik"], r"Could not find 'data/mimik'(.|\n)*eicu\n\s*synthetic"),
+    "unknown key": (["model.hiden=3"], r"Key 'hiden' is not in struct"),
+    "help with a mistake": (["model=focal", "--help"], r"Could not find 'model/focal'"),
+    "unknown variable": (
+        ["data.variables=[lactat]"],
+        r"Unknown variable in data.variables 'lactat'. Did you mean 'lactate'",
+    ),
+    "no data folder": (
+        ["data=eicu", "data.root=null"],
+        r"set data.root=FOLDER or the environment variable ICU_DATA_ROOT",
+    ),
+    "wrong data folder": (["data=eicu", "data.root=nowhere"], r"does not exist: .*nowhere"),
+    "nobody left": (
+        ["data.cohort=[{age_at_least: 200}]", "data.cache_dir=null"],
+        r"No stay is left in the cohort(.|\n)*age_at_least 200\s+0",
+    ),
+    "a word for a number": (
+        ["model.hidden=many", *SMALL],
+        r"Cannot build icu_lightning.models.focal_lstm.FocalLSTM \(hidden=many",
+    ),
+    "no epochs": (["trainer.max_epochs=0", *SMALL], r"trainer.max_epochs must be at least 1"),
+    "no such run": (["resume=nowhere"], r"there is no run in that folder"),
+    "no such rule": (["threshold=f2"], r"Unknown threshold rule 'f2'. Known: f1"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_message_and_exit_code_1(name, cli):
+    arguments, message = MISTAKES[name]
+    done = cli(*arguments)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert re.search(message, done.stderr), done.stderr
+
+
+def test_a_refused_run_leaves_no_empty_folder_behind(cli, tmp_path):
+    cli("data=eicu", "data.root=nowhere")
+    cli("resume=nowhere")
+    assert [
+        path
+        for path in (tmp_path / "work").rglob("*")
+        if path.is_dir() and path.name != "runs" and path.parent.name != "runs"
+    ] == []
+
+
+def test_results_are_never_overwritten_and_a_finished_run_can_be_read_again(cli, tmp_path):
+    folder = tmp_path / "mine"
+    first = cli("model=logistic_regression", f"hydra.run.dir={folder}", *SMALL)
+    assert first.returncode == 0, first.stderr
+    assert str(folder) in first.stdout
+    assert "\x1b" not in first.stdout, "no colours or bars into a pipe"
+    assert first.stderr == ""
+    before = (folder / "metrics.json").read_bytes()
+    again = cli("model=logistic_regression", f"hydra.run.dir={folder}", *SMALL)
+    assert again.returncode == 1
+    assert (
+        f"not empty, and results are never overwritten: choose another hydra.run.dir, or continue that run with resume={folder}"
+        in again.stderr
+    )
+    refused = cli(f"resume={folder}", "seed=7")
+    assert refused.returncode == 1
+    assert "leave out seed=7" in refused.stderr
+    resumed = cli(f"resume={folder}")
+    assert resumed.returncode == 0
+    assert "finished" in resumed.stdout
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_wandb_offline_keeps_config_metrics_and_plots(cli, tmp_path):
+    """Read back from the offline run's files, not from what was asked to be logged."""
+    folder = tmp_path / "run"
+    done = cli("logger=wandb", "trainer.max_epochs=2", f"hydra.run.dir={folder}", *SMALL, WANDB_MODE="offline")
+    assert done.returncode == 0, done.stderr
+    (kept,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+    content = kept.read_bytes()
+    for word in (b"val/auroc", b"train/loss", b"input_dropout", b"test/roc", b"test/calibration", b"sensitivity"):
+        assert word in content, word
+    tables = {path.name.split("_")[0] for path in folder.glob("wandb/offline-run-*/files/media/table/test/*.json")}
+    assert {"roc", "pr", "calibration"} <= tables
+    assert b"patient_id" not in content, "no patient's row"
+
+
+def test_without_a_wandb_account_the_run_is_kept_offline_and_says_so(cli, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"WANDB_MODE": "", "HOME": str(home), "NETRC": str(home / ".netrc"), "WANDB_API_KEY": ""}
+    done = cli("logger=wandb", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}", *SMALL, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "not logged in, so this run is kept offline" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_killed_by_the_system_is_finished_by_resume(cli, tmp_path):
+    """SIGKILL in the middle of training, then resume=FOLDER from another working directory."""
+    arguments = ["data.stays=2500", "trainer.max_epochs=12", "bootstrap=50"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert cli(*arguments, f"hydra.run.dir={whole}").returncode == 0
+    command = [sys.executable, "-m", "icu_lightning.run", *arguments, f"hydra.run.dir={killed}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    while len(read_metrics(killed / "metrics.csv")) < 4:
+        assert process.poll() is None, "it was over before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "metrics.json").exists()
+    assert cli(f"resume={killed}").returncode == 0
+    assert same_results(whole, killed)
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_continue(cli, tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "icu_lightning.run", "data.stays=2500", f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while len(read_metrics(folder / "metrics.csv")) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"resume={folder}" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_the_eicu_demo_from_raw_tables_to_metrics_twice(cli, real_eicu, tmp_path):
+    """The issue's command; needs the eICU demo."""
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        done = cli(
+            "model=focal_lstm",
+            "data=eicu",
+            "seed=1",
+            f"data.root={real_eicu}",
+            f"hydra.run.dir={folder}",
+            "data.cache_dir=null",
+        )
+        assert done.returncode == 0, done.stderr
+        assert "1,542 stays, 1,259 patients, 126 died_in_hospital" in done.stdout
+    assert same_results(*folders)
+    table = pl.read_parquet(folders[0] / "predictions.parquet")
+    assert table.height == 1542
+    assert np.isfinite(table["risk"].to_numpy()).all()
+    sides = [set(table.filter(pl.col("split") == name)["patient_id"]) for name in ("train", "val", "test")]
+    assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+    assert os.path.exists(folders[0] / "cleaning.csv")
