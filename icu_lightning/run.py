@@ -62,6 +62,9 @@ def run(folder: Path, cfg: DictConfig) -> None:
     from icu_lightning.evaluation.thresholds import threshold_rule
 
     config = stored_config(folder) if cfg.resume else composed_config(cfg)
+    for name in ("seed", "bootstrap"):
+        if not isinstance(config[name], int) or config[name] < 0:
+            raise UserError(f"{name} must be a whole number of at least 0; it is {config[name]}.")
     threshold_rule(config["threshold"])
     source, settings = source_and_settings(**config["data"])  # a missing table is told before torch is loaded
     if not cfg.resume:

@@ -18,6 +18,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError
@@ -102,17 +103,21 @@ class StageTrainer:
 
     def _lightning(self, epochs: int, callbacks: list[lightning.Callback]) -> lightning.Trainer:
         bar: list[lightning.Callback] = [RichProgressBar(leave=True)] if self.progress else []
-        return lightning.Trainer(
-            **self.settings,
-            max_epochs=epochs,
-            logger=self.loggers or False,
-            callbacks=[*callbacks, *bar],
-            enable_progress_bar=self.progress,
-            enable_checkpointing=True,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
+        try:
+            return lightning.Trainer(
+                **self.settings,
+                max_epochs=epochs,
+                logger=self.loggers or False,
+                callbacks=[*callbacks, *bar],
+                enable_progress_bar=self.progress,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+            )
+        except (MisconfigurationException, ValueError) as error:  # no such device, no such precision
+            raise UserError(
+                f"This machine or Lightning cannot train with trainer.* = {self.settings}: {error}"
+            ) from error
 
 
 class StageCheckpoint(Checkpoint):

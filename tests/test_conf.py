@@ -16,7 +16,7 @@ OPTIONS = [
     for path in sorted(CONF.rglob("*.yaml"))
     if path.parent != CONF
 ]
-GIVEN_AT_RUN_TIME = {"shape", "folder", "seed", "loggers", "progress"}
+GIVEN_BY_CODE = {"network", "shape", "folder", "seed", "loggers", "progress"}
 
 
 def test_the_groups_are_those_that_a_run_names():
@@ -62,7 +62,7 @@ def test_keys_are_those_of_the_signature(group, option):
         keys = set(node) - {"_target_", "_partial_"}
         assert keys <= set(parameters), f"{node['_target_']} does not take {keys - set(parameters)}"
         if target.__module__.startswith("icu_lightning"):
-            named = set(parameters) - GIVEN_AT_RUN_TIME
+            named = set(parameters) - GIVEN_BY_CODE
             without_default = {name for name in named if parameters[name].default is inspect.Parameter.empty}
             assert without_default <= keys, f"{option}.yaml hides {without_default - keys}"
 

@@ -263,6 +263,8 @@ MISTAKES = {
         r"Cannot build icu_lightning.models.focal_lstm.FocalLSTM \(hidden=many",
     ),
     "no epochs": (["trainer.max_epochs=0", *SMALL], r"trainer.max_epochs must be at least 1"),
+    "no such precision": (["trainer.precision=17", *SMALL], r"cannot train with trainer.* = .*precision"),
+    "a word for the seed": (["seed=one"], r"seed must be a whole number of at least 0; it is one"),
     "no such run": (["resume=nowhere"], r"there is no run in that folder"),
     "no such rule": (["threshold=f2"], r"Unknown threshold rule 'f2'. Known: f1"),
 }

@@ -4,11 +4,14 @@ A filter is a polars expression that is True for a stay to keep; null counts as 
 outcome is never taken for a known one. Every stay of the database is kept or counted out by exactly one filter.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
 from icu_lightning.errors import UserError, unknown_name
+
+OUTCOMES = ("died_in_hospital", "died_in_icu")
 
 
 def readable_ids() -> pl.Expr:
@@ -21,26 +24,28 @@ def age_known() -> pl.Expr:
 
 
 def age_at_least(years: float) -> pl.Expr:
-    return pl.col("age") >= years
+    return pl.col("age") >= float(years)
 
 
 def age_at_most(years: float) -> pl.Expr:
-    return pl.col("age") <= years
+    return pl.col("age") <= float(years)
 
 
 def stay_at_least(hours: float) -> pl.Expr:
     """Length of stay in the unit; an unknown length is not kept."""
-    return pl.col("los_hours") >= hours
+    return pl.col("los_hours") >= float(hours)
 
 
 def outcome_known(outcome: str) -> pl.Expr:
+    if outcome not in OUTCOMES:
+        raise ValueError(outcome)
     return pl.col(outcome).is_not_null()
 
 
 def in_icu_at_prediction(hours: float) -> pl.Expr:
     """At the prediction time, `hours` after admission, the patient is alive and still in the unit."""
-    alive = pl.col("death_hours").is_null() | (pl.col("death_hours") > hours)
-    return (pl.col("los_hours") >= hours) & alive
+    alive = pl.col("death_hours").is_null() | (pl.col("death_hours") > float(hours))
+    return (pl.col("los_hours") >= float(hours)) & alive
 
 
 FILTERS: dict[str, Callable[..., pl.Expr]] = {
@@ -84,15 +89,21 @@ def select_cohort(stays: pl.DataFrame, steps: Sequence[Step], outcome: str) -> t
 
 
 def named_filter(step: Step) -> tuple[str, pl.Expr]:
-    """('age_at_least 16', expression) of {'age_at_least': 16}. Raises UserError for a name that FILTERS lacks."""
-    name, arguments = (step, ()) if isinstance(step, str) else next((k, (v,)) for k, v in step.items())
+    """('age_at_least 16', expression) of {'age_at_least': 16}. Raises UserError for what is no filter."""
+    if isinstance(step, str):
+        name, arguments = step, []
+    elif isinstance(step, Mapping) and len(step) == 1:
+        name, arguments = next(iter(step)), list(step.values())
+    else:
+        raise UserError(f"A step of data.cohort is 'NAME' or 'NAME: VALUE'; this is neither: {step}.")
     if name not in FILTERS:
         raise unknown_name("filter in data.cohort", name, FILTERS)
     try:
-        return " ".join([name, *(str(a) for a in arguments)]), FILTERS[name](*arguments)
-    except TypeError:
+        return " ".join([name, *map(str, arguments)]), FILTERS[name](*arguments)
+    except (TypeError, ValueError):
+        taken = ", ".join(inspect.signature(FILTERS[name]).parameters) or "nothing"
         raise UserError(
-            f"The filter '{name}' in data.cohort takes one argument, as in '- {name}: VALUE', or none; it was given {list(arguments)}."
+            f"The filter '{name}' in data.cohort takes {taken}; it was given {arguments or 'nothing'}."
         ) from None
 
 

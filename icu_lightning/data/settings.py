@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from icu_lightning.data.cohort import Step, named_filter
+from icu_lightning.data.cohort import OUTCOMES, Step, named_filter
 from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.sources.base import Source
 from icu_lightning.errors import UserError, unknown_name
-
-OUTCOMES = ("died_in_hospital", "died_in_icu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +39,12 @@ class DataSettings:
         for name in ("hours", "batch_size"):
             if not isinstance(value := getattr(self, name), int) or value < 1:
                 raise UserError(f"data.{name} must be a whole number of at least 1; it is {value}.")
+        for name in ("variables", "cohort", "fractions"):
+            if isinstance(value := getattr(self, name), str) or not isinstance(value, Sequence):
+                raise UserError(f"data.{name} must be a list, as in 'data.{name}=[...]'; it is {value}.")
         if self.outcome not in OUTCOMES:
             raise unknown_name("outcome in data.outcome", str(self.outcome), OUTCOMES)
-        if len(self.fractions) != 3 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-9:
+        if len(self.fractions) != 3 or not _sum_to_one(self.fractions):
             raise UserError(
                 f"data.fractions must be three positive shares (train, val, test) that sum to 1; they are {list(self.fractions)}."
             )
@@ -78,6 +79,10 @@ def source_and_settings(source: str, **conf: Any) -> tuple[Source, DataSettings]
         raise unknown_name("setting", f"data.{strangers[0]}", (f"data.{name}" for name in {*own, *known}))
     settings = DataSettings(**{name: value for name, value in conf.items() if name in known})
     return make_source(**{name: value for name, value in conf.items() if name in own}), settings
+
+
+def _sum_to_one(shares: Sequence[float]) -> bool:
+    return all(isinstance(share, float | int) and share > 0 for share in shares) and abs(sum(shares) - 1) < 1e-9
 
 
 def _source_class(name: str) -> Callable[..., Source]:

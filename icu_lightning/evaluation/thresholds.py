@@ -17,8 +17,8 @@ def f1_threshold(label: Array, risk: Array) -> float:
     of a wide tie (its .170). We take the middle between two neighbouring risks, so that the choice is the data's.
     Without a death every threshold has F1 0: 0.5 is returned.
 
-    >>> f1_threshold(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.2, 0.4, 0.8]))
-    0.3
+    >>> f1_threshold(np.array([0.0, 0, 1, 1]), np.array([0.0, 0.25, 0.5, 0.75]))
+    0.375
     """
     if not label.any():
         return 0.5

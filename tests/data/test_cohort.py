@@ -55,8 +55,11 @@ def test_every_filter_is_used_or_documented(name):
     [
         (["age_atleast"], "Did you mean 'age_at_least'"),
         ([{"age_at_least": 200}], r"No stay is left.*\n(.*\n)*.*age_at_least 200"),
-        ([{"age_known": 3}], "takes one argument"),
-        (["age_at_least"], "takes one argument"),
+        ([{"age_known": 3}], "takes nothing; it was given"),
+        (["age_at_least"], "takes years; it was given nothing"),
+        ([{"age_at_least": "old"}], "takes years; it was given"),
+        ([{"outcome_known": "died"}], "takes outcome; it was given"),
+        ([5], "this is neither: 5"),
     ],
 )
 def test_wrong_cohorts_are_refused(steps, message):

@@ -52,6 +52,8 @@ class SyntheticICU:
     def __init__(self, stays: int, generator_seed: int) -> None:
         if not isinstance(stays, int) or stays < 10:
             raise UserError(f"data.stays must be a whole number of at least 10; it is {stays}.")
+        if not isinstance(generator_seed, int) or generator_seed < 0:
+            raise UserError(f"data.generator_seed must be a whole number of at least 0; it is {generator_seed}.")
         self.n, self.seed = stays, generator_seed
         rng = np.random.default_rng([generator_seed, 0])
         self.age = rng.normal(64, 14, stays).clip(18, 89).round()

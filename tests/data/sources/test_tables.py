@@ -49,6 +49,16 @@ def test_tables_are_found_below_the_root_and_column_names_may_be_upper_case(writ
     assert extracted(folder.parent).stays.height > 0
 
 
+@pytest.mark.parametrize("spelling", ["infusiondrug.csv", "infusionDrug.csv", "INFUSIONDRUG.csv"])
+def test_every_spelling_of_a_table_is_the_same_table(write_eicu, spelling):
+    """The open demo has infusiondrug, the full release infusionDrug."""
+    folder = write_eicu()
+    (folder / spelling).write_text("patientunitstayid,drugrate\n1,5\n")
+    tables = EICU(folder).tables
+    assert "infusionDrug" in tables
+    assert tables.scan("infusionDrug", ["drugrate"]).collect().item() == "5"
+
+
 def test_a_missing_root_says_what_to_set_and_where_to_get_the_data():
     with pytest.raises(
         UserError,
