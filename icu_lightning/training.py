@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import math
+import pickle
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ class StageTrainer:
         seed: of everything random in training.
         max_epochs: caps every stage; None leaves each its own.
         accelerator, devices, precision, deterministic: see pytorch_lightning.Trainer.
+        threads: of torch on the CPU, in this whole process; None leaves torch its own choice, all cores.
         loggers: Lightning loggers beside metrics.csv.
         progress: show a bar.
     """
@@ -46,23 +48,16 @@ class StageTrainer:
         devices: int | str,
         precision: str,
         deterministic: bool | str,
+        threads: int | None,
         loggers: Sequence[Logger] = (),
         progress: bool = False,
     ) -> None:
-        self.folder, self.seed, self.max_epochs, self.loggers, self.progress = (
-            folder,
-            seed,
-            max_epochs,
-            list(loggers),
-            progress,
-        )
-        self.settings: dict[str, Any] = {
-            "accelerator": accelerator,
-            "devices": devices,
-            "precision": precision,
-            "deterministic": deterministic,
-        }
-        self.stages: dict[str, dict[str, Any]] = {}
+        self.folder, self.seed, self.max_epochs = folder, seed, max_epochs
+        self.loggers, self.progress = list(loggers), progress
+        device = {"accelerator": accelerator, "devices": devices}
+        self.settings: dict[str, Any] = device | {"precision": precision, "deterministic": deterministic}
+        if threads is not None:
+            torch.set_num_threads(threads)
         if not (folder / "metrics.csv").exists():
             write_text(folder / "metrics.csv", "stage,epoch\n")
 
@@ -92,13 +87,11 @@ class StageTrainer:
             callbacks = [EpochSeed(self.seed, stage), EpochMetrics(self.folder / "metrics.csv", stage), stopper, keeper]
             trainer = self._lightning(epochs, callbacks)
             last = folder / "last.ckpt"
-            with (
-                warnings.catch_warnings()
-            ):  # Lightning 2.6.6 asks torch 2.13 for a type in a way that torch calls deprecated
+            with warnings.catch_warnings():
+                # Lightning 2.6.6 asks torch 2.13 for a type in a way that torch calls deprecated
                 warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
                 trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
             write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
-        self.stages[stage] = json.loads((folder / "finished.json").read_text())
         module.load_state_dict(load_checkpoint(folder / "best.ckpt")["state_dict"])
 
     def _lightning(self, epochs: int, callbacks: list[lightning.Callback]) -> lightning.Trainer:
@@ -132,9 +125,8 @@ class StageCheckpoint(Checkpoint):
         self.best_value, self.best_epoch = -math.inf, -1
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        trainer.fit_loop.restarting = (
-            False  # nothing is half done here; else Lightning skips a resumed epoch's schedule step
-        )
+        # Nothing is half done here; if Lightning believed otherwise, it would skip a resumed epoch's schedule step
+        trainer.fit_loop.restarting = False
         trainer.save_checkpoint(self.folder / "last.ckpt")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -169,8 +161,11 @@ class EpochSeed(lightning.Callback):
         torch.manual_seed(stable_seed(self.seed, self.stage, trainer.current_epoch, trainer.global_rank))
 
 
-class EpochMetrics(lightning.Callback):
-    """metrics.csv: a row an epoch with everything that was logged; on resuming, rows of repeated epochs are replaced."""
+class EpochMetrics(Checkpoint):
+    """metrics.csv: a row an epoch with everything that was logged; on resuming, rows of repeated epochs are replaced.
+
+    A Checkpoint, because Lightning calls those after the module's own end of the epoch, in which train/* are logged.
+    """
 
     def __init__(self, path: Path, stage: str) -> None:
         self.path, self.stage = path, stage
@@ -203,7 +198,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content, as tensors and plain values only. Raises UserError naming the file if it cannot be read."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise UserError(f"Cannot read the checkpoint {path}: {str(error).splitlines()[0]}") from error
 
 

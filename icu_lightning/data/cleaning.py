@@ -25,7 +25,8 @@ def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float) -> pl
     >>> from icu_lightning.data.concepts import concepts_of
     >>> said = {"value": [37.0, 98.6, 98.6, 300.0], "unit": ["degC", "degF", "degC", "degC"]}
     >>> events = pl.LazyFrame({"stay_id": 1, "variable": "temperature", "hours": 1.0, **said})
-    >>> clean(events, concepts_of(["temperature"]), hours=24).select(pl.col("value").round(6), "status").sort("status").collect().rows()
+    >>> cleaned = clean(events, concepts_of(["temperature"]), hours=24)
+    >>> cleaned.select(pl.col("value").round(6), "status").sort("status").collect().rows()
     [(37.0, 'kept'), (37.0, 'converted'), (37.0, 'repaired'), (None, 'out_of_range')]
     """
     facts = pl.LazyFrame([_facts(concept, unit) for concept in concepts for unit in concept.units])

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import BatchShape, StayBatch
@@ -90,7 +91,8 @@ class RiskModule(lightning.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.max_epochs, self.patience = max_epochs, patience
         self.rankable = True  # validation has both classes
-        self.train_auroc, self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAUROC(), BinaryAveragePrecision()
+        self.train_loss, self.train_auroc = MeanMetric(), BinaryAUROC()
+        self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAveragePrecision()
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         monitor, mode = monitored(data.val)
@@ -108,17 +110,23 @@ class RiskModule(lightning.LightningModule):
         """() what is added to the training loss beside the loss, such as the weight of squared weights; 0 unless overridden."""
         return torch.zeros((), device=self.device)
 
+    def on_train_epoch_start(self) -> None:
+        self.seen: list[
+            tuple[Tensor, Tensor, Tensor]
+        ] = []  # loss (), logits (B), labels (B) of each batch of the epoch
+
     def training_step(self, batch: StayBatch, _: int) -> Tensor:
+        """Logging in every step would cost a sixth of the training time (experiments/benchmarks): the epoch's end does it."""
         logit = self.network(batch)
         loss = self.loss(logit, batch.label)
-        self.train_auroc.update(logit.detach().sigmoid(), batch.label.int())
-        self.log_dict(
-            {"train/loss": loss.detach(), "train/auroc": self.train_auroc},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch),
-        )
+        self.seen.append((loss.detach(), logit.detach(), batch.label))
         return loss + self.penalty()
+
+    def on_train_epoch_end(self) -> None:
+        losses, logits, labels = zip(*self.seen, strict=True)
+        self.train_loss.update(torch.stack(losses), torch.tensor([len(label) for label in labels], device=self.device))
+        self.train_auroc.update(torch.cat(logits).sigmoid(), torch.cat(labels).int())
+        self.log_dict({"train/loss": self.train_loss, "train/auroc": self.train_auroc})
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
         logit = self.network(batch)

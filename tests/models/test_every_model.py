@@ -31,6 +31,7 @@ def fitted(name: str, data, folder: Path, seed: int = 0, max_epochs: int | None 
         devices=1,
         precision="32-true",
         deterministic=True,
+        threads=1,
     )
     model.fit(data, trainer)
     return model
