@@ -236,13 +236,19 @@ def test_help_and_composition_never_load_torch():
 def test_help_shows_groups_and_common_overrides(cli):
     done = cli("--help")
     assert done.returncode == 0
-    for word in ("focal_lstm", "eicu, synthetic", "data.root=FOLDER", "resume=FOLDER", "trainer.max_epochs=1"):
+    for word in (
+        "focal_lstm",
+        "eicu, mimic3, mimic4, physionet2012, synthetic",
+        "data.root=FOLDER",
+        "resume=FOLDER",
+        "trainer.max_epochs=1",
+    ):
         assert word in done.stdout
 
 
 MISTAKES = {
     "unknown model": (["model=focal"], r"Could not find 'model/focal'(.|\n)*focal_lstm\n\s*logistic_regression"),
-    "unknown data": (["data=mimik"], r"Could not find 'data/mimik'(.|\n)*eicu\n\s*synthetic"),
+    "unknown data": (["data=mimik"], r"Could not find 'data/mimik'(.|\n)*eicu\n\s*mimic3\n\s*mimic4"),
     "unknown key": (["model.hiden=3"], r"Key 'hiden' is not in struct"),
     "help with a mistake": (["model=focal", "--help"], r"Could not find 'model/focal'"),
     "unknown variable": (

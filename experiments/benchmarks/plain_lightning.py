@@ -2,7 +2,7 @@
 
 Random stays as a TensorDataset, default DataLoader and Trainer, the package's network and loss, nothing read or evaluated;
 one file in the working directory, Lightning's checkpoint and metrics. `skeleton.py` runs it as a process of its own:
-`python plain_lightning.py N_TRAIN N_VAL HOURS VARIABLES`.
+`python plain_lightning.py THREADS N_TRAIN N_VAL HOURS VARIABLES`, THREADS 0 for torch's own choice.
 """
 
 import sys
@@ -53,7 +53,9 @@ def stays(n: int, hours: int, n_variables: int) -> TensorDataset:
     return TensorDataset(torch.randn(n, hours, n_variables) * observed, observed, (torch.rand(n) < 0.2).float())
 
 
-def main(n_train: int, n_val: int, hours: int, n_variables: int) -> None:
+def main(threads: int, n_train: int, n_val: int, hours: int, n_variables: int) -> None:
+    if threads:  # as many as the other side: on a busy machine the number of threads outweighs all else
+        torch.set_num_threads(threads)
     train = DataLoader(stays(n_train, hours, n_variables), batch_size=64, shuffle=True)
     val = DataLoader(stays(n_val, hours, n_variables), batch_size=1024)
     trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)

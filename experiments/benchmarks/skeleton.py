@@ -182,6 +182,7 @@ def bare_loop(config: Mapping[str, Any], data: ICUDataModule, epochs: int, valid
     """The same weights, batches, dropout, loss and optimizer in a plain loop; the validation loss of the last epoch.
 
     torch's defaults: the deterministic algorithms that the Trainer has turned on in this process are off again.
+    Its number of threads, which the StageTrainer has set in this process as well, stays: both sides have the same.
     """
     torch.use_deterministic_algorithms(False)
     model, loader = fresh_model(config, data), data.train_dataloader()
@@ -219,7 +220,8 @@ def startup_rows(repeats: int) -> list[Row]:
             "--cfg job": partial(process, [*command, "--cfg", "job"], cwd),
             "model=typo": partial(process, [*command, "model=typo"], cwd, fails=True),
         }
-        fitted = [sys.executable, str(PLAIN), "350", "50", "24", "11"]
+        threads = composed()["trainer"]["threads"] or 0  # both sides alike
+        fitted = [sys.executable, str(PLAIN), str(threads), "350", "50", "24", "11"]
         epochs = {"run": partial(one_epoch, command, cwd), "plain": partial(process, fitted, cwd)}
         seconds = interleaved({**answers, **epochs}, repeats)
     return [

@@ -33,7 +33,8 @@ class Unit:
 class Charted:
     """One place where a database charts a variable: a column of a wide table, or labels (or item ids) of a long one.
 
-    `preference` counts up from 0, the preferred place; `name` is a second label, for tables that have two.
+    `preference` counts up from 0, the preferred place; `name` is a second label, for tables that have two. Item ids are labels
+    too, as text.
     """
 
     variable: str
@@ -116,13 +117,13 @@ def _concept(name: str, entry: Mapping[str, Any]) -> Concept:
 
 
 def _charted(variable: str, unit: str, preference: int, place: Mapping[str, Any]) -> Charted:
-    labels = place.get("label", ())
+    labels = place.get("label", place.get("item", ()))
     return Charted(
         variable=variable,
         unit=place.get("unit", unit),
         preference=preference,
         table=place["table"],
         column=place.get("column"),
-        labels=(labels,) if isinstance(labels, str) else tuple(labels),
+        labels=(str(labels),) if isinstance(labels, str | int) else tuple(map(str, labels)),
         name=place.get("name"),
     )

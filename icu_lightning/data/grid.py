@@ -1,7 +1,7 @@
 """Irregular events to hourly values: hour t of a stay holds what was measured in [t, t + 1) hours after admission.
 
-Inside an hour the preferred place of charting wins; its values become their mean or their last one, as the concept says.
-Means are exact whatever the order of the rows: values are added as integers of 1e-4 units, because polars promises no order.
+Inside an hour the preferred place of charting wins; its values become their mean, sum or last one, as the concept says.
+Sums are exact whatever the order of the rows: values are added as integers of 1e-4 units, because polars promises no order.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ RESOLUTION = 10_000  # integers a unit; no clinical value is charted finer
 
 
 def hourly_cells(cleaned: pl.LazyFrame) -> pl.LazyFrame:
-    """Cleaned events by (stay, hour, variable, preference): mean, last, and the number of events a status. Any order.
+    """Cleaned events by (stay, hour, variable, preference): total, number, last, and the number a status. Any order.
 
     Events that are only counted share one row a variable and place, without stay and hour. So the result is never larger
     than the grid times the places of charting, however many events there are.
@@ -30,7 +30,8 @@ def hourly_cells(cleaned: pl.LazyFrame) -> pl.LazyFrame:
         )
         .group_by("stay_id", "hour", "variable", "preference")
         .agg(
-            mean=ticks.sum() / pl.len() / RESOLUTION,
+            total=ticks.sum(),
+            n=pl.len(),
             last=pl.col("value").max_by(order),
             **{status: (pl.col("status") == status).sum() for status in STATUSES},
         )
@@ -38,16 +39,19 @@ def hourly_cells(cleaned: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def preferred(cells: pl.DataFrame, concepts: Sequence[Concept]) -> pl.DataFrame:
-    """One row (stay_id, hour, variable, value) a measured cell: the preferred place's mean or last value.
+    """One row (stay_id, hour, variable, value) a measured cell: the preferred place's mean, sum or last value.
 
     >>> from icu_lightning.data.concepts import concepts_of
     >>> cell = {"stay_id": 1, "hour": 0, "variable": "sbp"}
-    >>> invasive, cuff = {"preference": 0, "mean": 120.0, "last": 118.0}, {"preference": 2, "mean": 99.0, "last": 99.0}
+    >>> invasive, cuff = {"preference": 0, "total": 2_400_000, "n": 2}, {"preference": 2, "total": 990_000, "n": 1}
+    >>> invasive, cuff = invasive | {"last": 118.0}, cuff | {"last": 99.0}
     >>> preferred(pl.DataFrame([cell | cuff, cell | invasive]), concepts_of(["sbp"])).rows()
     [(1, 0, 'sbp', 120.0)]
     """
-    by_last = [concept.name for concept in concepts if concept.hourly == "last"]
-    value = pl.when(pl.col("variable").is_in(by_last)).then("last").otherwise("mean")
+    names = {how: [concept.name for concept in concepts if concept.hourly == how] for how in ("last", "sum")}
+    total = pl.col("total") / RESOLUTION
+    value = pl.when(pl.col("variable").is_in(names["last"])).then("last")
+    value = value.when(pl.col("variable").is_in(names["sum"])).then(total).otherwise(total / pl.col("n"))
     cell = ("stay_id", "hour", "variable")
     return cells.drop_nulls("hour").group_by(cell).agg(value=value.min_by("preference")).sort(cell)
 

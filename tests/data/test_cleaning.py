@@ -8,11 +8,23 @@ from icu_lightning.data.concepts import all_concepts, concepts_of
 
 
 def cleaned(
-    variable: str, value: float | None, unit: str, hours: float | None = 1.0, stay: int | None = 1
+    variable: str,
+    value: float | None,
+    unit: str,
+    hours: float | None = 1.0,
+    stay: int | None = 1,
+    wrong: bool | None = None,
 ) -> tuple[float | None, str]:
     events = pl.LazyFrame(
-        {"stay_id": [stay], "variable": [variable], "hours": [hours], "value": [value], "unit": [unit]},
-        schema_overrides={"hours": pl.Float64, "value": pl.Float64},
+        {
+            "wrong": [wrong],
+            "stay_id": [stay],
+            "variable": [variable],
+            "hours": [hours],
+            "value": [value],
+            "unit": [unit],
+        },
+        schema_overrides={"wrong": pl.Boolean, "hours": pl.Float64, "value": pl.Float64},
     )
     return clean(events, list(all_concepts().values()), hours=24).select("value", "status").collect().row(0)
 
@@ -55,6 +67,11 @@ def test_the_window_is_half_open(hours, status):
 
 def test_an_event_of_no_stay_is_counted():
     assert cleaned("heart_rate", 80.0, "bpm", stay=None) == (None, "no_stay")
+
+
+def test_what_the_database_marks_as_an_error_is_counted_and_gone():
+    assert cleaned("heart_rate", 80.0, "bpm", wrong=True) == (None, "entered_in_error")
+    assert cleaned("heart_rate", 80.0, "bpm", wrong=False) == (80.0, "kept")
 
 
 def test_a_unit_that_nobody_knows_is_not_taken_for_the_usual_one():

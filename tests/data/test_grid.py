@@ -27,7 +27,7 @@ def grid(
         },
         orient="row",
     )
-    events = events.with_columns(unit=pl.col("variable").replace_strict(UNITS))
+    events = events.with_columns(unit=pl.col("variable").replace_strict(UNITS), wrong=pl.lit(False))
     concepts = concepts_of(variables)
     return dense(preferred(hourly_cells(clean(events, concepts, hours)).collect(), concepts), [1, 2], variables, hours)
 

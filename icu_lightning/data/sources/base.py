@@ -26,6 +26,7 @@
 | value | Float64 | as charted, in `unit`; null if the cell held no number |
 | unit | String | as charted |
 | preference | Int8 | 0 is the preferred place of charting |
+| wrong | Boolean | True if the database itself marks the row as entered in error |
 | revision | Float64 | of two values charted for one time, the higher one replaces the lower; null sorts first |
 """
 
@@ -34,7 +35,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from icu_lightning.data.concepts import Concept
+from icu_lightning.data.concepts import Charted, Concept
 
 STAYS: dict[str, Any] = {
     "stay_id": pl.Int64,
@@ -62,6 +63,7 @@ EVENTS: dict[str, Any] = {
     "value": pl.Float64,
     "unit": pl.String,
     "preference": pl.Int8,
+    "wrong": pl.Boolean,
     "revision": pl.Float64,
 }
 
@@ -83,6 +85,18 @@ class Source(Protocol):
 
     def fingerprint(self) -> object:
         """Plain values that change whenever the data do: the cache's key."""
+
+
+def charted_facts(places: Sequence[Charted]) -> pl.LazyFrame:
+    """What each label of a long table means: label, second label `name`, variable, unit, preference."""
+    return pl.LazyFrame(
+        [
+            {"label": label, "name": p.name, "variable": p.variable, "unit": p.unit, "preference": p.preference}
+            for p in places
+            for label in p.labels
+        ],
+        schema={"label": pl.String, "name": pl.String, "variable": pl.String, "unit": pl.String, "preference": pl.Int8},
+    )
 
 
 def complete(frame: pl.LazyFrame, schema: Mapping[str, Any]) -> pl.LazyFrame:

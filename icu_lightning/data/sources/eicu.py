@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from icu_lightning.data.concepts import Charted, Concept, charted_in
-from icu_lightning.data.sources.base import EVENTS, STAYS, complete
+from icu_lightning.data.sources import demographics
+from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
 from icu_lightning.data.sources.tables import RawTables, number, unreadable
 
 ACCESS = """Ways to get eICU:
@@ -67,8 +68,8 @@ class EICU:
                 hospital_id="hospitalid",
                 los_hours=number("unitdischargeoffset") / 60,
                 age=pl.when(pl.col("age") == "> 89").then(90.0).otherwise(number("age")),
-                sex=pl.col("gender").replace_strict({"Female": "female", "Male": "male"}, default=None),
-                ethnicity=pl.col("ethnicity").replace("Other/Unknown", None),
+                sex=demographics.sex("gender"),
+                ethnicity=demographics.ethnicity("ethnicity"),
                 unit_type="unittype",
                 weight_kg=number("admissionweight"),
                 died_in_hospital=_expired("hospitaldischargestatus"),
@@ -104,13 +105,7 @@ class EICU:
         label, second, value, revision = LONG[table]
         columns = [c for c in ("patientunitstayid", OFFSET[table], label, second, value, revision) if c]
         on = [c for c in (label, second) if c]
-        facts = pl.LazyFrame(
-            [
-                _facts(place) | {label: text} | ({second: place.name} if second else {})
-                for place in places
-                for text in place.labels
-            ]
-        )
+        facts = charted_facts(places).rename({"label": label} | ({"name": second} if second else {}))
         rows = self.tables.scan(table, columns).rename({value: "value"}).drop_nulls("value").join(facts, on=on)
         return _as_events(rows.with_columns(revision=number(revision)) if revision else rows, OFFSET[table])
 

@@ -5,7 +5,7 @@ text, because a cell that is no number must be counted, not crash the run; `numb
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,31 +73,52 @@ class RawTables:
     def __contains__(self, table: str) -> bool:
         return table.lower() in self.files
 
-    def scan(self, table: str, columns: Iterable[str]) -> pl.LazyFrame:
+    def scan(
+        self,
+        table: str,
+        columns: Iterable[str],
+        *,
+        optional: Iterable[str] = (),
+        one_of: Sequence[str] = (),
+        only: Mapping[str, Sequence[str]] | None = None,
+    ) -> pl.LazyFrame:
         """The named columns of a table as text, names in lower case, blanks trimmed, empty cells null.
+
+        Arguments:
+            optional: columns that are null if the table lacks them.
+            one_of: names that one column has had in different versions; it comes out under the first of them.
+            only: column -> the texts that a row must have one of there; other rows are left before anything is done to them.
 
         Raises UserError if there is no such table, it cannot be opened, or it lacks one of the columns.
         """
+        path = self._path(table)
+        frame = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path, infer_schema=False)
+        try:
+            names = {name.strip().lower(): name for name in frame.collect_schema().names()}
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _damaged(path, error) from error
+        self.scanned[table.lower()] = frame
+        for column, texts in (only or {}).items():
+            frame = frame.filter(pl.col(_named(names, [column], path)).cast(pl.String).is_in(list(texts)))
+        found = {column: _named(names, [column], path) for column in columns}
+        found |= {one_of[0]: _named(names, one_of, path)} if one_of else {}
+        text = [pl.col(name).cast(pl.String).str.strip_chars().replace("", None).alias(c) for c, name in found.items()]
+        absent = [c for c in optional if c not in names]
+        text += [
+            pl.col(names[c]).cast(pl.String).str.strip_chars().replace("", None).alias(c)
+            for c in optional
+            if c in names
+        ]
+        return frame.select(*text, *(pl.lit(None, pl.String).alias(c) for c in absent))
+
+    def _path(self, table: str) -> Path:
         path = self.files.get(table.lower())
         if path is None:
             raise UserError(
                 f"Table '{table}' of {self.database} is missing: looked for "
                 f"{', '.join(table + e for e in ENDINGS)} (any case) in {self.folder}.\n{self.access}"
             )
-        frame = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path, infer_schema=False)
-        try:
-            names = {name.strip().lower(): name for name in frame.collect_schema().names()}
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _damaged(path, error) from error
-        for column in columns:
-            if column not in names:
-                raise UserError(f"{path} has no column '{column}'; its columns are: {', '.join(names)}.")
-        text = [
-            pl.col(names[column]).cast(pl.String).str.strip_chars().replace("", None).alias(column)
-            for column in columns
-        ]
-        self.scanned[table] = frame
-        return frame.select(text)
+        return path
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
         """Run a query over these tables (streaming). Raises UserError naming the file that cannot be read to its end."""
@@ -105,7 +126,7 @@ class RawTables:
             return frame.collect(engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
             for table, scan in self.scanned.items():
-                _read_to_the_end(self.files[table.lower()], scan)
+                _read_to_the_end(self.files[table], scan)
             raise RuntimeError(f"a query over {self.database} failed, though every table is readable") from error
 
     def fingerprint(self) -> list[list[str | int]]:
@@ -129,7 +150,16 @@ def unreadable(*columns: str, allowed: Sequence[str] = ()) -> pl.Expr:
 
 
 def tables_in(folder: Path) -> dict[str, Path]:
-    """The tables of a folder: lower-case name -> file. Of the same table in two forms, the first of ENDINGS is taken."""
+    """The tables of a folder and of the folders in it: 'name' or 'folder/name', lower case -> file.
+
+    Of the same table in two forms, the first of ENDINGS is taken.
+    """
+    inside = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    below = {f"{sub.name.lower()}/{name}": path for sub in inside for name, path in _tables_of(sub).items()}
+    return below | _tables_of(folder)
+
+
+def _tables_of(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for ending in reversed(ENDINGS):
         found |= {
@@ -167,6 +197,14 @@ def _read_to_the_end(path: Path, scan: pl.LazyFrame) -> None:
         scan.select(pl.all().count()).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(path, error) from error
+
+
+def _named(names: Mapping[str, str], wanted: Sequence[str], path: Path) -> str:
+    """The table's own spelling of the first of these columns that it has."""
+    for column in wanted:
+        if column in names:
+            return names[column]
+    raise UserError(f"{path} has no column '{' or '.join(wanted)}'; its columns are: {', '.join(names)}.")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

@@ -3,22 +3,22 @@
 import polars as pl
 import pytest
 
-from icu_lightning.data.concepts import all_concepts
+from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.sources.base import EVENTS, STAYS
-from icu_lightning.data.sources.synthetic import SyntheticICU
+from icu_lightning.data.sources.synthetic import PHYSIOLOGY, SyntheticICU
 from icu_lightning.errors import UserError
 
 
 def test_frames_have_the_promised_shape_and_simulate_every_variable():
     source = SyntheticICU(50, 0)
     assert source.stays().collect_schema() == pl.Schema(STAYS)
-    events = source.events(list(all_concepts().values())).collect()
+    events = source.events(concepts_of(PHYSIOLOGY)).collect()
     assert events.schema == pl.Schema(EVENTS)
-    assert set(events["variable"]) == set(all_concepts())
+    assert set(events["variable"]) == set(PHYSIOLOGY)
 
 
 def test_the_same_seed_is_the_same_stays():
-    concepts = list(all_concepts().values())
+    concepts = concepts_of(PHYSIOLOGY)
     one, again, other = (SyntheticICU(80, seed) for seed in (1, 1, 2))
     assert one.stays().collect().equals(again.stays().collect())
     assert one.events(concepts).collect().equals(again.events(concepts).collect())

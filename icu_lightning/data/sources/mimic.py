@@ -1,0 +1,69 @@
+"""What MIMIC-III and MIMIC-IV share: times as text, measurements by item id, laboratory values without a stay."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from icu_lightning.data.concepts import Charted
+from icu_lightning.data.sources.base import charted_facts
+from icu_lightning.data.sources.tables import RawTables, number
+
+
+def time(column: str) -> pl.Expr:
+    """'2180-07-23 12:36:00', or a date alone, as a time; null where it is neither."""
+    text = pl.col(column).str.slice(0, 19)
+    return pl.coalesce(
+        text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False), text.str.to_datetime("%Y-%m-%d", strict=False)
+    )
+
+
+def hours_between(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    return (end - start).dt.total_seconds() / 3600
+
+
+def items(
+    tables: RawTables, table: str, columns: Sequence[str], places: Sequence[Charted], optional: Sequence[str] = ()
+) -> pl.LazyFrame:
+    """The rows of a long table that hold one of the places' items, with variable, unit and preference.
+
+    The item ids are compared as text before anything else is done to a row: of chartevents' hundreds of millions, few stay.
+    """
+    ids = [label for place in places for label in place.labels]
+    rows = tables.scan(
+        table, ["itemid", "charttime", "value", "valuenum", *columns], only={"itemid": ids}, optional=optional
+    )
+    rows = rows.filter(pl.col("value").is_not_null() | pl.col("valuenum").is_not_null())
+    facts = charted_facts(places).rename({"label": "itemid"})
+    value = pl.coalesce(number("valuenum"), number("value"))
+    return rows.join(facts, on="itemid").with_columns(value=value, charttime=time("charttime"))
+
+
+def linked_by_id(rows: pl.LazyFrame, times: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows that name their stay, with `hours`.
+
+    Arguments:
+        rows: with stay_id and charttime.
+        times: stay_id, intime of every stay.
+    """
+    linked = rows.join(times.select("stay_id", "intime"), on="stay_id", how="left")
+    return linked.with_columns(hours=hours_between(pl.col("intime"), pl.col("charttime")))
+
+
+def linked_by_time(rows: pl.LazyFrame, times: pl.LazyFrame, on: str) -> pl.LazyFrame:
+    """Rows that name a patient or an admission only, given to the stay during which they were charted, with `hours`.
+
+    A row of no stay (from the ward) is no measurement of any and is left out; one without a readable time stays, to be counted.
+
+    Arguments:
+        rows: with `on` and charttime.
+        times: stay_id, `on`, intime, outtime of every stay.
+    """
+    linked = rows.join(times.select("stay_id", on, "intime", "outtime"), on=on)
+    during = pl.col("charttime").is_between("intime", "outtime")
+    linked = linked.filter(during | pl.col("charttime").is_null())
+    return linked.with_columns(hours=hours_between(pl.col("intime"), pl.col("charttime")))
+
+
+def died_in_icu(died: str, death: str, outtime: str) -> pl.Expr:
+    """Death in hospital at or before leaving the unit; False for who left the hospital alive, null if nobody knows when."""
+    return pl.when(pl.col(died)).then(pl.col(death) <= pl.col(outtime)).when(pl.col(died).not_()).then(pl.lit(False))

@@ -1,0 +1,92 @@
+"""MIMIC-IV 2.x and 3.x (and its open demo), from the tables as distributed: folders hosp/ and icu/.
+
+Columns are taken by name, so that versions that add, drop or move columns read alike. A patient is a `subject_id`.
+
+References: MIMIC-IV, a freely accessible electronic health record dataset (Johnson et al., Scientific Data 2023).
+"""
+
+import os
+from collections.abc import Sequence
+
+import polars as pl
+
+from icu_lightning.data.concepts import Concept, charted_in
+from icu_lightning.data.sources import demographics
+from icu_lightning.data.sources.base import EVENTS, STAYS, complete
+from icu_lightning.data.sources.mimic import died_in_icu, hours_between, items, linked_by_id, linked_by_time, time
+from icu_lightning.data.sources.tables import RawTables, number, unreadable
+
+ACCESS = """Ways to get MIMIC-IV:
+  - the full database (credentialed): https://physionet.org/content/mimiciv/
+  - the open demo, 140 stays:         https://physionet.org/content/mimic-iv-demo/2.2/
+  - no files at all:                  data=synthetic"""
+
+
+class MIMIC4:
+    """MIMIC-IV as a `Source`.
+
+    Arguments:
+        root: folder of the tables (the one above hosp/ and icu/), or one that contains it. Raises UserError if not there.
+    """
+
+    name = "mimic4"
+    synthetic = False
+
+    def __init__(self, root: str | os.PathLike[str] | None) -> None:
+        self.tables = RawTables(root, "MIMIC-IV", markers=("icu/icustays", "hosp/admissions"), access=ACCESS)
+        self.collect = self.tables.collect
+        self.fingerprint = self.tables.fingerprint
+
+    def stays(self) -> pl.LazyFrame:
+        stay = self.tables.scan(
+            "icu/icustays", ["stay_id", "subject_id", "hadm_id", "first_careunit", "intime", "outtime"]
+        )
+        admission = self.tables.scan(
+            "hosp/admissions",
+            ["hadm_id", "deathtime", "dischtime", "hospital_expire_flag", "insurance", "language", "marital_status"],
+            one_of=("race", "ethnicity"),
+        )
+        patient = self.tables.scan("hosp/patients", ["subject_id", "gender", "anchor_age", "anchor_year"])
+        wrong = unreadable("hospital_expire_flag", "anchor_age", "anchor_year", "stay_id")
+        rows = stay.join(admission, on="hadm_id", how="left").join(patient, on="subject_id", how="left")
+        died = pl.col("hospital_expire_flag").replace_strict(
+            {"1": True, "0": False}, default=None, return_dtype=pl.Boolean
+        )
+        rows = rows.with_columns(died=died, unreadable=wrong)
+        rows = rows.with_columns(
+            time("intime"), time("outtime"), death=pl.coalesce(time("deathtime"), time("dischtime"))
+        )
+        return complete(
+            rows.select(
+                stay_id=number("stay_id"),
+                patient_id="subject_id",
+                los_hours=hours_between(pl.col("intime"), pl.col("outtime")),
+                # Ages above 89 are stored as 91 in anchor_year, so they stay above 89
+                age=number("anchor_age") + pl.col("intime").dt.year() - number("anchor_year"),
+                sex=demographics.sex("gender"),
+                ethnicity=demographics.ethnicity("race"),
+                unit_type="first_careunit",
+                insurance="insurance",
+                language="language",
+                marital_status="marital_status",
+                died_in_hospital="died",
+                died_in_icu=died_in_icu("died", "death", "outtime"),
+                death_hours=pl.when("died").then(hours_between(pl.col("intime"), pl.col("death"))),
+                unreadable="unreadable",
+            ),
+            STAYS,
+        )
+
+    def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
+        places = charted_in(self.name, concepts)
+        times = self.tables.scan("icu/icustays", ["stay_id", "subject_id", "intime", "outtime"])
+        times = times.with_columns(time("intime"), time("outtime"))
+        chart, labs = ([place for place in places if place.table == table] for table in ("chartevents", "labevents"))
+        parts = []
+        if chart:
+            parts.append(linked_by_id(items(self.tables, "icu/chartevents", ["stay_id"], chart), times))
+        if labs:
+            parts.append(
+                linked_by_time(items(self.tables, "hosp/labevents", ["subject_id"], labs), times, on="subject_id")
+            )
+        return pl.concat(complete(part.with_columns(stay_id=number("stay_id")), EVENTS) for part in parts)

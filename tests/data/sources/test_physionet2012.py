@@ -1,0 +1,111 @@
+"""PhysioNet 2012: counts, hours and descriptors as distributed, from the archives and unpacked."""
+
+import tarfile
+
+import numpy as np
+import polars as pl
+import pytest
+
+from icu_lightning.data.extract import extract
+from icu_lightning.data.sources.base import EVENTS, STAYS
+from icu_lightning.data.sources.physionet2012 import PhysioNet2012
+from icu_lightning.errors import UserError
+from tests.conftest import composed, settings
+
+RECORD = """Time,Parameter,Value
+00:00,RecordID,{id}
+00:00,Age,54
+00:00,Gender,0
+00:00,Height,-1
+00:00,ICUType,4
+00:00,Weight,-1
+00:07,HR,73
+00:40,HR,83
+01:10,NISysABP,120
+01:20,SysABP,100
+05:00,Urine,100
+05:30,Urine,50
+07:00,pH,low
+47:59,Lactate,2
+48:00,Lactate,9
+"""
+
+
+@pytest.fixture
+def challenge(tmp_path):
+    """A folder with one set of two records, the second without any series."""
+    (tmp_path / "set-a").mkdir()
+    (tmp_path / "set-a" / "1.txt").write_text(RECORD.format(id=1))
+    (tmp_path / "set-a" / "2.txt").write_text("".join(line + "\n" for line in RECORD.format(id=2).splitlines()[:7]))
+    (tmp_path / "Outcomes-a.txt").write_text(
+        "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n1,6,1,5,-1,0\n2,16,8,8,3,1\n"
+    )
+    return tmp_path
+
+
+def of(folder, variables):
+    return extract(PhysioNet2012(folder), **settings(variables=variables, hours=48, cohort=[]).of_extract)
+
+
+def test_hours_by_hand(challenge):
+    got = of(challenge, ["heart_rate", "sbp", "urine", "ph", "lactate", "weight", "cuff_sbp"])
+    first, second = got.values
+    assert first[0, 0] == 78
+    assert first[1, 1] == 100, "the arterial line before the cuff"
+    assert first[1, 6] == 120
+    assert first[5, 2] == 150, "urine is added up"
+    assert first[47, 4] == 2
+    assert np.isfinite(first).sum() == 5
+    assert np.isnan(second).all(), "a stay without series is kept"
+    count = {r["variable"]: r for r in got.cleaning.iter_rows(named=True)}
+    assert (count["ph"]["non_numeric"], count["lactate"]["outside_window"], count["weight"]["kept"]) == (1, 1, 0)
+
+
+def test_descriptors(challenge):
+    stays = PhysioNet2012(challenge).stays().collect().sort("stay_id")
+    assert stays.schema == pl.Schema(STAYS)
+    assert stays.select("age", "sex", "unit_type", "died_in_hospital", "died_in_icu").rows() == [
+        (54.0, "female", "surgical", False, None),
+        (54.0, "female", "surgical", True, None),
+    ]
+
+
+def test_an_archive_and_its_unpacked_folder_are_the_same(challenge, tmp_path_factory):
+    packed = tmp_path_factory.mktemp("packed")
+    with tarfile.open(packed / "set-a.tar.gz", "w:gz") as archive:
+        archive.add(challenge / "set-a", "set-a")
+    (packed / "Outcomes-a.txt").write_bytes((challenge / "Outcomes-a.txt").read_bytes())
+    variables = ["heart_rate", "lactate"]
+    assert np.array_equal(of(challenge, variables).values, of(packed, variables).values, equal_nan=True)
+    archive = (packed / "set-a.tar.gz").read_bytes()
+    (packed / "set-a.tar.gz").write_bytes(archive[: len(archive) // 2])
+    with pytest.raises(UserError, match=r"set-a\.tar\.gz: .*damaged or cut short"):
+        of(packed, variables)
+
+
+def test_what_is_missing_is_named(challenge, tmp_path_factory):
+    with pytest.raises(UserError, match=r"looked for set-a\.tar\.gz or set-a/(.|\n)*physionet\.org"):
+        PhysioNet2012(tmp_path_factory.mktemp("empty"))
+    with pytest.raises(UserError, match="No folder given"):
+        PhysioNet2012(None)
+    (challenge / "Outcomes-a.txt").rename(challenge / "Outcomes-b.txt")
+    with pytest.raises(UserError, match=r"set-a is there, but Outcomes-a\.txt is not"):
+        PhysioNet2012(challenge)
+
+
+def test_the_real_sets(real_root):
+    """Sets a and b: 8,000 stays, 1,122 deaths, 37 variables, all of them seen."""
+    conf = composed("data=physionet2012").plain["data"]
+    assert len(conf["variables"]) == 37
+    got = extract(
+        PhysioNet2012(real_root), **settings(**{k: conf[k] for k in ("hours", "variables", "cohort")}).of_extract
+    )
+    assert (got.stays.height, got.stays["died_in_hospital"].sum()) == (8000, 1122)
+    assert (np.isfinite(got.values).sum((0, 1)) > 500).all()
+    assert np.isnan(got.values).all((1, 2)).sum() == 9, "stays without any of the 37, kept"
+
+
+def test_events_have_the_promised_shape(challenge):
+    from icu_lightning.data.concepts import concepts_of
+
+    assert PhysioNet2012(challenge).events(concepts_of(["heart_rate"])).collect_schema() == pl.Schema(EVENTS)
