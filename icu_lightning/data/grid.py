@@ -50,8 +50,8 @@ def preferred(cells: pl.DataFrame, concepts: Sequence[Concept]) -> pl.DataFrame:
     """
     names = {how: [concept.name for concept in concepts if concept.hourly == how] for how in ("last", "sum")}
     total = pl.col("total") / RESOLUTION
-    value = pl.when(pl.col("variable").is_in(names["last"])).then("last")
-    value = value.when(pl.col("variable").is_in(names["sum"])).then(total).otherwise(total / pl.col("n"))
+    is_last, is_sum = (pl.col("variable").is_in(names[how]) for how in ("last", "sum"))
+    value = pl.when(is_last).then("last").when(is_sum).then(total).otherwise(total / pl.col("n"))
     cell = ("stay_id", "hour", "variable")
     return cells.drop_nulls("hour").group_by(cell).agg(value=value.min_by("preference")).sort(cell)
 

@@ -68,9 +68,9 @@ class PhysioNet2012:
         return self._rows
 
     def stays(self) -> pl.LazyFrame:
-        said = self.rows().filter(pl.col("parameter").is_in(DESCRIPTORS)).unique(["stay", "parameter"])
-        said = said.pivot("parameter", index="stay", values="value").lazy()
-        said = said.with_columns(pl.col(c).replace("-1", None) for c in DESCRIPTORS)
+        lines = self.rows().filter(pl.col("parameter").is_in(DESCRIPTORS)).unique(["stay", "parameter"])
+        wide = lines.pivot("parameter", on_columns=DESCRIPTORS, index="stay", values="value")
+        said = wide.lazy().with_columns(pl.col(c).replace("-1", None) for c in DESCRIPTORS)
         died = pl.col("In-hospital_death").replace_strict(
             {"1": True, "0": False}, default=None, return_dtype=pl.Boolean
         )
