@@ -66,9 +66,11 @@ class StayBatch:
         rows = index.numpy() if isinstance(index, Tensor) else index
         return self._each(lambda tensor: tensor[index], lambda array: array[rows])
 
-    def to(self, *args: Any, **kwargs: Any) -> "StayBatch":
-        """The same batch on another device; Lightning calls this."""
-        return self._each(lambda tensor: tensor.to(*args, **kwargs), lambda array: array)
+    def to(self, device: torch.device | str, **kwargs: Any) -> "StayBatch":
+        """The same batch on a device, itself if it is there already; Lightning calls this for every batch."""
+        if self.values.device == torch.device(device):
+            return self
+        return self._each(lambda tensor: tensor.to(device, **kwargs), lambda array: array)
 
     def _each(self, of_tensor: Callable[[Tensor], Tensor], of_array: Callable[[np.ndarray], np.ndarray]) -> "StayBatch":
         parts = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.build import built
+from icu_lightning.data.audit import audit, audit_line
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
@@ -47,7 +48,7 @@ def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settin
 
 
 def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> ICUDataModule:
-    """The data of this run, with attrition.csv and cleaning.csv written and the cohort said in one line."""
+    """The data of this run, with attrition.csv, cleaning.csv and audit.json written, and said in a few lines."""
     with steps("Data", 4) as step:
         data = ICUDataModule(source, settings, seed=stable_seed(config["seed"], "batches") % 2**31, say=say, step=step)
         data.setup()
@@ -55,6 +56,9 @@ def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings:
         with atomic_file(folder / f"{name}.csv") as path:
             getattr(data.extract, name).write_csv(path)
     say(cohort_line(data))
+    checked = audit(data)
+    write_text(folder / "audit.json", json.dumps(checked, indent=2) + "\n")
+    say(audit_line(checked))
     return data
 
 

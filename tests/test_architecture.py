@@ -21,6 +21,7 @@ INSIDE_DATA = [
     "settings",
     "loader",
     "module",
+    "audit",
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
 

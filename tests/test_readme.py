@@ -164,6 +164,7 @@ def test_every_output_file_is_explained():
         "environment.txt",
         "attrition.csv",
         "cleaning.csv",
+        "audit.json",
         "metrics.csv",
         "best.ckpt",
         "model.ckpt",

@@ -29,6 +29,7 @@ FILES = {
     "environment.txt",
     "attrition.csv",
     "cleaning.csv",
+    "audit.json",
     "metrics.csv",
     "predictions.parquet",
     "metrics.json",

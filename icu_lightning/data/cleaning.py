@@ -67,15 +67,15 @@ def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float) -> pl
 
 
 def cleaning_table(counts: pl.DataFrame, variables: Sequence[str]) -> pl.DataFrame:
-    """One row a variable, one column a status, from rows (variable, STATUSES...) in any order; 0 where there is none."""
+    """One row a variable: a count a status, and the hour of the latest usable value, from `grid.hourly_cells`' rows.
+
+    Counts are 0, and the hour is null, where there is nothing.
+    """
     sums = counts.group_by(pl.col("variable").cast(pl.String)).agg(
-        pl.col(status).cast(pl.Int64).sum() for status in STATUSES
+        *(pl.col(status).cast(pl.Int64).sum() for status in STATUSES), pl.col("latest_hours").max()
     )
-    return (
-        pl.DataFrame({"variable": list(variables)})
-        .join(sums, on="variable", how="left", maintain_order="left")
-        .fill_null(0)
-    )
+    table = pl.DataFrame({"variable": list(variables)}).join(sums, on="variable", how="left", maintain_order="left")
+    return table.with_columns(pl.col(STATUSES).fill_null(0))
 
 
 def _facts(concept: Concept, unit: Unit) -> dict[str, object]:

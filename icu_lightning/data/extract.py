@@ -62,15 +62,12 @@ def extract(
         derived=pl.col("variable").replace_strict(derived, default=0, return_dtype=pl.Int64),
         cells=pl.Series(np.isfinite(values).sum((0, 1))),
     )
-    return Extract(
-        stays,
-        np.ascontiguousarray(values[..., : len(variables)]),
-        attrition,
-        pl.concat([cleaning, _unreadable(stays)], how="diagonal").fill_null(0),
-    )
+    asked_for = np.ascontiguousarray(values[..., : len(variables)])
+    return Extract(stays, asked_for, attrition, _with_unreadable(cleaning, stays))
 
 
-def _unreadable(stays: pl.DataFrame) -> pl.DataFrame:
-    """Cells of the stays table that held no number where one was due, counted by column."""
+def _with_unreadable(cleaning: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
+    """The cleaning table, and a row for each column of the stays table with cells that held no number where one was due."""
     counts = stays.explode("unreadable", empty_as_null=True).drop_nulls("unreadable").group_by("unreadable").len()
-    return counts.sort("unreadable").select(variable="unreadable", non_numeric=pl.col("len").cast(pl.Int64))
+    rows = counts.sort("unreadable").select(variable="unreadable", non_numeric=pl.col("len").cast(pl.Int64))
+    return pl.concat([cleaning, rows], how="diagonal").with_columns(pl.exclude("variable", "latest_hours").fill_null(0))

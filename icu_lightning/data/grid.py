@@ -33,6 +33,7 @@ def hourly_cells(cleaned: pl.LazyFrame) -> pl.LazyFrame:
             total=ticks.sum(),
             n=pl.len(),
             last=pl.col("value").max_by(order),
+            latest_hours=pl.when(usable).then("hours").max(),
             **{status: (pl.col("status") == status).sum() for status in STATUSES},
         )
     )

@@ -79,8 +79,9 @@ def test_a_unit_that_nobody_knows_is_not_taken_for_the_usual_one():
 
 
 def test_counts_are_by_variable_in_the_asked_order_and_zero_where_nothing_is():
-    row = dict.fromkeys(STATUSES, 0) | {"variable": "sbp", "kept": 3}
-    table = cleaning_table(pl.DataFrame([row, row | {"kept": 2}]), ["map", "sbp"])
+    row = dict.fromkeys(STATUSES, 0) | {"variable": "sbp", "kept": 3, "latest_hours": 5.0}
+    table = cleaning_table(pl.DataFrame([row, row | {"kept": 2, "latest_hours": 7.5}]), ["map", "sbp"])
     assert table["variable"].to_list() == ["map", "sbp"]
     assert table["kept"].to_list() == [0, 5]
+    assert table["latest_hours"].to_list() == [None, 7.5]
     assert concepts_of(["map"])  # both are real variables

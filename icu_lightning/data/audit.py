@@ -1,0 +1,100 @@
+"""Leakage audit: what could let the answer into the question, checked on the very tensors and tables of this run.
+
+Each check is computed anew from the data, not taken from the code that was meant to ensure it, and says what it saw. One
+probe has no verdict: how well the pattern of what was measured, without any value, predicts the outcome.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from icu_lightning.batch import StayBatch
+from icu_lightning.data.module import ICUDataModule
+from icu_lightning.data.scaling import Scaler, StaticEncoder
+
+
+@dataclass(frozen=True)
+class Check:
+    """`passed` is None where the data do not allow to tell."""
+
+    name: str
+    passed: bool | None
+    said: str
+
+
+def audit(data: ICUDataModule) -> dict[str, Any]:
+    """{passed, checks: [{name, passed, said}], missingness_auroc} of a data module that is set up."""
+    checks = [
+        patients_disjoint(data),
+        events_before_prediction(data),
+        outcome_after_prediction(data),
+        fitted_on_train(data),
+    ]
+    return {
+        "passed": not any(check.passed is False for check in checks),
+        "checks": [asdict(check) for check in checks],
+        "missingness_auroc": missingness_auroc(data.train, data.test),
+    }
+
+
+def audit_line(result: dict[str, Any]) -> str:
+    """The audit as one line."""
+    words = {True: "ok", False: "FAILED", None: "unknown"}
+    parts = [f"{check['name']} {words[check['passed']]} ({check['said']})" for check in result["checks"]]
+    probe = result["missingness_auroc"]
+    return "audit: " + "; ".join(
+        [*parts, f"missingness alone: AUROC {'undefined' if probe is None else f'{probe:.3f}'}"]
+    )
+
+
+def patients_disjoint(data: ICUDataModule) -> Check:
+    """No patient has stays in two splits."""
+    sides = data.stays.group_by("patient_id").agg(pl.col("split").n_unique())
+    split = int((sides["split"] > 1).sum())
+    return Check("patients disjoint", split == 0, f"{split} of {sides.height:,} on two sides")
+
+
+def events_before_prediction(data: ICUDataModule) -> Check:
+    """The latest measurement that reached the grid was charted before the prediction time."""
+    latest, hours = data.extract.cleaning["latest_hours"].max(), data.settings.hours
+    if latest is None:
+        return Check("events before prediction", None, "no events")
+    assert isinstance(latest, float)
+    return Check("events before prediction", latest < hours, f"latest at {latest:.2f} h of {hours} h")
+
+
+def outcome_after_prediction(data: ICUDataModule) -> Check:
+    """Nobody died, or left the unit, before the prediction time."""
+    stays, hours = data.stays, data.settings.hours
+    early = int((stays["death_hours"] <= hours).sum())
+    left = int((stays["los_hours"] < hours).sum())
+    unknown = int((stays["died_in_hospital"] & stays["death_hours"].is_null()).sum())
+    said = f"{early} deaths and {left} departures inside the window, {unknown} deaths at an unknown hour"
+    passed = None if unknown and not (early or left) else not (early or left)
+    way_out = "" if passed is not False else f": add '- in_icu_at_prediction: {hours}' to data.cohort"
+    return Check("outcome after prediction", passed, said + way_out)
+
+
+def fitted_on_train(data: ICUDataModule) -> Check:
+    """Scaler and categories equal those fitted anew on the training stays, and on no others."""
+    rows = data.stays["split"] == "train"
+    scaler = Scaler().fit(data.extract.values[rows.to_numpy()], data.settings.variables)
+    encoder = StaticEncoder().fit(data.stays.filter(rows))
+    same = data.scaler.state() == scaler.state() and data.encoder.state() == encoder.state()
+    return Check("fitted on train only", same, f"scaler and categories of {int(rows.sum()):,} stays")
+
+
+def missingness_auroc(train: StayBatch, test: StayBatch) -> float | None:
+    """Test AUROC of a logistic regression that sees only how often, and in which hours, each variable was measured."""
+    if len(test.label.unique()) < 2 or len(train.label.unique()) < 2:
+        return None
+    features = [np.concatenate([s.observed.sum(1).numpy(), s.observed.sum(2).numpy()], axis=1) for s in (train, test)]
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    probe.fit(features[0], train.label.numpy())
+    return float(roc_auc_score(test.label.numpy(), probe.predict_proba(features[1])[:, 1]))

@@ -1,0 +1,86 @@
+"""The leakage audit: passes on honest data, and each check fails when what it is there for happens."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from icu_lightning.data.audit import audit, audit_line, missingness_auroc
+from icu_lightning.data.scaling import Scaler, StaticEncoder
+
+
+@pytest.fixture
+def data(synthetic_data):
+    return copy.copy(synthetic_data(600))
+
+
+def verdicts(data) -> dict[str, bool | None]:
+    return {check["name"]: check["passed"] for check in audit(data)["checks"]}
+
+
+def test_honest_data_pass_and_say_so_in_one_line(data):
+    result = audit(data)
+    assert result["passed"]
+    line = audit_line(result)
+    assert "\n" not in line
+    assert line.count(" ok (") == 4
+    assert "0 of" in line
+    assert "of 24 h" in line
+
+
+def test_a_patient_on_two_sides_fails(data):
+    first = data.stays["patient_id"][0]
+    data.stays = data.stays.with_columns(
+        patient_id=pl.when(pl.int_range(pl.len()) % 50 == 0).then(pl.lit(first)).otherwise("patient_id")
+    )
+    assert verdicts(data)["patients disjoint"] is False
+
+
+def test_an_event_at_the_prediction_time_fails(data):
+    late = data.extract.cleaning.with_columns(latest_hours=pl.lit(24.0))
+    data.extract = dataclasses.replace(data.extract, cleaning=late)
+    assert verdicts(data)["events before prediction"] is False
+
+
+def test_a_death_or_a_departure_inside_the_window_fails_with_the_way_out(data):
+    died = pl.when(pl.int_range(pl.len()) == 3)
+    for changed in (
+        data.stays.with_columns(death_hours=died.then(5.0).otherwise("death_hours")),
+        data.stays.with_columns(los_hours=died.then(20.0).otherwise("los_hours")),
+    ):
+        touched = copy.copy(data)
+        touched.stays = changed
+        assert verdicts(touched)["outcome after prediction"] is False
+        assert "add '- in_icu_at_prediction: 24' to data.cohort" in audit_line(audit(touched))
+
+
+def test_a_death_at_an_unknown_hour_is_neither_passed_nor_failed(data):
+    data.stays = data.stays.with_columns(death_hours=pl.lit(None, pl.Float64))
+    assert verdicts(data)["outcome after prediction"] is None
+    assert audit(data)["passed"]
+
+
+@pytest.mark.parametrize("what", ["scaler", "encoder"])
+def test_anything_fitted_on_more_than_train_fails(data, what):
+    fitted = (
+        Scaler().fit(data.extract.values, data.settings.variables)
+        if what == "scaler"
+        else StaticEncoder().fit(data.stays)
+    )
+    setattr(data, what, fitted)
+    assert verdicts(data)["fitted on train only"] is False
+
+
+def test_the_probe_sees_what_was_measured_and_nothing_else(data):
+    values = dataclasses.replace(data.train, values=torch.randn_like(data.train.values))
+    assert missingness_auroc(values, data.test) == missingness_auroc(data.train, data.test)
+    told = [
+        dataclasses.replace(s, observed=s.observed & (s.label == 0).view(-1, 1, 1)) for s in (data.train, data.test)
+    ]
+    assert missingness_auroc(*told) > 0.95
+    one_class = dataclasses.replace(data.test, label=torch.zeros_like(data.test.label))
+    assert missingness_auroc(data.train, one_class) is None
+    assert np.isfinite(audit(data)["missingness_auroc"])
