@@ -18,6 +18,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; a result is as readable as any other file
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut could leave the new name with no content
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -32,7 +34,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            os.replace(path, old)  # aside at once: whoever reads `path` finds the old or the new folder, or none
+            shutil.rmtree(old, ignore_errors=True)
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -11,9 +11,16 @@ class UserError(Exception):
     """
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a name that is not among the known ones: the nearest first, then all of them."""
     choices = sorted(known)
-    near = get_close_matches(name, choices, n=1)
+    near = get_close_matches(str(name), choices, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return UserError(f"Unknown {kind} '{name}'.{hint} Known: {', '.join(choices)}.")
+
+
+def whole_number(name: str, value: object, least: int) -> int:
+    """`value`, if it is a whole number (no true, no 3.0) of at least `least`; else UserError naming the setting."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} must be a whole number of at least {least}; it is {value}.")
+    return value

@@ -1,5 +1,6 @@
 """One run from a source to metrics.json: data -> fit -> predictions -> evaluation. Never asks which model it has."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -19,11 +20,13 @@ from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.splits import SPLITS
+from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.evaluate import evaluate
 from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model
-from icu_lightning.terminal import interactive, print_table, say, steps
+from icu_lightning.results import show
+from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training import stable_seed
 
 PREDICT_BATCH = 1024
@@ -32,9 +35,6 @@ PREDICT_BATCH = 1024
 def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> None:
     """Run, or go on with, what `config` describes; every file of the run folder is written here or by what is called here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    if (folder / "metrics.json").exists():
-        say("This run is finished; its results:")
-        return show(folder, config)
     data = load_data(folder, config, source, settings)
     loggers = build_loggers(folder, config)
     torch.manual_seed(stable_seed(config["seed"], "initial weights"))
@@ -44,7 +44,7 @@ def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settin
     model.fit(data, trainer)
     table, metrics = scored(folder, config, data, model)
     log_results(loggers, metrics, table)
-    show(folder, config)
+    show(folder, config, metrics)
 
 
 def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> ICUDataModule:
@@ -52,6 +52,7 @@ def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings:
     with steps("Data", 4) as step:
         data = ICUDataModule(source, settings, seed=stable_seed(config["seed"], "batches") % 2**31, say=say, step=step)
         data.setup()
+    same_data(folder, data)
     for name in ("attrition", "cleaning"):
         with atomic_file(folder / f"{name}.csv") as path:
             getattr(data.extract, name).write_csv(path)
@@ -60,6 +61,26 @@ def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings:
     write_text(folder / "audit.json", json.dumps(checked, indent=2) + "\n")
     say(audit_line(checked))
     return data
+
+
+def same_data(folder: Path, data: ICUDataModule) -> None:
+    """Keep the digest of this run's stays, splits and values; raise UserError if a resumed run has others.
+
+    Else weights of one split would be tested on the training stays of another.
+    """
+    digest = hashlib.blake2b(
+        data.stays.select("stay_id", "patient_id", "split", data.settings.outcome).write_csv().encode()
+    )
+    digest.update(data.extract.values.tobytes())
+    path, now = folder / "checkpoints" / "data.json", {"stays": data.stays.height, "digest": digest.hexdigest()}
+    if not path.exists():
+        return write_text(path, json.dumps(now) + "\n")
+    before = json.loads(path.read_text())
+    if before != now:
+        raise UserError(
+            f"The data of {folder} are not what they were when the run began ({before.get('stays')} stays then, {now['stays']} now): "
+            "the raw tables, the cache or the code have changed. Start a new run."
+        )
 
 
 def cohort_line(data: ICUDataModule) -> str:
@@ -118,37 +139,3 @@ def scored(
     metrics = evaluate(table, n_replicates=config["bootstrap"], seed=config["seed"])
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return table, metrics
-
-
-def show(folder: Path, config: Mapping[str, Any]) -> None:
-    """The metrics table, with intervals, and where everything is."""
-    metrics = json.loads((folder / "metrics.json").read_text())
-    splits = {name: metrics[name] for name in ("test", "val")}
-    names = list(
-        dict.fromkeys(
-            name
-            for split in splits.values()
-            for name, cell in split.items()
-            if isinstance(cell, dict) and "value" in cell
-        )
-    )
-    rows = [["stays (deaths)", *(f"{split['n']} ({split['events']})" for split in splits.values())]]
-    rows += [[name, *(cell_text(split.get(name)) for split in splits.values())] for name in names]
-    rows += [
-        [f"{name}, uncalibrated", *(cell_text(split.get("raw", {}).get(name)) for split in splits.values())]
-        for name in ("auroc", "auprc", "brier")
-    ]
-    title = f"{config['names']['model']} on {config['names']['data']}, seed {config['seed']} (95 % patient-bootstrap interval)"
-    print_table(title, ["", "test", "validation *"], rows)
-    say("* calibrator, threshold and best epoch were chosen on validation stays: its numbers flatter")
-    for name, split in splits.items():
-        if "note" in split:
-            say(f"{name}: {split['note']}")
-    say(f"Run folder: {folder}")
-
-
-def cell_text(cell: Mapping[str, float | None] | None) -> str:
-    if not cell or cell["value"] is None:
-        return "undefined"
-    interval = f" ({cell['low']:.3f}-{cell['high']:.3f})" if cell["low"] is not None else ""
-    return f"{cell['value']:.3f}{interval}"

@@ -4,8 +4,11 @@ Nothing here asks which model it has. torch is imported only after the configura
 mistakes answer at once.
 """
 
+import os
 import secrets
 import sys
+import traceback
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,11 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from icu_lightning import runfolder
-from icu_lightning.errors import UserError
+from icu_lightning.atomic import write_text
+from icu_lightning.errors import UserError, whole_number
 
 PACKAGE = Path(__file__).resolve().parent
 CONF = next(conf for conf in (PACKAGE.parent / "conf", PACKAGE / "conf") if (conf / "run.yaml").exists())
@@ -33,11 +38,14 @@ OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replac
 
 def main() -> None:
     """The command. A user's mistake is one message and exit code 1, never a traceback."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on, instead of printing them its own way
     try:
         command()
-    except hydra.errors.HydraException as error:  # what Hydra lets through when --help comes with a mistake
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    except hydra.errors.HydraException as error:
+        cause = f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+        sys.exit(f"error: {error}{cause}")
+    except OSError as error:
+        sys.exit(f"error: {error}")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
@@ -46,33 +54,55 @@ def command(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         run(folder, cfg)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if not any(folder.iterdir()):
-            folder.rmdir()  # Hydra made it; nothing was done in it
-        sys.exit(1)
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
-        print(f"Stopped. Continue with: python -m icu_lightning.run resume={folder}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        runfolder.remove_if_empty(folder)  # Hydra made it
+        sys.exit(f"error: {error}")
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise  # rich's, when whoever reads the output has gone; Lightning's comes from a KeyboardInterrupt
+        print(
+            f"Stopped. Continue with: python -m icu_lightning.run {runfolder.resume_argument(folder)}", file=sys.stderr
+        )
         sys.exit(130)
+    except Exception as error:
+        write_text(folder / "error.txt", traceback.format_exc())
+        sys.exit(f"error: {type(error).__name__}: {error}\nWhere it happened: {folder / 'error.txt'}")
 
 
 def run(folder: Path, cfg: DictConfig) -> None:
     """One run, new or resumed, into `folder`."""
     from icu_lightning.data.settings import source_and_settings
-    from icu_lightning.evaluation.thresholds import threshold_rule
+    from icu_lightning.results import finished_metrics, show
+    from icu_lightning.terminal import say
 
     config = stored_config(folder) if cfg.resume else composed_config(cfg)
-    for name in ("seed", "bootstrap"):
-        if not isinstance(config[name], int) or config[name] < 0:
-            raise UserError(f"{name} must be a whole number of at least 0; it is {config[name]}.")
-    threshold_rule(config["threshold"])
+    if metrics := finished_metrics(folder) if cfg.resume else None:
+        say("This run is finished; its results:")
+        return show(folder, config, metrics)
+    check(config)
     source, settings = source_and_settings(**config["data"])  # a missing table is told before torch is loaded
     if not cfg.resume:
         config = runfolder.start(folder, config)
+    with runfolder.locked(folder), nullcontext() if cfg.resume else runfolder.undone_if_refused(folder):
+        from icu_lightning.pipeline import run_pipeline
 
-    from icu_lightning.pipeline import run_pipeline
+        run_pipeline(folder, config, source, settings)
 
-    run_pipeline(folder, config, source, settings)
+
+def check(config: dict[str, Any]) -> None:
+    """Raise UserError for numbers and names that can be known to be wrong before anything is loaded."""
+    from icu_lightning.evaluation.thresholds import threshold_rule
+
+    for name in ("seed", "bootstrap"):
+        whole_number(name, config[name], 0)
+    for name in ("max_epochs", "threads"):
+        if config["trainer"].get(name) is not None:
+            whole_number(f"trainer.{name}", config["trainer"][name], 1)
+    if config["trainer"].get("devices") not in (1, "1", None):
+        raise UserError(
+            f"trainer.devices must be 1: training on several devices is not there yet; it is {config['trainer']['devices']}."
+        )
+    threshold_rule(config["threshold"])
 
 
 def composed_config(cfg: DictConfig) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """The run folder: opened new or to be resumed, never overwritten; what is in it before anything is computed."""
 
+import fcntl
 import platform
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,21 +19,78 @@ from icu_lightning import __version__
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError
 
+NEEDED = {"names", "data", "model", "trainer", "logger", "calibration", "seed", "threshold", "bootstrap"}
+OF_A_BEGUN_RUN = (
+    "config.yaml",
+    "environment.txt",
+    "attrition.csv",
+    "cleaning.csv",
+    "audit.json",
+    "metrics.csv",
+    "checkpoints/data.json",
+)
+
 
 def start(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Write config.yaml and environment.txt into a new folder; returns the configuration as stored.
 
-    Raises UserError if the folder holds anything.
+    Raises UserError if the folder holds anything, or another process takes it at the same moment.
     """
     if any(folder.iterdir()):
-        way_out = f"continue that run with resume={folder}" if (folder / "config.yaml").exists() else "empty it"
+        there = (folder / "config.yaml").exists()
+        way_out = f"continue that run with {resume_argument(folder)}" if there else "empty it"
         raise UserError(
-            f"The run folder {folder} is not empty, and results are never overwritten: choose another hydra.run.dir, or {way_out}."
+            f"The run folder {folder} is not empty, and results are never overwritten: "
+            f"choose another hydra.run.dir, or {way_out}."
         )
     stored = _with_absolute_paths(config)
-    write_text(folder / "config.yaml", yaml.safe_dump(stored, sort_keys=False))
+    try:
+        with (folder / "config.yaml").open("x", encoding="utf-8") as file:
+            yaml.safe_dump(stored, file, sort_keys=False)
+    except FileExistsError:
+        raise UserError(f"Another run has just begun in {folder}: choose another hydra.run.dir.") from None
     write_text(folder / "environment.txt", environment())
     return stored
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process. Raises UserError if another process holds it."""
+    with (folder / "config.yaml").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"Another process is running in {folder}: wait for it, or stop it first.") from None
+        yield
+
+
+@contextmanager
+def undone_if_refused(folder: Path) -> Iterator[None]:
+    """For a folder that `start` has just made: a refusal before anything was trained or predicted removes what was written.
+
+    So the corrected command may use the folder. Once there is a checkpoint or a prediction, everything stays.
+    """
+    try:
+        yield
+    except (UserError, OSError):
+        if not any((folder / "checkpoints").glob("*/*")) and not (folder / "predictions.parquet").exists():
+            for name in OF_A_BEGUN_RUN:
+                (folder / name).unlink(missing_ok=True)
+            remove_if_empty(folder / "checkpoints")
+        raise
+
+
+def remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def resume_argument(folder: Path) -> str:
+    """resume=FOLDER as it has to be typed: Hydra's quotes, and the shell's, only where the path needs them."""
+    if re.fullmatch(r"[\w./~:-]+", str(folder), re.ASCII):
+        return f"resume={folder}"
+    inner = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return shlex.quote(f"resume='{inner}'")
 
 
 def reopen(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -50,7 +111,7 @@ def reopen(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
         stored = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"{folder / 'config.yaml'} is no valid YAML: {error}") from error
-    if not isinstance(stored, dict) or not {"data", "model", "trainer", "seed"} <= stored.keys():
+    if not isinstance(stored, dict) or not stored.keys() >= NEEDED:
         raise UserError(f"{folder / 'config.yaml'} is not the configuration of a run.")
     return stored
 

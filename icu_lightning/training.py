@@ -21,7 +21,7 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressB
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from icu_lightning.atomic import write_text
+from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.errors import UserError
 
 
@@ -87,12 +87,14 @@ class StageTrainer:
             callbacks = [EpochSeed(self.seed, stage), EpochMetrics(self.folder / "metrics.csv", stage), stopper, keeper]
             trainer = self._lightning(epochs, callbacks)
             last = folder / "last.ckpt"
+            if last.exists():
+                load_checkpoint(last)  # told by name if it is damaged, before Lightning meets it
             with warnings.catch_warnings():
                 # Lightning 2.6.6 asks torch 2.13 for a type in a way that torch calls deprecated
                 warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
                 trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
             write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
-        module.load_state_dict(load_checkpoint(folder / "best.ckpt")["state_dict"])
+        restore(module, folder / "best.ckpt")
 
     def _lightning(self, epochs: int, callbacks: list[lightning.Callback]) -> lightning.Trainer:
         bar: list[lightning.Callback] = [RichProgressBar(leave=True)] if self.progress else []
@@ -127,7 +129,7 @@ class StageCheckpoint(Checkpoint):
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Nothing is half done here; if Lightning believed otherwise, it would skip a resumed epoch's schedule step
         trainer.fit_loop.restarting = False
-        trainer.save_checkpoint(self.folder / "last.ckpt")
+        save(trainer, self.folder / "last.ckpt")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         loss = trainer.callback_metrics.get("val/loss")
@@ -139,7 +141,7 @@ class StageCheckpoint(Checkpoint):
         value = self.sign * float(trainer.callback_metrics[self.monitor])
         if value > self.best_value:
             self.best_value, self.best_epoch = value, trainer.current_epoch
-            trainer.save_checkpoint(self.folder / "best.ckpt")
+            save(trainer, self.folder / "best.ckpt")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_value": self.best_value, "best_epoch": self.best_epoch}
@@ -149,6 +151,11 @@ class StageCheckpoint(Checkpoint):
 
     def summary(self, epochs: int) -> dict[str, Any]:
         return {"epochs": epochs, "best_epoch": self.best_epoch, self.monitor: self.sign * self.best_value}
+
+
+def save(trainer: lightning.Trainer, path: Path) -> None:
+    with atomic_file(path) as temporary:
+        trainer.save_checkpoint(temporary)
 
 
 class EpochSeed(lightning.Callback):
@@ -199,7 +206,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise UserError(f"Cannot read the checkpoint {path}: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"Cannot read the checkpoint {path}: {str(error).splitlines()[0]}. "
+            f"Delete the folder {path.parent} to train that stage again from its beginning."
+        ) from error
+
+
+def restore(module: lightning.LightningModule, path: Path) -> None:
+    """Give a module the weights of a checkpoint. Raises UserError if they are not this model's."""
+    try:
+        module.load_state_dict(load_checkpoint(path)["state_dict"])
+    except (RuntimeError, KeyError) as error:
+        raise UserError(f"The checkpoint {path} is of another model: {str(error).splitlines()[0]}") from error
 
 
 def stable_seed(*parts: object) -> int:

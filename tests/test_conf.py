@@ -104,7 +104,7 @@ def test_the_papers_numbers():
     assert (conf["max_epochs"], conf["patience"]) == (50, 15)
     assert {k: conf["scheduler"][k] for k in ("factor", "patience", "min_lr")} == {
         "factor": 0.5,
-        "patience": 10,
+        "patience": 9,
         "min_lr": 1e-6,
     }
     assert issubclass(get_class(conf["_target_"]), RiskModule)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from icu_lightning import runfolder
 from icu_lightning.build import built
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import load as load_calibrator
 from icu_lightning.pipeline import run_pipeline
+from icu_lightning.results import finished_metrics
 from icu_lightning.training import StageCheckpoint, read_metrics
 from tests.conftest import CONF
 
@@ -133,7 +136,7 @@ SCHEDULED = (
     "trainer.max_epochs=6",
     "model.scheduler.patience=0",
     "model.scheduler.factor=0.7",
-    "+model.scheduler.threshold=0.5",
+    "model.scheduler.threshold=0.5",
     *SMALL,
 )
 
@@ -142,7 +145,6 @@ SCHEDULED = (
 def test_a_killed_run_ends_like_one_that_was_not(point, run_here, monkeypatch, tmp_path):
     """The learning rate is lowered each epoch, so that a schedule that is not resumed shows."""
     from icu_lightning import training
-    from icu_lightning.data.settings import source_and_settings
     from icu_lightning.models.base import RiskModule
 
     whole = run_here(*SCHEDULED, folder="whole")
@@ -166,8 +168,7 @@ def test_a_killed_run_ends_like_one_that_was_not(point, run_here, monkeypatch, t
             run_here(*SCHEDULED, folder="killed")
     killed = tmp_path / "killed"
     assert not (killed / "metrics.json").exists()
-    config = yaml.safe_load((killed / "config.yaml").read_text())
-    run_pipeline(killed, config, *source_and_settings(**config["data"]))
+    resumed(killed)
     assert same_results(whole, killed)
     rates = [row["lr"] for row in read_metrics(killed / "metrics.csv")]
     assert len(set(rates)) == 5, "lowered after each epoch but the first"
@@ -177,12 +178,10 @@ def test_a_finished_stage_is_not_trained_again(run_here, monkeypatch):
     folder = run_here("trainer.max_epochs=2", *SMALL)
     before = (folder / "metrics.json").read_text()
     (folder / "metrics.json").unlink()
-    from icu_lightning.data.settings import source_and_settings
     from icu_lightning.models.base import RiskModule
 
     monkeypatch.setattr(RiskModule, "training_step", lambda *_: pytest.fail("trained again"))
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    run_pipeline(folder, config, *source_and_settings(**config["data"]))
+    resumed(folder)
     assert (folder / "metrics.json").read_text() == before
 
 
@@ -256,25 +255,50 @@ MISTAKES = {
         ["data.variables=[lactat]"],
         r"Unknown variable in data.variables 'lactat'. Did you mean 'lactate'",
     ),
+    "a number for a variable": (["data.variables=[1]"], r"Unknown variable in data.variables '1'"),
     "no data folder": (
         ["data=eicu", "data.root=null"],
         r"set data.root=FOLDER or the environment variable ICU_DATA_ROOT",
     ),
     "wrong data folder": (["data=eicu", "data.root=nowhere"], r"does not exist: .*nowhere"),
-    "nobody left": (
-        ["data.cohort=[{age_at_least: 200}]", "data.cache_dir=null"],
-        r"No stay is left in the cohort(.|\n)*age_at_least 200\s+0",
-    ),
-    "a word for a number": (
-        ["model.hidden=many", *SMALL],
-        r"Cannot build icu_lightning.models.focal_lstm.FocalLSTM \(hidden=many",
-    ),
-    "no epochs": (["trainer.max_epochs=0", *SMALL], r"trainer.max_epochs must be at least 1"),
-    "no such precision": (["trainer.precision=17", *SMALL], r"cannot train with trainer.* = .*precision"),
+    "no epochs": (["trainer.max_epochs=0"], r"trainer.max_epochs must be a whole number of at least 1; it is 0"),
+    "half an epoch": (["trainer.max_epochs=1.5"], r"trainer.max_epochs must be a whole number"),
+    "a word for epochs": (["trainer.max_epochs=abc"], r"trainer.max_epochs must be a whole number"),
+    "no threads": (["trainer.threads=0"], r"trainer.threads must be a whole number of at least 1"),
+    "two devices": (["trainer.devices=2"], r"trainer.devices must be 1"),
     "a word for the seed": (["seed=one"], r"seed must be a whole number of at least 0; it is one"),
+    "true for the seed": (["seed=true"], r"seed must be a whole number of at least 0; it is True"),
+    "a word for the split": (["data.split_seed=abc"], r"data.split_seed must be a whole number"),
     "no such run": (["resume=nowhere"], r"there is no run in that folder"),
     "no such rule": (["threshold=f2"], r"Unknown threshold rule 'f2'. Known: f1"),
+    "a folder that cannot be": (["hydra.run.dir=/proc/icu/run"], r"error: .*/proc/icu"),
 }
+LATE_MISTAKES = {  # what only torch, Lightning, scikit-learn or the data can know
+    "nobody left": (["data.cohort=[{age_at_least: 200}]"], r"No stay is left in the cohort(.|\n)*age_at_least 200\s+0"),
+    "a word for a number": (
+        ["model.hidden=many"],
+        r"Cannot build icu_lightning.models.focal_lstm.FocalLSTM \(hidden=many",
+    ),
+    "one dense layer": (["model.dense=[32]"], r"dense must be the units of two layers"),
+    "no patience": (["model.patience=0"], r"model.patience must be a whole number of at least 1"),
+    "a negative penalty": (
+        ["model=logistic_regression", "model.inverse_penalty=-1"],
+        r"inverse_penalty must be above 0",
+    ),
+    "no such precision": (["trainer.precision=17"], r"cannot train with trainer.* = .*precision"),
+    "a negative rate": (
+        ["model.optimizer.lr=-1"],
+        r"model.optimizer or model.scheduler has a value that torch refuses: Invalid learning rate",
+    ),
+    "a word for a rate": (["model.optimizer.lr=fast"], r"torch refuses"),
+}
+
+
+@pytest.mark.parametrize("name", LATE_MISTAKES)
+def test_a_mistake_that_shows_late_is_refused_with_a_message(name, run_here):
+    arguments, message = LATE_MISTAKES[name]
+    with pytest.raises(UserError, match=message):
+        run_here(*arguments, *SMALL)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -306,17 +330,107 @@ def test_results_are_never_overwritten_and_a_finished_run_can_be_read_again(cli,
     before = (folder / "metrics.json").read_bytes()
     again = cli("model=logistic_regression", f"hydra.run.dir={folder}", *SMALL)
     assert again.returncode == 1
-    assert (
-        f"not empty, and results are never overwritten: choose another hydra.run.dir, or continue that run with resume={folder}"
-        in again.stderr
-    )
+    assert f"choose another hydra.run.dir, or continue that run with resume={folder}" in again.stderr
     refused = cli(f"resume={folder}", "seed=7")
     assert refused.returncode == 1
     assert "leave out seed=7" in refused.stderr
     resumed = cli(f"resume={folder}")
     assert resumed.returncode == 0
     assert "finished" in resumed.stdout
+    assert "auroc" in resumed.stdout
     assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_a_refused_command_may_be_corrected_in_the_same_folder(cli, tmp_path):
+    """One of the late mistakes from the outside: no traceback, exit code 1, nothing left."""
+    folder = tmp_path / "mine"
+    wrong = cli("model.hidden=many", f"hydra.run.dir={folder}", *SMALL)
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("error: Cannot build")
+    assert "Traceback" not in wrong.stderr
+    assert not folder.exists()
+
+
+def test_an_error_that_nobody_foresaw_is_kept_in_a_file_and_told_in_a_line(cli, tmp_path):
+    folder = tmp_path / "run"
+    done = cli(
+        "model.loss._target_=torch.nn.CosineEmbeddingLoss",
+        "~model.loss.gamma",
+        "~model.loss.alpha",
+        f"hydra.run.dir={folder}",
+        *SMALL,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"Where it happened: {folder / 'error.txt'}" in done.stderr
+    assert "Traceback" in (folder / "error.txt").read_text()
+
+
+def test_a_path_with_blanks_is_resumed_as_the_message_says(cli, tmp_path):
+    from icu_lightning.runfolder import resume_argument
+
+    folder = tmp_path / "my run = é"
+    quoted = f"hydra.run.dir='{folder}'"
+    assert cli("model=logistic_regression", quoted, *SMALL).returncode == 0
+    (argument,) = shlex.split(resume_argument(folder))
+    assert cli(argument).returncode == 0
+    assert (
+        resume_argument(Path("runs/eicu-x/2026-01-01_00-00-00-ab12")) == "resume=runs/eicu-x/2026-01-01_00-00-00-ab12"
+    )
+
+
+def resumed(folder: Path) -> None:
+    """Go on with a run, as `resume=` does."""
+    from icu_lightning.data.settings import source_and_settings
+
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    run_pipeline(folder, config, *source_and_settings(**config["data"]))
+
+
+def test_a_run_is_not_resumed_on_other_data(write_eicu, run_here):
+    """Else the weights of one split would be tested on training stays of another."""
+    root = write_eicu(stays=90)
+    folder = run_here("data=eicu", f"data.root={root}", "trainer.max_epochs=1", "bootstrap=20")
+    (folder / "metrics.json").unlink()
+    before = (folder / "attrition.csv").read_text()
+    patients = (root / "patient.csv").read_text().splitlines()
+    (root / "patient.csv").write_text("\n".join(patients[:70]) + "\n")
+    with pytest.raises(UserError, match=r"are not what they were when the run began \(86 stays then, \d+ now\)"):
+        resumed(folder)
+    assert (folder / "attrition.csv").read_text() == before
+
+
+def test_a_half_written_metrics_file_is_no_finished_run(run_here):
+    folder = run_here("model=logistic_regression", *SMALL)
+    whole = (folder / "metrics.json").read_text()
+    for damaged in (whole[:100], "{}", ""):
+        (folder / "metrics.json").write_text(damaged)
+        assert finished_metrics(folder) is None
+        resumed(folder)
+        assert (folder / "metrics.json").read_text() == whole
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_damaged_checkpoint_is_named_with_the_way_out(name, run_here):
+    folder = run_here("trainer.max_epochs=2", *SMALL)
+    stage = folder / "checkpoints" / "fit"
+    if name == "last.ckpt":
+        (stage / "finished.json").unlink()
+    (stage / name).write_bytes((stage / name).read_bytes()[:1000])
+    with pytest.raises(UserError, match=rf"Cannot read the checkpoint .*{name}.*Delete the folder .*fit to train"):
+        resumed(folder)
+
+
+def test_a_folder_is_taken_once_and_held_by_one_process(tmp_path):
+    runfolder.start(tmp_path, {"data": {}})
+    with runfolder.locked(tmp_path):
+        code = f"from icu_lightning import runfolder; from pathlib import Path\nwith runfolder.locked(Path({str(tmp_path)!r})): pass"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert "Another process is running in" in done.stderr
+    with runfolder.locked(tmp_path):
+        pass
+    with pytest.raises(UserError, match="not empty"):
+        runfolder.start(tmp_path, {"data": {}})
 
 
 def test_wandb_offline_keeps_config_metrics_and_plots(cli, tmp_path):

@@ -49,14 +49,29 @@ def cached(
     if folder is None:
         return build()
     entry = folder / f"{source.name}-{key(source, settings)}"
-    if (entry / "manifest.json").exists():
+    if (kept := _kept(entry, say)) is not None:
+        return kept
+    extract = build()
+    try:
+        _write(entry, extract, settings)
+    except OSError as error:
+        say(
+            f"The cache cannot be written ({error}); this run goes on without it. data.cache_dir chooses another folder."
+        )
+    return extract
+
+
+def _kept(entry: Path, say: Callable[[str], object]) -> Extract | None:
+    """The entry's extract; None if it is not there, is damaged, or was replaced by another process at this very moment."""
+    try:
+        if not (entry / "manifest.json").exists():
+            return None
         if problem := damage(entry):
             say(f"The cache entry {entry} is damaged ({problem}); it is built again.")
-        else:
-            return _read(entry)
-    extract = build()
-    _write(entry, extract, settings)
-    return extract
+            return None
+        return _read(entry)
+    except OSError:
+        return None
 
 
 def key(source: Source, settings: Mapping[str, object]) -> str:
@@ -83,6 +98,8 @@ def damage(entry: Path) -> str | None:
 
 
 def _write(entry: Path, extract: Extract, settings: Mapping[str, object]) -> None:
+    if (entry / "manifest.json").exists() and not damage(entry):
+        return  # another process was faster, with the same content
     with atomic_folder(entry) as folder:
         np.save(folder / "values.npy", extract.values)
         for name in ("stays", "attrition", "cleaning"):

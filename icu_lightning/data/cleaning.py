@@ -21,6 +21,7 @@ STATUSES = (
     "no_stay",
     "entered_in_error",
     "outside_window",
+    "revised_later",
 )
 USABLE = ("kept", "converted", "repaired")
 
@@ -31,11 +32,11 @@ def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float) -> pl
     kept (charted in the concept's unit), converted (from another unit), repaired (charted in one unit, plausible only
     in another), out_of_range, non_numeric, no_time and no_stay (unreadable), entered_in_error
     (so marked by the database), outside_window (before admission, or at or
-    after `hours`).
+    after `hours`), revised_later (charted inside the window, but given this value after it).
 
     >>> from icu_lightning.data.concepts import concepts_of
     >>> said = {"value": [37.0, 98.6, 98.6, 300.0], "unit": ["degC", "degF", "degC", "degC"]}
-    >>> events = pl.LazyFrame({"stay_id": 1, "wrong": False, "variable": "temperature", "hours": 1.0, **said})
+    >>> events = pl.LazyFrame({"stay_id": 1, "wrong": False, "revision": 0.0, "variable": "temperature", "hours": 1.0, **said})
     >>> cleaned = clean(events, concepts_of(["temperature"]), hours=24)
     >>> cleaned.select(pl.col("value").round(6), "status").sort("status").collect().rows()
     [(37.0, 'kept'), (37.0, 'converted'), (37.0, 'repaired'), (None, 'out_of_range')]
@@ -55,6 +56,8 @@ def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float) -> pl
         .then(pl.lit("no_time"))
         .when((pl.col("hours") < 0) | (pl.col("hours") >= hours))
         .then(pl.lit("outside_window"))
+        .when(pl.col("revision") >= hours)
+        .then(pl.lit("revised_later"))
         .when(pl.col("wrong"))
         .then(pl.lit("entered_in_error"))
         .when(pl.col("value").is_null())

@@ -21,6 +21,9 @@ class Scaler:
     """z-scores of the series: (x - mean) / sd, with mean and sd over the observed cells of the training stays.
 
     `mean` and `sd` are (V,) in the variables' units; None until fitted.
+
+    Deviation: the focal LSTM's original fits on its zero placeholders too, and evaluates unscaled data whenever the test split
+    is loaded alone; here only observed cells count, and an unfitted scaler refuses.
     """
 
     mean: np.ndarray | None = None

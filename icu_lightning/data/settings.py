@@ -9,7 +9,7 @@ from typing import Any
 from icu_lightning.data.cohort import OUTCOMES, Step, named_filter
 from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.sources.base import Source
-from icu_lightning.errors import UserError, unknown_name
+from icu_lightning.errors import UserError, unknown_name, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,8 @@ class DataSettings:
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("hours", "batch_size"):
-            if not isinstance(value := getattr(self, name), int) or value < 1:
-                raise UserError(f"data.{name} must be a whole number of at least 1; it is {value}.")
+        for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
+            whole_number(f"data.{name}", getattr(self, name), least)
         for name in ("variables", "cohort", "fractions"):
             if isinstance(value := getattr(self, name), str) or not isinstance(value, Sequence):
                 raise UserError(f"data.{name} must be a list, as in 'data.{name}=[...]'; it is {value}.")

@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import UserError, whole_number
 
 
 class Data(Protocol):
@@ -65,7 +66,8 @@ class Model(Protocol):
 class RiskModule(lightning.LightningModule):
     """A network that maps a StayBatch to one logit a stay, trained in one stage named `fit`.
 
-    Logged each epoch: train/loss, train/auroc, val/loss, val/auroc, val/auprc (torchmetrics, over all ranks).
+    Logged each epoch: train/loss and val/loss (what is minimised, the penalty included, as in Keras), train/auroc, val/auroc and
+    val/auprc (torchmetrics).
 
     Arguments:
         network: forward(StayBatch) -> logits (B).
@@ -89,7 +91,8 @@ class RiskModule(lightning.LightningModule):
         super().__init__()
         self.network, self.loss = network, loss
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.max_epochs, self.patience = max_epochs, patience
+        self.max_epochs = whole_number("model.max_epochs", max_epochs, 1)
+        self.patience = whole_number("model.patience", patience, 1)
         self.rankable = True  # validation has both classes
         self.train_loss, self.train_auroc = MeanMetric(), BinaryAUROC()
         self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAveragePrecision()
@@ -119,8 +122,9 @@ class RiskModule(lightning.LightningModule):
         """Logging in every step would cost a sixth of the training time (experiments/benchmarks): the epoch's end does it."""
         logit = self.network(batch)
         loss = self.loss(logit, batch.label)
+        loss = loss + self.penalty()
         self.seen.append((loss.detach(), logit.detach(), batch.label))
-        return loss + self.penalty()
+        return loss
 
     def on_train_epoch_end(self) -> None:
         losses, logits, labels = zip(*self.seen, strict=True)
@@ -133,13 +137,16 @@ class RiskModule(lightning.LightningModule):
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())
-        self.log_dict({"val/loss": self.loss(logit, batch.label), **ranking}, batch_size=len(batch))
+        self.log_dict({"val/loss": self.loss(logit, batch.label) + self.penalty(), **ranking}, batch_size=len(batch))
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.parameters())
-        if self.make_scheduler is None:
+        try:
+            optimizer = self.make_optimizer(self.parameters())
+            scheduler = None if self.make_scheduler is None else self.make_scheduler(optimizer)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer or model.scheduler has a value that torch refuses: {error}") from error
+        if scheduler is None:
             return optimizer
-        scheduler = self.make_scheduler(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"}}
 
 

@@ -44,6 +44,8 @@ class FocalLSTM(RiskModule):
         l2: float,
         **training: Any,
     ) -> None:
+        if len(dense) != 2:
+            raise ValueError(f"dense must be the units of two layers, as in [32, 16]; it is {dense}")
         lstm = DropoutLSTM(shape.n_variables, hidden, input_dropout, recurrent_dropout)
         network = FocalLSTMNetwork(lstm, hidden, dense, dropout, l2)
         super().__init__(network=network, **training)

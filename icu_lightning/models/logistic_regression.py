@@ -33,6 +33,8 @@ class LogisticRegression(nn.Module):
 
     def __init__(self, *, shape: BatchShape, inverse_penalty: float, static: bool) -> None:
         super().__init__()
+        if not inverse_penalty > 0:
+            raise ValueError(f"inverse_penalty must be above 0; it is {inverse_penalty}")
         self.inverse_penalty, self.static = inverse_penalty, static
         width = 5 * shape.n_variables + static * shape.n_static
         for name, size in {"median": [width], "mean": [width], "sd": [width], "weight": [width], "bias": []}.items():

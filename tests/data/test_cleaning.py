@@ -18,6 +18,7 @@ def cleaned(
     events = pl.LazyFrame(
         {
             "wrong": [wrong],
+            "revision": [0.0],
             "stay_id": [stay],
             "variable": [variable],
             "hours": [hours],
@@ -67,6 +68,18 @@ def test_the_window_is_half_open(hours, status):
 
 def test_an_event_of_no_stay_is_counted():
     assert cleaned("heart_rate", 80.0, "bpm", stay=None) == (None, "no_stay")
+
+
+def test_a_value_revised_after_the_window_was_not_known_at_its_end():
+    times = {"stay_id": 1, "variable": "glucose", "hours": 23.0, "value": 120.0, "unit": "mg/dL", "wrong": False}
+    events = pl.LazyFrame([times | {"revision": 23.9}, times | {"revision": 24.0}, times | {"revision": None}])
+    said = (
+        clean(events, list(all_concepts().values()), hours=24)
+        .sort("revision", nulls_last=True)
+        .select("status")
+        .collect()
+    )
+    assert said["status"].to_list() == ["kept", "revised_later", "kept"]
 
 
 def test_what_the_database_marks_as_an_error_is_counted_and_gone():

@@ -54,10 +54,11 @@ def test_an_implausible_invasive_pressure_does_not_silence_the_cuff():
 
 def test_a_laboratory_hour_holds_its_last_value_and_of_one_time_the_last_revision():
     rows = [
-        (1, 0.5, "glucose", 90, 0, 10.0),
-        (1, 0.7, "glucose", 200, 0, 50.0),
-        (1, 0.7, "glucose", 180, 0, 60.0),
+        (1, 0.5, "glucose", 90, 0, 0.9),
+        (1, 0.7, "glucose", 200, 0, 0.8),
+        (1, 0.7, "glucose", 180, 0, 2.9),
         (1, 0.7, "glucose", 170, 0, None),
+        (1, 0.7, "glucose", 160, 0, 3.0),  # revised at the window's end: not known yet
     ]
     assert grid(rows, ["glucose"])[0, 0, 0] == 180
 

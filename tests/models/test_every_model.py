@@ -16,6 +16,8 @@ from tests.conftest import CONF, composed
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 REGULARISATION = {"dropout": 0.0, "input_dropout": 0.0, "recurrent_dropout": 0.0, "l2": 0.0, "inverse_penalty": 1e4}
 
+FAST = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.01}
+
 
 def fitted(name: str, data, folder: Path, seed: int = 0, max_epochs: int | None = 3, **changes):
     conf = composed(f"model={name}").plain["model"]
@@ -55,12 +57,13 @@ def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_with_permuted_labels_nothing_is_found(name, synthetic_data, tmp_path):
+    """Trained hard and without regularisation, so that a leak would be found if there were one; only the test split is scored."""
     generator = torch.Generator().manual_seed(0)
     data = with_labels(synthetic_data(3000), lambda label: label[torch.randperm(len(label), generator=generator)])
-    model = fitted(name, data, tmp_path, max_epochs=8)
-    risk = torch.cat([model.predict(part).mean(1) for part in (data.val, data.test)])
-    label = torch.cat([data.val.label, data.test.label])  # about 900 stays, 160 deaths: SD of AUROC .025
-    assert roc_auc_score(label, risk) == pytest.approx(0.5, abs=0.075)
+    model = fitted(name, data, tmp_path, max_epochs=20, optimizer=FAST, patience=20, **REGULARISATION)
+    seen = roc_auc_score(data.train.label, model.predict(data.train).mean(1))
+    assert seen > 0.55, "it has learnt something, by heart"
+    assert roc_auc_score(data.test.label, model.predict(data.test).mean(1)) == pytest.approx(0.5, abs=0.09)  # SD .035
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -69,8 +72,7 @@ def test_it_can_overfit_eight_stays(name, synthetic_data, tmp_path):
     died, lived = (torch.nonzero(data.train.label == y).flatten()[:4] for y in (1.0, 0.0))
     eight = data.train[torch.cat([died, lived])]
     data.train = data.val = eight
-    adam = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.01}
-    model = fitted(name, data, tmp_path, max_epochs=None, optimizer=adam, patience=200, **REGULARISATION)
+    model = fitted(name, data, tmp_path, max_epochs=None, optimizer=FAST, patience=200, **REGULARISATION)
     assert roc_auc_score(eight.label, model.predict(eight).mean(1)) == 1.0
 
 

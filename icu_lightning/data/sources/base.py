@@ -27,7 +27,7 @@
 | unit | String | as charted |
 | preference | Int8 | 0 is the preferred place of charting |
 | wrong | Boolean | True if the database itself marks the row as entered in error |
-| revision | Float64 | of two values charted for one time, the higher one replaces the lower; null sorts first |
+| revision | Float64 | hours at which the value got its present form: of one time's values the last one counts; null if untold |
 """
 
 from collections.abc import Mapping, Sequence

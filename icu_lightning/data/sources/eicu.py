@@ -107,7 +107,7 @@ class EICU:
         on = [c for c in (label, second) if c]
         facts = charted_facts(places).rename({"label": label} | ({"name": second} if second else {}))
         rows = self.tables.scan(table, columns).rename({value: "value"}).drop_nulls("value").join(facts, on=on)
-        return _as_events(rows.with_columns(revision=number(revision)) if revision else rows, OFFSET[table])
+        return _as_events(rows.with_columns(revision=number(revision) / 60) if revision else rows, OFFSET[table])
 
 
 def _facts(place: Charted) -> dict[str, object]:

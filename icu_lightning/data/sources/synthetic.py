@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from icu_lightning.data.concepts import Concept
 from icu_lightning.data.sources.base import EVENTS, STAYS, complete
-from icu_lightning.errors import UserError
+from icu_lightning.errors import UserError, whole_number
 
 HOURS = 72
 PREVALENCE = 0.18
@@ -50,10 +50,8 @@ class SyntheticICU:
     synthetic = True
 
     def __init__(self, stays: int, generator_seed: int) -> None:
-        if not isinstance(stays, int) or stays < 10:
-            raise UserError(f"data.stays must be a whole number of at least 10; it is {stays}.")
-        if not isinstance(generator_seed, int) or generator_seed < 0:
-            raise UserError(f"data.generator_seed must be a whole number of at least 0; it is {generator_seed}.")
+        whole_number("data.stays", stays, 10)
+        whole_number("data.generator_seed", generator_seed, 0)
         self.n, self.seed = stays, generator_seed
         rng = np.random.default_rng([generator_seed, 0])
         self.age = rng.normal(64, 14, stays).clip(18, 89).round()

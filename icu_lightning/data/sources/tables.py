@@ -163,7 +163,9 @@ def _tables_of(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for ending in reversed(ENDINGS):
         found |= {
-            p.name.lower().removesuffix(ending): p for p in sorted(folder.iterdir()) if p.name.lower().endswith(ending)
+            p.name.lower().removesuffix(ending): p
+            for p in sorted(folder.iterdir())
+            if p.is_file() and p.name.lower().endswith(ending)
         }
     return found
 

@@ -65,7 +65,7 @@ def test_hours_equal_those_of_a_plain_python_loop_over_the_raw_rows(demo, real_e
 
     def add(stay, minute, variable, preference, text, low, high, revision=0.0):
         minute = float(minute)
-        if text.strip() and 0 <= minute < 24 * 60 and low <= float(text) <= high:
+        if text.strip() and 0 <= minute < 24 * 60 and low <= float(text) <= high and revision < 24 * 60:
             cells[stay, int(minute // 60), variable].append((preference, minute, revision, float(text)))
 
     for row in table(real_eicu, "vitalPeriodic"):
