@@ -20,6 +20,7 @@ INSIDE_DATA = [
     "cache",
     "settings",
     "loader",
+    "masking",
     "module",
     "audit",
 ]

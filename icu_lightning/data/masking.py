@@ -1,0 +1,108 @@
+"""Measured cells hidden on purpose, to be imputed and scored: the same cells for every method.
+
+A pattern gives each cell of a stay a random key; the measured cells with the smallest keys are hidden until the rate is
+reached. The keys follow from (seed, pattern, rate, stay_id) alone: not from the method, the batch or the other stays.
+
+| pattern | what shares a key, so is hidden together |
+|---|---|
+| mcar | nothing: every cell by itself |
+| hour | all variables of an hour |
+| variable | all hours of a variable |
+| block | a variable's hours in a run of `BLOCK_HOURS` |
+| mnar | nothing; a cell's chance grows with how far its value is from the mean, as exp(|z|) |
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from icu_lightning.batch import StayBatch, hours_since_last
+from icu_lightning.errors import UserError, unknown_name
+
+BLOCK_HOURS = 4
+
+Keys = NDArray[np.float64]
+
+
+def mcar(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
+    return rng.random(values.shape)
+
+
+def hour(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
+    return np.broadcast_to(rng.random((values.shape[0], 1)), values.shape)
+
+
+def variable(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
+    return np.broadcast_to(rng.random((1, values.shape[1])), values.shape)
+
+
+def block(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
+    n_hours, n_variables = values.shape
+    start = rng.integers(0, BLOCK_HOURS, n_variables)  # where each variable's first block ends
+    keys = rng.random((n_hours // BLOCK_HOURS + 2, n_variables))
+    of_hour = (np.arange(n_hours)[:, None] + start) // BLOCK_HOURS
+    return np.take_along_axis(keys, of_hour, axis=0)
+
+
+def mnar(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
+    """Weighted sampling without replacement: an exponential variable over its weight (Efraimidis, Spirakis, 2006)."""
+    return rng.exponential(size=values.shape) / np.exp(np.abs(values.astype(np.float64)))
+
+
+PATTERNS: dict[str, Callable[[np.random.Generator, NDArray[np.float32]], Keys]] = {
+    pattern.__name__: pattern for pattern in (mcar, hour, variable, block, mnar)
+}
+
+
+def held_out_cells(batch: StayBatch, pattern: str, rate: float, seed: int) -> torch.Tensor:
+    """(B, T, V) bool, True for the measured cells to hide.
+
+    At least `rate` of each stay's measured cells are hidden: for mcar and mnar exactly, rounded; for the others the last
+    group is hidden whole. A stay without measurements has none to hide.
+
+    Arguments:
+        pattern: one of PATTERNS.
+        rate: between 0 and 1.
+
+    Raises UserError for an unknown pattern or an impossible rate.
+    """
+    if pattern not in PATTERNS:
+        raise unknown_name("pattern of held-out cells", pattern, PATTERNS)
+    if not 0 <= rate <= 1:
+        raise UserError(f"The rate of held-out cells must be between 0 and 1; it is {rate}.")
+    values, observed = batch.values.numpy(), batch.observed.numpy()
+    hidden = np.zeros_like(observed)
+    for b, stay in enumerate(batch.stay_id):
+        rng = np.random.default_rng(_entropy(seed, pattern, rate, stay))
+        hidden[b] = _smallest(PATTERNS[pattern](rng, values[b]), observed[b], rate)
+    return torch.from_numpy(hidden)
+
+
+def hide(batch: StayBatch, held_out: torch.Tensor) -> StayBatch:
+    """The batch as if those cells had never been measured: not observed, value 0, hours_since counted past them.
+
+    The truth is in the batch that was given, and nowhere in the one returned. Raises ValueError for a cell that was never
+    measured.
+    """
+    if (held_out & ~batch.observed).any():
+        raise ValueError("only measured cells can be held out")
+    observed = batch.observed & ~held_out
+    shown = torch.where(observed, batch.values, 0.0)
+    since = hours_since_last(observed)
+    return dataclasses.replace(batch, values=shown, observed=observed, held_out=held_out, hours_since=since)
+
+
+def _smallest(keys: Keys, observed: NDArray[np.bool_], rate: float) -> NDArray[np.bool_]:
+    n = round(rate * observed.sum())
+    if n == 0:
+        return np.zeros_like(observed)
+    limit = np.partition(keys[observed], n - 1)[n - 1]
+    return observed & (keys <= limit)
+
+
+def _entropy(*parts: object) -> int:
+    return int.from_bytes(hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=16).digest(), "little")
