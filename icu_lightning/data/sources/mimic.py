@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from icu_lightning.data.concepts import Charted
-from icu_lightning.data.sources.base import charted_facts
-from icu_lightning.data.sources.tables import RawTables, number
+from icu_lightning.data.sources import demographics
+from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
+from icu_lightning.data.sources.tables import RawTables, number, unreadable
+
+ADMISSION = ("hadm_id", "deathtime", "dischtime", "hospital_expire_flag", "insurance", "language", "marital_status")
 
 
 def time(column: str) -> pl.Expr:
@@ -64,6 +67,46 @@ def linked_by_time(rows: pl.LazyFrame, times: pl.LazyFrame, on: str) -> pl.LazyF
     return linked.with_columns(hours=hours_between(pl.col("intime"), pl.col("charttime")))
 
 
-def died_in_icu(died: str, death: str, outtime: str) -> pl.Expr:
-    """Death in hospital at or before leaving the unit; False for who left the hospital alive, null if nobody knows when."""
-    return pl.when(pl.col(died)).then(pl.col(death) <= pl.col(outtime)).when(pl.col(died).not_()).then(pl.lit(False))
+def as_stays(rows: pl.LazyFrame, *, stay_id: str, ethnicity: str, age: pl.Expr, checked: Sequence[str]) -> pl.LazyFrame:
+    """`sources.base.STAYS` of rows that join a stay, its admission and its patient, all as text.
+
+    Death in the unit is a death in hospital at or before leaving the unit; without a time of death, that of discharge counts.
+
+    Arguments:
+        stay_id, ethnicity: what this database calls them.
+        age: in years at admission to the unit, with `intime` as a time.
+        checked: columns that hold numbers; a cell that does not is counted.
+    """
+    died = pl.col("hospital_expire_flag").replace_strict({"1": True, "0": False}, default=None, return_dtype=pl.Boolean)
+    rows = rows.with_columns(
+        time("intime"),
+        time("outtime"),
+        death=pl.coalesce(time("deathtime"), time("dischtime")),
+        died=died,
+        unreadable=unreadable("hospital_expire_flag", stay_id, *checked),
+    )
+    left = pl.when("died").then(pl.col("death") <= pl.col("outtime")).when(~pl.col("died")).then(pl.lit(False))
+    return complete(
+        rows.select(
+            stay_id=number(stay_id),
+            patient_id="subject_id",
+            los_hours=hours_between(pl.col("intime"), pl.col("outtime")),
+            age=age,
+            sex=demographics.sex("gender"),
+            ethnicity=demographics.ethnicity(ethnicity),
+            unit_type="first_careunit",
+            insurance="insurance",
+            language="language",
+            marital_status="marital_status",
+            died_in_hospital="died",
+            died_in_icu=left,
+            death_hours=pl.when("died").then(hours_between(pl.col("intime"), pl.col("death"))),
+            unreadable="unreadable",
+        ),
+        STAYS,
+    )
+
+
+def as_events(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """`sources.base.EVENTS` of linked rows, their stay_id as text."""
+    return pl.concat(complete(part.with_columns(stay_id=number("stay_id")), EVENTS) for part in parts)

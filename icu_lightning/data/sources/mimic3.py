@@ -12,10 +12,17 @@ from collections.abc import Sequence
 import polars as pl
 
 from icu_lightning.data.concepts import Concept, charted_in
-from icu_lightning.data.sources import demographics
-from icu_lightning.data.sources.base import EVENTS, STAYS, complete
-from icu_lightning.data.sources.mimic import died_in_icu, hours_between, items, linked_by_id, linked_by_time, time
-from icu_lightning.data.sources.tables import RawTables, number, unreadable
+from icu_lightning.data.sources.mimic import (
+    ADMISSION,
+    as_events,
+    as_stays,
+    hours_between,
+    items,
+    linked_by_id,
+    linked_by_time,
+    time,
+)
+from icu_lightning.data.sources.tables import RawTables
 
 ACCESS = """Ways to get MIMIC-III:
   - the full database (credentialed): https://physionet.org/content/mimiciii/1.4/
@@ -42,49 +49,12 @@ class MIMIC3:
         stay = self.tables.scan(
             "icustays", ["icustay_id", "subject_id", "hadm_id", "first_careunit", "intime", "outtime"]
         )
-        admission = self.tables.scan(
-            "admissions",
-            [
-                "hadm_id",
-                "deathtime",
-                "dischtime",
-                "hospital_expire_flag",
-                "insurance",
-                "language",
-                "marital_status",
-                "ethnicity",
-            ],
-        )
+        admission = self.tables.scan("admissions", [*ADMISSION, "ethnicity"])
         patient = self.tables.scan("patients", ["subject_id", "gender", "dob"])
-        wrong = unreadable("hospital_expire_flag", "icustay_id")
         rows = stay.join(admission, on="hadm_id", how="left").join(patient, on="subject_id", how="left")
-        died = pl.col("hospital_expire_flag").replace_strict(
-            {"1": True, "0": False}, default=None, return_dtype=pl.Boolean
-        )
-        rows = rows.with_columns(died=died, unreadable=wrong)
-        rows = rows.with_columns(
-            time("intime"), time("outtime"), time("dob"), death=pl.coalesce(time("deathtime"), time("dischtime"))
-        )
-        return complete(
-            rows.select(
-                stay_id=number("icustay_id"),
-                patient_id="subject_id",
-                los_hours=hours_between(pl.col("intime"), pl.col("outtime")),
-                # Dates of birth of patients above 89 are shifted so that their age becomes about 300: above 89, as it was
-                age=hours_between(pl.col("dob"), pl.col("intime")) / 24 / 365.2425,
-                sex=demographics.sex("gender"),
-                ethnicity=demographics.ethnicity("ethnicity"),
-                unit_type="first_careunit",
-                insurance="insurance",
-                language="language",
-                marital_status="marital_status",
-                died_in_hospital="died",
-                died_in_icu=died_in_icu("died", "death", "outtime"),
-                death_hours=pl.when("died").then(hours_between(pl.col("intime"), pl.col("death"))),
-                unreadable="unreadable",
-            ),
-            STAYS,
-        )
+        # Dates of birth of patients above 89 are shifted so that their age becomes about 300: above 89, as it was
+        age = hours_between(time("dob"), pl.col("intime")) / 24 / 365.2425
+        return as_stays(rows, stay_id="icustay_id", ethnicity="ethnicity", age=age, checked=[])
 
     def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
         places = charted_in(self.name, concepts)
@@ -99,4 +69,4 @@ class MIMIC3:
             parts.append(linked_by_time(rows.filter(pl.col("stay_id").is_null()).drop("stay_id"), times, on="hadm_id"))
         if labs:
             parts.append(linked_by_time(items(self.tables, "labevents", ["subject_id"], labs), times, on="subject_id"))
-        return pl.concat(complete(part.with_columns(stay_id=number("stay_id")), EVENTS) for part in parts)
+        return as_events(parts)

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from icu_lightning.data.concepts import Concept, charted_in
-from icu_lightning.data.sources import demographics
-from icu_lightning.data.sources.base import EVENTS, STAYS, complete
-from icu_lightning.data.sources.mimic import died_in_icu, hours_between, items, linked_by_id, linked_by_time, time
-from icu_lightning.data.sources.tables import RawTables, number, unreadable
+from icu_lightning.data.sources.mimic import ADMISSION, as_events, as_stays, items, linked_by_id, linked_by_time, time
+from icu_lightning.data.sources.tables import RawTables, number
 
 ACCESS = """Ways to get MIMIC-IV:
   - the full database (credentialed): https://physionet.org/content/mimiciv/
@@ -41,41 +39,12 @@ class MIMIC4:
         stay = self.tables.scan(
             "icu/icustays", ["stay_id", "subject_id", "hadm_id", "first_careunit", "intime", "outtime"]
         )
-        admission = self.tables.scan(
-            "hosp/admissions",
-            ["hadm_id", "deathtime", "dischtime", "hospital_expire_flag", "insurance", "language", "marital_status"],
-            one_of=("race", "ethnicity"),
-        )
+        admission = self.tables.scan("hosp/admissions", ADMISSION, one_of=("race", "ethnicity"))
         patient = self.tables.scan("hosp/patients", ["subject_id", "gender", "anchor_age", "anchor_year"])
-        wrong = unreadable("hospital_expire_flag", "anchor_age", "anchor_year", "stay_id")
         rows = stay.join(admission, on="hadm_id", how="left").join(patient, on="subject_id", how="left")
-        died = pl.col("hospital_expire_flag").replace_strict(
-            {"1": True, "0": False}, default=None, return_dtype=pl.Boolean
-        )
-        rows = rows.with_columns(died=died, unreadable=wrong)
-        rows = rows.with_columns(
-            time("intime"), time("outtime"), death=pl.coalesce(time("deathtime"), time("dischtime"))
-        )
-        return complete(
-            rows.select(
-                stay_id=number("stay_id"),
-                patient_id="subject_id",
-                los_hours=hours_between(pl.col("intime"), pl.col("outtime")),
-                # Ages above 89 are stored as 91 in anchor_year, so they stay above 89
-                age=number("anchor_age") + pl.col("intime").dt.year() - number("anchor_year"),
-                sex=demographics.sex("gender"),
-                ethnicity=demographics.ethnicity("race"),
-                unit_type="first_careunit",
-                insurance="insurance",
-                language="language",
-                marital_status="marital_status",
-                died_in_hospital="died",
-                died_in_icu=died_in_icu("died", "death", "outtime"),
-                death_hours=pl.when("died").then(hours_between(pl.col("intime"), pl.col("death"))),
-                unreadable="unreadable",
-            ),
-            STAYS,
-        )
+        # Ages above 89 are stored as 91 in anchor_year, so they stay above 89
+        age = number("anchor_age") + pl.col("intime").dt.year() - number("anchor_year")
+        return as_stays(rows, stay_id="stay_id", ethnicity="race", age=age, checked=["anchor_age", "anchor_year"])
 
     def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
         places = charted_in(self.name, concepts)
@@ -89,4 +58,4 @@ class MIMIC4:
             parts.append(
                 linked_by_time(items(self.tables, "hosp/labevents", ["subject_id"], labs), times, on="subject_id")
             )
-        return pl.concat(complete(part.with_columns(stay_id=number("stay_id")), EVENTS) for part in parts)
+        return as_events(parts)
