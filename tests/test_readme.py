@@ -177,6 +177,12 @@ def test_every_output_file_is_explained():
     assert all(f"`{status}`" in text for status in STATUSES)
 
 
+def test_every_open_data_set_of_the_readme_can_be_downloaded():
+    from icu_lightning.download import OPEN
+
+    assert all(f"`{name}`" in TEXT or f"download {name} " in TEXT for name in OPEN)
+
+
 def test_commands_are_valid_shell():
     for command in commands(TEXT):
         assert shlex.split(command)
