@@ -16,7 +16,7 @@ from icu_lightning.data.loader import StayLoader
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
-from icu_lightning.data.splits import SPLITS, split_by_patient
+from icu_lightning.data.splits import SPLITS, split_by_hospital, split_by_patient
 from icu_lightning.errors import UserError
 
 
@@ -65,12 +65,16 @@ class ICUDataModule(lightning.LightningDataModule):
             raise UserError(
                 f"{unknown} stays of the cohort have an unknown outcome: add '- outcome_known: {settings.outcome}' to data.cohort."
             )
-        self.stays = stays.with_columns(
-            split_by_patient(stays["patient_id"], stays[settings.outcome], settings.fractions, settings.split_seed)
-        )
+        self.stays = stays.with_columns(self._split(stays))
         self._fit()
         self.train, self.val, self.test = (self._tensors(self.stays["split"] == name) for name in SPLITS)
         self._ready = True
+
+    def _split(self, stays: pl.DataFrame) -> pl.Series:
+        settings = self.settings
+        if settings.split == "hospital":
+            return split_by_hospital(stays["patient_id"], stays["hospital_id"], settings.fractions, settings.split_seed)
+        return split_by_patient(stays["patient_id"], stays[settings.outcome], settings.fractions, settings.split_seed)
 
     def _fit(self) -> None:
         """Everything that is fitted, and nothing but training stays to fit it on."""

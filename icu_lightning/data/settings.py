@@ -11,6 +11,8 @@ from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.sources.base import Source
 from icu_lightning.errors import UserError, unknown_name, whole_number
 
+SPLIT_BY = ("patient", "hospital")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
@@ -19,7 +21,7 @@ class DataSettings:
     hours, variables: T and V; what happens at or after `hours` is never read.
     cohort: named filters in order, see `cohort.select_cohort`.
     outcome: one of OUTCOMES, the label.
-    fractions, split_seed: see `splits.split_by_patient`.
+    split, fractions, split_seed: "patient" or "hospital", see `splits.split_by_patient` and `splits.split_by_hospital`.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
 
@@ -30,6 +32,7 @@ class DataSettings:
     variables: Sequence[str]
     cohort: Sequence[Step]
     outcome: str
+    split: str
     fractions: Sequence[float]
     split_seed: int
     batch_size: int
@@ -41,6 +44,8 @@ class DataSettings:
         for name in ("variables", "cohort", "fractions"):
             if isinstance(value := getattr(self, name), str) or not isinstance(value, Sequence):
                 raise UserError(f"data.{name} must be a list, as in 'data.{name}=[...]'; it is {value}.")
+        if self.split not in SPLIT_BY:
+            raise unknown_name("split in data.split", self.split, SPLIT_BY)
         if self.outcome not in OUTCOMES:
             raise unknown_name("outcome in data.outcome", str(self.outcome), OUTCOMES)
         if len(self.fractions) != 3 or not _sum_to_one(self.fractions):

@@ -7,7 +7,12 @@ did) and cut at the quotas. The hash is blake2b: Python's own is salted per proc
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from icu_lightning.errors import UserError
 
 SPLITS = ("train", "val", "test")
 
@@ -32,6 +37,53 @@ def split_by_patient(patient_id: pl.Series, died: pl.Series, fractions: Sequence
         train, val = quotas(len(ordered), fractions)
         side |= {patient: SPLITS[(i >= train) + (i >= train + val)] for i, patient in enumerate(ordered)}
     return patient_id.replace_strict(side, return_dtype=pl.String).alias("split")
+
+
+def split_by_hospital(
+    patient_id: pl.Series, hospital_id: pl.Series, fractions: Sequence[float], seed: int
+) -> pl.Series:
+    """The split of every stay, with whole hospitals on one side: how well does a model do where it has never been?
+
+    Hospitals that share a patient stay together, so patients are on one side too. Groups are ordered by a hash and cut where
+    the patients' quotas are reached; deaths fall where they fall.
+
+    Arguments:
+        patient_id, hospital_id: (B,) text.
+
+    Returns: (B,) one of SPLITS. Raises UserError if a stay has no hospital, or a side stays empty.
+    """
+    if missing := hospital_id.null_count():
+        raise UserError(
+            f"data.split=hospital: {missing} of {len(hospital_id)} stays have no hospital id. Use data.split=patient."
+        )
+    group = _linked_hospitals(patient_id, hospital_id)
+    stays = pl.DataFrame({"patient": patient_id, "group": group})
+    size = dict(stays.group_by("group").agg(pl.col("patient").n_unique()).iter_rows())
+    side, before, total = {}, 0, sum(size.values())
+    for name in sorted(size, key=lambda name: _hash(seed, name)):
+        middle = (before + size[name] / 2) / total  # of the group, on the line of all patients
+        side[name] = SPLITS[(middle >= fractions[0]) + (middle >= fractions[0] + fractions[1])]
+        before += size[name]
+    if empty := set(SPLITS) - set(side.values()):
+        raise UserError(
+            f"data.split=hospital leaves no hospital for {', '.join(sorted(empty))}: there are {len(size)} groups of hospitals "
+            "that share no patient. Try another data.split_seed, or data.split=patient."
+        )
+    return group.replace_strict(side, return_dtype=pl.String).alias("split")
+
+
+def _linked_hospitals(patient_id: pl.Series, hospital_id: pl.Series) -> pl.Series:
+    """(B,) the first id, in alphabetical order, of the hospitals that are linked to each stay's by shared patients."""
+    hospitals, patients = hospital_id.unique().sort(), patient_id.unique().sort()
+    row = hospital_id.replace_strict(hospitals, pl.Series(range(len(hospitals)))).to_numpy()
+    column = patient_id.replace_strict(patients, pl.Series(range(len(patients)))).to_numpy() + len(hospitals)
+    n = len(hospitals) + len(patients)
+    graph = coo_array((np.ones(len(row)), (row, column)), shape=(n, n))
+    _, component = connected_components(graph, directed=False)
+    first: dict[int, str] = {}
+    for i, name in enumerate(hospitals):
+        first.setdefault(int(component[i]), name)
+    return pl.Series([first[int(component[i])] for i in row])
 
 
 def quotas(n: int, fractions: Sequence[float]) -> tuple[int, int]:

@@ -115,6 +115,7 @@ def test_everyone_is_alive_and_in_the_unit_at_the_prediction_time(synthetic_data
         ({"fractions": [1.0, 0.0, 0.0]}, "three positive shares"),
         ({"variables": "map"}, "data.variables must be a list"),
         ({"cohort": "age_known"}, "data.cohort must be a list"),
+        ({"split": "stay"}, "Unknown split in data.split 'stay'"),
         ({"fractions": 0.7}, "data.fractions must be a list"),
         ({"fractions": ["a", "b", "c"]}, "three positive shares"),
         ({"variables": ["foo"]}, "Unknown variable in data.variables 'foo'"),
@@ -155,3 +156,10 @@ def test_a_setting_that_nobody_knows_is_refused(key, near):
 def test_a_source_that_is_not_there_is_refused(name):
     with pytest.raises(UserError, match=r"data.source: there is no"):
         source_and_settings(name)
+
+
+def test_hospitals_are_on_one_side_where_asked_for(synthetic_data):
+    data = synthetic_data(1000, split="hospital")
+    sides = [set(part["hospital_id"]) for part in data.stays.partition_by("split")]
+    assert len(sides) == 3
+    assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from icu_lightning.data.splits import SPLITS, split_by_patient
+from icu_lightning.data.splits import SPLITS, split_by_hospital, split_by_patient
+from icu_lightning.errors import UserError
 
 SCRIPT = """
 import polars as pl
@@ -73,3 +74,32 @@ def test_the_split_is_the_same_in_every_process():
     }
     assert len(said) == 1
     assert len(said.pop().strip()) == 100
+
+
+def hospitals(n: int = 3000) -> tuple[pl.Series, pl.Series]:
+    rng = np.random.default_rng(0)
+    patient = rng.integers(0, 2000, n)
+    hospital = patient % 60
+    moved = rng.random(n) < 0.005  # a few patients are seen in two hospitals
+    return pl.Series(patient).cast(pl.String), pl.Series(np.where(moved, (hospital + 1) % 60, hospital)).cast(pl.String)
+
+
+def test_whole_hospitals_and_whole_patients_are_on_one_side():
+    patient, hospital = hospitals()
+    split = split_by_hospital(patient, hospital, (0.7, 0.1, 0.2), 0)
+    frame = pl.DataFrame({"patient": patient, "hospital": hospital, "split": split})
+    for unit in ("patient", "hospital"):
+        assert frame.group_by(unit).agg(pl.col("split").n_unique())["split"].max() == 1
+    assert frame.group_by("patient").agg(pl.col("hospital").n_unique())["hospital"].max() == 2, "some patients do move"
+    shares = [(split == name).mean() for name in SPLITS]
+    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.12)
+    assert split.to_list() == split_by_hospital(patient, hospital, (0.7, 0.1, 0.2), 0).to_list()
+    assert split.to_list() != split_by_hospital(patient, hospital, (0.7, 0.1, 0.2), 1).to_list()
+
+
+def test_hospitals_that_cannot_be_split_are_refused():
+    patient = pl.Series([str(i) for i in range(10)])
+    with pytest.raises(UserError, match="3 of 10 stays have no hospital id"):
+        split_by_hospital(patient, pl.Series([None] * 3 + ["a"] * 7), (0.7, 0.1, 0.2), 0)
+    with pytest.raises(UserError, match="leaves no hospital for"):
+        split_by_hospital(patient, pl.Series(["a", "b"] * 5), (0.7, 0.1, 0.2), 0)
