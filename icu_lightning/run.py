@@ -44,7 +44,7 @@ def main() -> None:
     except hydra.errors.HydraException as error:
         cause = f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
         sys.exit(f"error: {error}{cause}")
-    except OSError as error:
+    except (OSError, OmegaConfBaseException) as error:
         sys.exit(f"error: {error}")
 
 
@@ -54,7 +54,7 @@ def command(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         run(folder, cfg)
-    except (UserError, OSError) as error:
+    except (UserError, OSError, OmegaConfBaseException) as error:
         runfolder.remove_if_empty(folder)  # Hydra made it
         sys.exit(f"error: {error}")
     except (KeyboardInterrupt, SystemExit) as stop:

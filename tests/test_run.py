@@ -269,6 +269,10 @@ MISTAKES = {
     "a word for the seed": (["seed=one"], r"seed must be a whole number of at least 0; it is one"),
     "true for the seed": (["seed=true"], r"seed must be a whole number of at least 0; it is True"),
     "a word for the split": (["data.split_seed=abc"], r"data.split_seed must be a whole number"),
+    "a variable of the environment that is not set": (
+        ["data=eicu", "data.root=${oc.env:NO_SUCH_ONE}"],
+        r"'NO_SUCH_ONE' not found",
+    ),
     "no such run": (["resume=nowhere"], r"there is no run in that folder"),
     "no such rule": (["threshold=f2"], r"Unknown threshold rule 'f2'. Known: f1"),
     "a folder that cannot be": (["hydra.run.dir=/proc/icu/run"], r"error: .*/proc/icu"),
