@@ -4,6 +4,7 @@ Each check is computed anew from the data, not taken from the code that was mean
 probe has no verdict: how well the pattern of what was measured, without any value, predicts the outcome.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,7 +67,9 @@ def events_before_prediction(data: ICUDataModule) -> Check:
     if latest is None:
         return Check("events before prediction", None, "no events")
     assert isinstance(latest, float)
-    return Check("events before prediction", latest < hours, f"latest at {latest:.2f} h of {hours} h")
+    return Check(
+        "events before prediction", latest < hours, f"latest at {math.floor(latest * 100) / 100:.2f} h of {hours} h"
+    )
 
 
 def outcome_after_prediction(data: ICUDataModule) -> Check:
