@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from icu_lightning.errors import UserError, unknown_name
 from icu_lightning.terminal import console, interactive, say
@@ -60,7 +60,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("\nStopped. The same command continues where it was.")
-    data = arguments.name.removesuffix("-demo").replace("mimic-", "mimic")
+    data = arguments.name.removesuffix("-demo")
     say(f"{folder} is complete. Use it: python -m icu_lightning.run data={data} data.root={folder}")
 
 
@@ -90,7 +90,10 @@ def download(name: str, to: Path, server: str = PHYSIONET) -> Path:
     with Progress(*columns, console=console, transient=True, disable=not interactive()) as progress:
         for i, (path, digest) in enumerate(sorted(sums.items())):
             task = progress.add_task(f"{i + 1}/{len(sums)} {path}", total=None)
-            advance = lambda n, total, task=task: progress.update(task, advance=n, total=total)  # noqa: E731
+
+            def advance(n: int, total: int | None, task: TaskID = task) -> None:
+                progress.update(task, advance=n, total=total)
+
             complete_file(f"{source}/{urllib.parse.quote(path)}", folder / path, digest, advance)
             progress.remove_task(task)
     return folder

@@ -20,17 +20,6 @@ from icu_lightning.atomic import atomic_folder
 from icu_lightning.data.extract import Extract
 from icu_lightning.data.sources.base import Source
 
-CODE = (
-    "cleaning.py",
-    "cohort.py",
-    "concepts.py",
-    "concepts.yaml",
-    "extract.py",
-    "grid.py",
-    "sources/base.py",
-    "sources/tables.py",
-)
-
 
 def cached(
     folder: Path | None,
@@ -76,12 +65,18 @@ def _kept(entry: Path, say: Callable[[str], object]) -> Extract | None:
 
 def key(source: Source, settings: Mapping[str, object]) -> str:
     """Hash of the raw files, the settings and the code that turns one into the other."""
-    here = Path(__file__).parent
-    code = [hashlib.blake2b((here / name).read_bytes()).hexdigest() for name in CODE]
-    module = inspect.getsourcefile(type(source)) or sys.executable
+    code = [code_digest(Path(__file__).parent)]
+    module = inspect.getsourcefile(type(source)) or sys.executable  # a source may live outside of this package
     code.append(hashlib.blake2b(Path(module).read_bytes()).hexdigest())
     facts = [__version__, pl.__version__, source.name, source.fingerprint(), dict(settings), code]
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=12).hexdigest()
+
+
+def code_digest(folder: Path) -> str:
+    """Of every module and fact below `folder`: a rebuilt entry costs seconds, a stale one a wrong result."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml"))
+    parts = [f"{path.relative_to(folder)} {hashlib.blake2b(path.read_bytes()).hexdigest()}" for path in files]
+    return hashlib.blake2b("\n".join(parts).encode()).hexdigest()
 
 
 def damage(entry: Path) -> str | None:

@@ -1,8 +1,10 @@
 """The cache: found again, never stale, never half written."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +136,14 @@ def test_processes_that_build_and_damage_one_entry_at_once_never_crash_or_read_a
     for process in running:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
+
+
+@pytest.mark.parametrize("name", ["concepts.yaml", "grid.py", "sources/mimic.py", "sources/demographics.py"])
+def test_any_changed_code_or_fact_of_the_data_room_changes_the_key(name, tmp_path):
+    """Helpers that two sources share once escaped the key."""
+    room = tmp_path / "data"
+    shutil.copytree(Path(cache.__file__).parent, room, ignore=shutil.ignore_patterns("__pycache__"))
+    before = cache.code_digest(room)
+    assert before == cache.code_digest(Path(cache.__file__).parent)
+    (room / name).write_text((room / name).read_text() + "\n# changed\n")
+    assert cache.code_digest(room) != before
