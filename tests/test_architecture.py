@@ -10,12 +10,17 @@ SHARED = {"", "atomic", "batch", "errors"}  # what every room may import; "" is 
 ROOMS = {"data": SHARED, "models": SHARED, "evaluation": SHARED - {"batch"}}
 INSIDE_DATA = [
     "concepts",
+    "drugs",
     "sources",
     "cohort",
     "splits",
     "cleaning",
     "grid",
     "severity",
+    "infusions",
+    "vis",
+    "worst",
+    "sepsis",
     "scaling",
     "extract",
     "cache",

@@ -26,12 +26,12 @@ STATUSES = (
 USABLE = ("kept", "converted", "repaired")
 
 
-def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float) -> pl.LazyFrame:
+def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float, start: float = 0.0) -> pl.LazyFrame:
     """Events with `value` in the concept's unit (null unless usable) and their `status`, one of STATUSES:
 
     kept (charted in the concept's unit), converted (from another unit), repaired (charted in one unit, plausible only
     in another), out_of_range, non_numeric, no_time and no_stay (unreadable), entered_in_error
-    (so marked by the database), outside_window (before admission, or at or
+    (so marked by the database), outside_window (before `start` or at or
     after `hours`), revised_later (charted inside the window, but given this value after it).
 
     >>> from icu_lightning.data.concepts import concepts_of
@@ -54,7 +54,7 @@ def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float) -> pl
         .then(pl.lit("no_stay"))
         .when(pl.col("hours").is_null())
         .then(pl.lit("no_time"))
-        .when((pl.col("hours") < 0) | (pl.col("hours") >= hours))
+        .when((pl.col("hours") < start) | (pl.col("hours") >= hours))
         .then(pl.lit("outside_window"))
         .when(pl.col("revision") >= hours)
         .then(pl.lit("revised_later"))

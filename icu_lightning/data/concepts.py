@@ -34,7 +34,8 @@ class Charted:
     """One place where a database charts a variable: a column of a wide table, or labels (or item ids) of a long one.
 
     `preference` counts up from 0, the preferred place; `name` is a second label, for tables that have two. Item ids are labels
-    too, as text.
+    too, as text. `path` and `unless` are patterns that a label matches and does not match. `says` are pairs (pattern of the
+    charted text, the number it stands for or None); `specimen` is a pattern of the kind of specimen.
     """
 
     variable: str
@@ -44,6 +45,10 @@ class Charted:
     column: str | None = None
     labels: tuple[str, ...] = ()
     name: str | None = None
+    path: str | None = None
+    unless: str | None = None
+    says: tuple[tuple[str, float | None], ...] = ()
+    specimen: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,14 +114,14 @@ def _concept(name: str, entry: Mapping[str, Any]) -> Concept:
         hourly=entry["hourly"],
         derive=entry.get("derive", {}),
         charted={
-            database: tuple(_charted(name, entry["unit"], i, place) for i, place in enumerate(places))
+            database: tuple(charted_at(name, entry["unit"], i, place) for i, place in enumerate(places))
             for database, places in entry.items()
             if database not in FIELDS
         },
     )
 
 
-def _charted(variable: str, unit: str, preference: int, place: Mapping[str, Any]) -> Charted:
+def charted_at(variable: str, unit: str, preference: int, place: Mapping[str, Any]) -> Charted:
     labels = place.get("label", place.get("item", ()))
     return Charted(
         variable=variable,
@@ -126,4 +131,8 @@ def _charted(variable: str, unit: str, preference: int, place: Mapping[str, Any]
         column=place.get("column"),
         labels=(str(labels),) if isinstance(labels, str | int) else tuple(map(str, labels)),
         name=place.get("name"),
+        path=place.get("path"),
+        unless=place.get("unless"),
+        says=tuple(place.get("says", {}).items()),
+        specimen=place.get("specimen"),
     )

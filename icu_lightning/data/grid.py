@@ -52,9 +52,18 @@ def preferred(cells: pl.DataFrame, concepts: Sequence[Concept]) -> pl.DataFrame:
     names = {how: [concept.name for concept in concepts if concept.hourly == how] for how in ("last", "sum")}
     total = pl.col("total") / RESOLUTION
     is_last, is_sum = (pl.col("variable").is_in(names[how]) for how in ("last", "sum"))
-    value = pl.when(is_last).then("last").when(is_sum).then(total).otherwise(total / pl.col("n"))
+    value = pl.when(is_last).then("last").otherwise(total / pl.col("n"))
     cell = ("stay_id", "hour", "variable")
-    return cells.drop_nulls("hour").group_by(cell).agg(value=value.min_by("preference")).sort(cell)
+    # Amounts add up over all places of charting; of everything else the preferred place's value counts
+    together = pl.col("total").sum().over(cell) / RESOLUTION
+    value = pl.when(is_sum).then(together).otherwise(value)
+    return (
+        cells.drop_nulls("hour")
+        .with_columns(value=value)
+        .group_by(cell)
+        .agg(value=pl.col("value").min_by("preference"))
+        .sort(cell)
+    )
 
 
 def dense(cells: pl.DataFrame, stay_ids: Sequence[int] | pl.Series, variables: Sequence[str], hours: int) -> np.ndarray:

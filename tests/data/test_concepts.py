@@ -3,9 +3,11 @@
 import pytest
 
 from icu_lightning.data.concepts import all_concepts, charted_in, concepts_of, with_ingredients
-from icu_lightning.data.sources.eicu import LONG, OFFSET
+from icu_lightning.data.sources.eicu import LONG, OFFSET, WORDS
 from icu_lightning.data.sources.synthetic import PHYSIOLOGY
+from icu_lightning.data.worst import SCORES
 from icu_lightning.errors import UserError
+from tests.conftest import MTDM, composed
 
 FOCAL_LSTM = [
     "heart_rate",
@@ -32,15 +34,17 @@ def test_every_concept_is_complete(concept):
     assert concept.hourly in ("mean", "last", "sum")
     assert all(unit.low < unit.high and unit.divide != 0 for unit in concept.units)
     assert all(name in all_concepts() for name in concept.derive)
-    if "eicu" in concept.charted:
-        assert concept.name in PHYSIOLOGY, "the synthetic ICU simulates what the real ones have"
     for places in concept.charted.values():
         assert [place.preference for place in places] == list(range(len(places)))
         assert {place.unit for place in places} <= {unit.name for unit in concept.units}
 
 
 def test_the_papers_variables_are_there():
-    assert len(charted_in("eicu", concepts_of(FOCAL_LSTM))) >= 15
+    for database in ("eicu", "mimic3", "mimic4"):
+        assert len(charted_in(database, concepts_of(FOCAL_LSTM))) >= 15
+        charted_in(database, concepts_of(list(dict.fromkeys([*MTDM, *SCORES]))))
+    assert {*MTDM, *FOCAL_LSTM} <= set(PHYSIOLOGY), "the synthetic ICU simulates what the papers' models read"
+    assert len(composed("data=physionet2012").plain["data"]["variables"]) == 37
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,8 @@ def test_the_papers_variables_are_there():
 )
 def test_every_eicu_place_names_a_column_or_labels_of_a_known_table(place):
     assert place.table in OFFSET
-    assert bool(place.labels) == (place.table in LONG) != bool(place.column)
+    assert bool(place.labels) == (place.table in LONG)
+    assert bool(place.column) == (place.table not in LONG and place.table not in WORDS)
 
 
 def test_ingredients_follow_the_variables_asked_for():

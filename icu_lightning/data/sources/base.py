@@ -8,6 +8,7 @@
 | patient_id | String | the unit of every split |
 | hospital_id | String | null where there is one hospital |
 | los_hours | Float64 | length of stay in the unit |
+| pre_icu_hours | Float64 | in hospital before admission to the unit |
 | age | Float64 | years |
 | sex | String | female, male, or null |
 | ethnicity, unit_type, marital_status, insurance, language | String | as charted, null if unknown |
@@ -16,7 +17,8 @@
 | death_hours | Float64 | from ICU admission; null if alive or unknown |
 | unreadable | List(String) | names of raw cells of this row that held no number where one was due |
 
-`events`, one row a measurement, any order:
+`events`, one row a measurement, any order. Cultures, antibiotics, ventilation and diagnoses are coded events: concepts.yaml
+says what their numbers stand for:
 
 | column | type | meaning |
 |---|---|---|
@@ -28,6 +30,19 @@
 | preference | Int8 | 0 is the preferred place of charting |
 | wrong | Boolean | True if the database itself marks the row as entered in error |
 | revision | Float64 | hours at which the value got its present form: of one time's values the last one counts; null if untold |
+
+`infusions`, one row a drug and time during which its rate was the same, any order; rows of one drug that overlap add up:
+
+| column | type | meaning |
+|---|---|---|
+| stay_id | Int64 | |
+| start_hours, end_hours | Float64 | from ICU admission; null if the time could not be read |
+| drug | String | a name of drugs.yaml |
+| rate | Float64 | as charted, in `unit`; null if it ran at an unknown rate |
+| unit | String | as charted |
+| per_ml | Float64 | ug (of vasopressin: U) in a mL of the fluid; null if untold |
+| weight_kg | Float64 | charted with the infusion; null if untold |
+| wrong | Boolean | True if the database itself marks the row as rewritten |
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,12 +51,14 @@ from typing import Any, Protocol
 import polars as pl
 
 from icu_lightning.data.concepts import Charted, Concept
+from icu_lightning.data.drugs import Drug
 
 STAYS: dict[str, Any] = {
     "stay_id": pl.Int64,
     "patient_id": pl.String,
     "hospital_id": pl.String,
     "los_hours": pl.Float64,
+    "pre_icu_hours": pl.Float64,
     "age": pl.Float64,
     "sex": pl.String,
     "ethnicity": pl.String,
@@ -68,6 +85,19 @@ EVENTS: dict[str, Any] = {
 }
 
 
+INFUSIONS: dict[str, Any] = {
+    "stay_id": pl.Int64,
+    "start_hours": pl.Float64,
+    "end_hours": pl.Float64,
+    "drug": pl.String,
+    "rate": pl.Float64,
+    "unit": pl.String,
+    "per_ml": pl.Float64,
+    "weight_kg": pl.Float64,
+    "wrong": pl.Boolean,
+}
+
+
 class Source(Protocol):
     """A database. `name` is the one in conf/data and concepts.yaml; `synthetic` marks data that are no patients'."""
 
@@ -79,6 +109,9 @@ class Source(Protocol):
 
     def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
         """Every measurement of these concepts, as `EVENTS`."""
+
+    def infusions(self, drugs: Sequence[Drug]) -> pl.LazyFrame:
+        """Every infusion of these drugs, as `INFUSIONS`. Raises UserError if the database charts none."""
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
         """Run a query over these frames; raises UserError naming the file that is at fault."""
@@ -97,6 +130,29 @@ def charted_facts(places: Sequence[Charted]) -> pl.LazyFrame:
         ],
         schema={"label": pl.String, "name": pl.String, "variable": pl.String, "unit": pl.String, "preference": pl.Int8},
     )
+
+
+def said(places: Sequence[Charted], text: str, number: pl.Expr) -> pl.Expr:
+    """The value of a row with `variable` and `preference`: `number`, or what its text stands for where the place says so.
+
+    A text that matches no pattern of its place says nothing: NaN, for the caller to leave out.
+
+    >>> from icu_lightning.data.concepts import Charted
+    >>> device = Charted("ventilation", "code", 0, "chartevents", says=(("(?i)standby", None), ("(?i)tube", 2)))
+    >>> rows = pl.DataFrame({"variable": "ventilation", "preference": 0, "text": ["ET tube", "Standby tube", "?"], "n": 7.0})
+    >>> rows.select(said([device], "text", pl.col("n")))["value"].to_list()
+    [2.0, nan, nan]
+    """
+    value = number
+    for place in places:
+        if place.says:
+            code: pl.Expr = pl.lit(float("nan"))
+            for pattern, stands_for in reversed(place.says):
+                here = pl.lit(float("nan") if stands_for is None else float(stands_for))
+                code = pl.when(pl.col(text).str.contains(pattern)).then(here).otherwise(code)
+            own = (pl.col("variable") == place.variable) & (pl.col("preference") == place.preference)
+            value = pl.when(own).then(code).otherwise(value)
+    return value.alias("value")
 
 
 def complete(frame: pl.LazyFrame, schema: Mapping[str, Any]) -> pl.LazyFrame:

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from icu_lightning.data.concepts import Charted, Concept, charted_in
+from icu_lightning.data.drugs import Drug
 from icu_lightning.data.sources import demographics
-from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
+from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, said
+from icu_lightning.data.sources.eicu_infusions import eicu_infusions
+from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.data.sources.tables import RawTables, number, unreadable
 
 ACCESS = """Ways to get eICU:
@@ -20,17 +23,33 @@ ACCESS = """Ways to get eICU:
   - the open demo, 2,520 stays:       https://physionet.org/content/eicu-crd-demo/2.0.1/
   - no files at all:                  data=synthetic"""
 
-OFFSET = {
+OFFSET: dict[str, str | None] = {
     "vitalPeriodic": "observationoffset",
     "vitalAperiodic": "observationoffset",
     "lab": "labresultoffset",
     "nurseCharting": "nursingchartoffset",
+    "respiratoryCharting": "respchartoffset",
+    "respiratoryCare": "respcarestatusoffset",
+    "intakeOutput": "intakeoutputoffset",
+    "diagnosis": "diagnosisoffset",
+    "admissionDx": "admitdxenteredoffset",
+    "apacheApsVar": None,
+    "apachePredVar": None,
 }
 # Long tables: the column of the label, of a second label, of the value, of the revision
 LONG = {
     "lab": ("labname", None, "labresult", "labresultrevisedoffset"),
     "nurseCharting": ("nursingchartcelltypevallabel", "nursingchartcelltypevalname", "nursingchartvalue", None),
+    "respiratoryCharting": ("respchartvaluelabel", None, "respchartvalue", None),
 }
+# Tables whose words say it: the column of the text, and of the number beside it
+WORDS = {
+    "respiratoryCare": ("airwaytype", None),
+    "intakeOutput": ("cellpath", "cellvaluenumeric"),
+    "diagnosis": ("diagnosisstring", None),
+    "admissionDx": ("admitdxpath", None),
+}
+DAY_END = 24 * 60 - 1  # minutes: the APACHE tables hold the worst of the first day, which is known when it is over
 
 
 class EICU:
@@ -49,7 +68,12 @@ class EICU:
         self.fingerprint = self.tables.fingerprint
 
     def stays(self) -> pl.LazyFrame:
-        numbers = ("age", "unitdischargeoffset", "hospitaldischargeoffset", "admissionweight")
+        numbers = (
+            "age",
+            "unitdischargeoffset",
+            "hospitaldischargeoffset",
+            "admissionweight",
+        )
         texts = (
             "patientunitstayid",
             "uniquepid",
@@ -60,13 +84,14 @@ class EICU:
             "hospitaldischargestatus",
             "unitdischargestatus",
         )
-        raw = self.tables.scan("patient", numbers + texts)
+        raw = self.tables.scan("patient", numbers + texts, optional=["hospitaladmitoffset"])
         return complete(
             raw.select(
                 stay_id=number("patientunitstayid"),
                 patient_id="uniquepid",
                 hospital_id="hospitalid",
                 los_hours=number("unitdischargeoffset") / 60,
+                pre_icu_hours=-number("hospitaladmitoffset") / 60,
                 age=pl.when(pl.col("age") == "> 89").then(90.0).otherwise(number("age")),
                 sex=demographics.sex("gender"),
                 ethnicity=demographics.ethnicity("ethnicity"),
@@ -89,17 +114,42 @@ class EICU:
         tables = dict.fromkeys(place.table for place in places)
         return pl.concat(self._events(table, [place for place in places if place.table == table]) for table in tables)
 
+    def infusions(self, drugs: Sequence[Drug]) -> pl.LazyFrame:
+        return eicu_infusions(self.tables, drug_places(self.name, drugs), drugs)
+
     def _events(self, table: str, places: Sequence[Charted]) -> pl.LazyFrame:
-        return self._long(table, places) if table in LONG else self._wide(table, places)
+        if table in LONG:
+            return self._long(table, places)
+        return self._words(table, places) if table in WORDS else self._wide(table, places)
 
     def _wide(self, table: str, places: Sequence[Charted]) -> pl.LazyFrame:
-        columns = [place.column for place in places if place.column]
-        raw = self.tables.scan(table, ("patientunitstayid", OFFSET[table], *columns))
-        rows = raw.unpivot(
-            columns, index=["patientunitstayid", OFFSET[table]], variable_name="column", value_name="value"
-        )
+        columns = sorted({place.column for place in places if place.column})
+        offset = OFFSET[table]
+        raw = self.tables.scan(table, ("patientunitstayid", *([offset] if offset else []), *columns))
+        if offset is None:
+            offset = "offset"
+            raw = raw.with_columns(pl.col(c).replace("-1", None) for c in columns)  # -1 is APACHE's "not measured"
+            raw = raw.with_columns(offset=pl.lit(str(DAY_END)))
+        rows = raw.unpivot(columns, index=["patientunitstayid", offset], variable_name="column", value_name="value")
         facts = pl.LazyFrame([_facts(place) | {"column": place.column} for place in places])
-        return _as_events(rows.drop_nulls("value").join(facts, on="column"), OFFSET[table])
+        return _as_events(rows.drop_nulls("value").join(facts, on="column"), offset)
+
+    def _words(self, table: str, places: Sequence[Charted]) -> pl.LazyFrame:
+        text, value = WORDS[table]
+        columns = [c for c in ("patientunitstayid", OFFSET[table], text, value) if c]
+        raw = self.tables.scan(table, columns).drop_nulls(text)
+        raw = raw.with_columns(text=pl.col(text), value=pl.col(value) if value else pl.lit(None, pl.String))
+        parts = []
+        for place in places:
+            rows = raw.filter(_matches(place, text)).with_columns(
+                pl.lit(of).alias(name) for name, of in _facts(place).items()
+            )
+            parts.append(rows.with_columns(pl.col("preference").cast(pl.Int8)))
+        rows = pl.concat(parts)
+        spoken = [place for place in places if place.says]
+        if spoken:
+            rows = rows.with_columns(said(spoken, "text", number("value"))).filter(pl.col("value").is_not_nan())
+        return _as_events(rows.filter(pl.col("value").is_not_null()), str(OFFSET[table]))
 
     def _long(self, table: str, places: Sequence[Charted]) -> pl.LazyFrame:
         label, second, value, revision = LONG[table]
@@ -107,11 +157,21 @@ class EICU:
         on = [c for c in (label, second) if c]
         facts = charted_facts(places).rename({"label": label} | ({"name": second} if second else {}))
         rows = self.tables.scan(table, columns).rename({value: "value"}).drop_nulls("value").join(facts, on=on)
-        return _as_events(rows.with_columns(revision=number(revision) / 60) if revision else rows, OFFSET[table])
+        if any(place.says for place in places):
+            rows = rows.with_columns(said(places, "value", number("value"))).filter(
+                ~pl.col("value").is_nan() | pl.col("value").is_null()
+            )
+        return _as_events(rows.with_columns(revision=number(revision) / 60) if revision else rows, str(OFFSET[table]))
 
 
 def _facts(place: Charted) -> dict[str, object]:
     return {"variable": place.variable, "unit": place.unit, "preference": place.preference}
+
+
+def _matches(place: Charted, text: str) -> pl.Expr:
+    """True where the text is one that the place means."""
+    right = pl.col(text).str.contains(place.path) if place.path else pl.lit(True)
+    return right & ~pl.col(text).str.contains(place.unless) if place.unless else right
 
 
 def _as_events(rows: pl.LazyFrame, offset: str) -> pl.LazyFrame:

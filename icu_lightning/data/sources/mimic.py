@@ -6,10 +6,21 @@ import polars as pl
 
 from icu_lightning.data.concepts import Charted
 from icu_lightning.data.sources import demographics
-from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
+from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, said
 from icu_lightning.data.sources.tables import RawTables, number, unreadable
 
-ADMISSION = ("hadm_id", "deathtime", "dischtime", "hospital_expire_flag", "insurance", "language", "marital_status")
+BEFORE = 24  # hours before admission to the unit from which laboratory values are a stay's too: scores look back
+
+ADMISSION = (
+    "hadm_id",
+    "admittime",
+    "deathtime",
+    "dischtime",
+    "hospital_expire_flag",
+    "insurance",
+    "language",
+    "marital_status",
+)
 
 
 def time(column: str) -> pl.Expr:
@@ -33,12 +44,42 @@ def items(
     """
     ids = [label for place in places for label in place.labels]
     rows = tables.scan(
-        table, ["itemid", "charttime", "value", "valuenum", *columns], only={"itemid": ids}, optional=optional
+        table, ["itemid", "charttime", "value", *columns], only={"itemid": ids}, optional=["valuenum", *optional]
     )
     rows = rows.filter(pl.col("value").is_not_null() | pl.col("valuenum").is_not_null())
     facts = charted_facts(places).rename({"label": "itemid"})
-    value = pl.coalesce(number("valuenum"), number("value"))
-    return rows.join(facts, on="itemid").with_columns(value=value, charttime=time("charttime"))
+    value = said(places, "value", pl.coalesce(number("valuenum"), number("value")))
+    return _speaking(
+        rows.join(facts, on="itemid").with_columns(value, charttime=time("charttime"), charted="charttime")
+    )
+
+
+def _speaking(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Without the rows whose text says nothing about the variable."""
+    return rows.filter(~pl.col("value").is_nan() | pl.col("value").is_null())
+
+
+def of_specimen(
+    rows: pl.LazyFrame, tables: RawTables, table: str, places: Sequence[Charted], kind: str, key: Sequence[str]
+) -> pl.LazyFrame:
+    """Laboratory rows without those of variables that want another kind of specimen (venous blood is no arterial gas).
+
+    Arguments:
+        kind: item id of the row that names the specimen's kind.
+        key: columns that the rows of one specimen share.
+    """
+    wanted = {place.variable: place.specimen for place in places if place.specimen}
+    if not wanted:
+        return rows
+    kinds = tables.scan(table, ["value", "charttime"], optional=["subject_id", "specimen_id"], only={"itemid": [kind]})
+    kinds = kinds.rename({"charttime": "charted"})
+    for pattern in sorted(set(wanted.values())):
+        right = (
+            kinds.filter(pl.col("value").str.contains(pattern)).select(key).unique().with_columns(right=pl.lit(True))
+        )
+        of_pattern = pl.col("variable").is_in([name for name, said in wanted.items() if said == pattern])
+        rows = rows.join(right, on=key, how="left").filter(~of_pattern | pl.col("right")).drop("right")
+    return rows
 
 
 def linked_by_id(rows: pl.LazyFrame, times: pl.LazyFrame) -> pl.LazyFrame:
@@ -52,17 +93,21 @@ def linked_by_id(rows: pl.LazyFrame, times: pl.LazyFrame) -> pl.LazyFrame:
     return linked.with_columns(hours=hours_between(pl.col("intime"), pl.col("charttime")))
 
 
-def linked_by_time(rows: pl.LazyFrame, times: pl.LazyFrame, on: str) -> pl.LazyFrame:
+def linked_by_time(
+    rows: pl.LazyFrame, times: pl.LazyFrame, on: str, before: float = 0, after: float = 0
+) -> pl.LazyFrame:
     """Rows that name a patient or an admission only, given to the stay during which they were charted, with `hours`.
 
     A row of no stay (from the ward) is no measurement of any and is left out; one without a readable time stays, to be counted.
+    The `before` hours ahead of admission belong to the stay too.
 
     Arguments:
         rows: with `on` and charttime.
         times: stay_id, `on`, intime, outtime of every stay.
     """
     linked = rows.join(times.select("stay_id", on, "intime", "outtime"), on=on)
-    during = pl.col("charttime").is_between("intime", "outtime")
+    start = pl.col("intime") - pl.duration(seconds=round(before * 3600))
+    during = pl.col("charttime").is_between(start, pl.col("outtime") + pl.duration(seconds=round(after * 3600)))
     linked = linked.filter(during | pl.col("charttime").is_null())
     return linked.with_columns(hours=hours_between(pl.col("intime"), pl.col("charttime")))
 
@@ -91,6 +136,7 @@ def as_stays(rows: pl.LazyFrame, *, stay_id: str, ethnicity: str, age: pl.Expr, 
             stay_id=number(stay_id),
             patient_id="subject_id",
             los_hours=hours_between(pl.col("intime"), pl.col("outtime")),
+            pre_icu_hours=hours_between(time("admittime"), pl.col("intime")),
             age=age,
             sex=demographics.sex("gender"),
             ethnicity=demographics.ethnicity(ethnicity),

@@ -12,22 +12,36 @@ from collections.abc import Sequence
 import polars as pl
 
 from icu_lightning.data.concepts import Concept, charted_in
+from icu_lightning.data.drugs import Drug
+from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.data.sources.mimic import (
     ADMISSION,
+    BEFORE,
     as_events,
     as_stays,
     hours_between,
     items,
     linked_by_id,
     linked_by_time,
+    of_specimen,
     time,
 )
+from icu_lightning.data.sources.mimic_coded import Coded, coded_events
+from icu_lightning.data.sources.mimic_infusions import carevue_infusions, metavision_infusions
 from icu_lightning.data.sources.tables import RawTables
 
 ACCESS = """Ways to get MIMIC-III:
   - the full database (credentialed): https://physionet.org/content/mimiciii/1.4/
   - the open demo, 136 stays:         https://physionet.org/content/mimiciii-demo/1.4/
   - no files at all:                  data=synthetic"""
+
+CODED = {
+    "microbiologyevents": Coded("microbiologyevents", ["spec_type_desc"], "subject_id", "charttime", "chartdate"),
+    "prescriptions": Coded("prescriptions", ["drug"], "hadm_id", day="startdate"),
+    "services": Coded("services", ["curr_service"], "hadm_id", "transfertime"),
+    "admissions": Coded("admissions", ["admission_type"], "hadm_id", "admittime"),
+    "diagnoses_icd": Coded("diagnoses_icd", ["icd9_code"], "hadm_id", version="9"),
+}
 
 
 class MIMIC3:
@@ -57,16 +71,34 @@ class MIMIC3:
         return as_stays(rows, stay_id="icustay_id", ethnicity="ethnicity", age=age, checked=[])
 
     def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
-        places = charted_in(self.name, concepts)
-        times = self.tables.scan("icustays", ["icustay_id", "subject_id", "hadm_id", "intime", "outtime"])
-        times = times.rename({"icustay_id": "stay_id"}).with_columns(time("intime"), time("outtime"))
-        chart, labs = ([place for place in places if place.table == table] for table in ("chartevents", "labevents"))
-        parts = []
-        if chart:
-            rows = items(self.tables, "chartevents", ["icustay_id", "hadm_id"], chart, optional=["error"])
-            rows = rows.rename({"icustay_id": "stay_id"}).with_columns(wrong=pl.col("error") == "1")
-            parts.append(linked_by_id(rows.filter(pl.col("stay_id").is_not_null()), times))
-            parts.append(linked_by_time(rows.filter(pl.col("stay_id").is_null()).drop("stay_id"), times, on="hadm_id"))
-        if labs:
-            parts.append(linked_by_time(items(self.tables, "labevents", ["subject_id"], labs), times, on="subject_id"))
+        places, times = charted_in(self.name, concepts), self._times()
+        parts = coded_events(self.tables, CODED, places, times)
+        for table, error in {"chartevents": "error", "outputevents": "iserror"}.items():
+            if own := [place for place in places if place.table == table]:
+                rows = items(self.tables, table, ["icustay_id", "hadm_id"], own, optional=[error])
+                rows = rows.rename({"icustay_id": "stay_id"}).with_columns(wrong=pl.col(error) == "1")
+                parts.append(linked_by_id(rows.filter(pl.col("stay_id").is_not_null()), times))
+                unlinked = rows.filter(pl.col("stay_id").is_null()).drop("stay_id")
+                parts.append(linked_by_time(unlinked, times, on="hadm_id"))
+        if labs := [place for place in places if place.table == "labevents"]:
+            rows = items(self.tables, "labevents", ["subject_id"], labs)
+            rows = of_specimen(rows, self.tables, "labevents", labs, kind="50800", key=["subject_id", "charted"])
+            parts.append(linked_by_time(rows, times, on="subject_id", before=BEFORE))
         return as_events(parts)
+
+    def infusions(self, drugs: Sequence[Drug]) -> pl.LazyFrame:
+        places, times = drug_places(self.name, drugs), self._times()
+        carevue = [place for place in places if place.table == "inputevents_cv"]
+        metavision = [place for place in places if place.table == "inputevents_mv"]
+        return pl.concat(
+            [
+                carevue_infusions(self.tables, carevue, times),
+                metavision_infusions(self.tables, "inputevents_mv", "icustay_id", metavision, times),
+            ]
+        )
+
+    def _times(self) -> pl.LazyFrame:
+        times = self.tables.scan("icustays", ["icustay_id", "subject_id", "hadm_id", "intime", "outtime"])
+        discharge = self.tables.scan("admissions", ["hadm_id", "dischtime"])
+        times = times.rename({"icustay_id": "stay_id"}).join(discharge, on="hadm_id", how="left")
+        return times.with_columns(time("intime"), time("outtime"), time("dischtime"))

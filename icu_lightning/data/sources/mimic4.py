@@ -11,13 +11,35 @@ from collections.abc import Sequence
 import polars as pl
 
 from icu_lightning.data.concepts import Concept, charted_in
-from icu_lightning.data.sources.mimic import ADMISSION, as_events, as_stays, items, linked_by_id, linked_by_time, time
+from icu_lightning.data.drugs import Drug
+from icu_lightning.data.sources.infusions import drug_places
+from icu_lightning.data.sources.mimic import (
+    ADMISSION,
+    BEFORE,
+    as_events,
+    as_stays,
+    items,
+    linked_by_id,
+    linked_by_time,
+    of_specimen,
+    time,
+)
+from icu_lightning.data.sources.mimic_coded import Coded, coded_events
+from icu_lightning.data.sources.mimic_infusions import metavision_infusions
 from icu_lightning.data.sources.tables import RawTables, number
 
 ACCESS = """Ways to get MIMIC-IV:
   - the full database (credentialed): https://physionet.org/content/mimiciv/
   - the open demo, 140 stays:         https://physionet.org/content/mimic-iv-demo/2.2/
   - no files at all:                  data=synthetic"""
+
+CODED = {
+    "microbiologyevents": Coded("hosp/microbiologyevents", ["spec_type_desc"], "subject_id", "charttime", "chartdate"),
+    "prescriptions": Coded("hosp/prescriptions", ["drug"], "hadm_id", "starttime"),
+    "services": Coded("hosp/services", ["curr_service"], "hadm_id", "transfertime"),
+    "admissions": Coded("hosp/admissions", ["admission_type"], "hadm_id", "admittime"),
+    "diagnoses_icd": Coded("hosp/diagnoses_icd", ["icd_version", "icd_code"], "hadm_id"),
+}
 
 
 class MIMIC4:
@@ -47,15 +69,23 @@ class MIMIC4:
         return as_stays(rows, stay_id="stay_id", ethnicity="race", age=age, checked=["anchor_age", "anchor_year"])
 
     def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
-        places = charted_in(self.name, concepts)
-        times = self.tables.scan("icu/icustays", ["stay_id", "subject_id", "intime", "outtime"])
-        times = times.with_columns(time("intime"), time("outtime"))
-        chart, labs = ([place for place in places if place.table == table] for table in ("chartevents", "labevents"))
-        parts = []
-        if chart:
-            parts.append(linked_by_id(items(self.tables, "icu/chartevents", ["stay_id"], chart), times))
-        if labs:
-            parts.append(
-                linked_by_time(items(self.tables, "hosp/labevents", ["subject_id"], labs), times, on="subject_id")
-            )
+        places, times = charted_in(self.name, concepts), self._times()
+        parts = coded_events(self.tables, CODED, places, times)
+        for table in ("chartevents", "outputevents"):
+            if own := [place for place in places if place.table == table]:
+                parts.append(linked_by_id(items(self.tables, f"icu/{table}", ["stay_id"], own), times))
+        if labs := [place for place in places if place.table == "labevents"]:
+            rows = items(self.tables, "hosp/labevents", ["subject_id"], labs, optional=["specimen_id"])
+            rows = of_specimen(rows, self.tables, "hosp/labevents", labs, kind="52033", key=["specimen_id"])
+            parts.append(linked_by_time(rows, times, on="subject_id", before=BEFORE))
         return as_events(parts)
+
+    def infusions(self, drugs: Sequence[Drug]) -> pl.LazyFrame:
+        places = drug_places(self.name, drugs)
+        return metavision_infusions(self.tables, "icu/inputevents", "stay_id", places, self._times())
+
+    def _times(self) -> pl.LazyFrame:
+        times = self.tables.scan("icu/icustays", ["stay_id", "subject_id", "hadm_id", "intime", "outtime"])
+        discharge = self.tables.scan("hosp/admissions", ["hadm_id", "dischtime"])
+        times = times.join(discharge, on="hadm_id", how="left")
+        return times.with_columns(time("intime"), time("outtime"), time("dischtime"))

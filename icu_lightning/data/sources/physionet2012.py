@@ -17,7 +17,9 @@ from pathlib import Path
 import polars as pl
 
 from icu_lightning.data.concepts import Concept, charted_in
+from icu_lightning.data.drugs import Drug
 from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
+from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.data.sources.tables import fingerprint, number
 from icu_lightning.errors import UserError
 
@@ -87,6 +89,10 @@ class PhysioNet2012:
             ),
             STAYS,
         )
+
+    def infusions(self, drugs: Sequence[Drug]) -> pl.LazyFrame:
+        drug_places(self.name, drugs)
+        raise AssertionError("drugs.yaml has an entry that nothing here reads")
 
     def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
         facts = charted_facts(charted_in(self.name, concepts)).rename({"label": "parameter"})

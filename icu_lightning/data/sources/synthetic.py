@@ -11,7 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from icu_lightning.data.concepts import Concept
+from icu_lightning.data.drugs import Drug
 from icu_lightning.data.sources.base import EVENTS, STAYS, complete
+from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.errors import UserError, whole_number
 
 HOURS = 72
@@ -94,6 +96,10 @@ class SyntheticICU:
             ),
             STAYS,
         )
+
+    def infusions(self, drugs: Sequence[Drug]) -> pl.LazyFrame:
+        drug_places(self.name, drugs)
+        raise AssertionError("drugs.yaml has an entry that nothing here reads")
 
     def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
         return pl.concat(self._events(concept) for concept in concepts)

@@ -176,6 +176,7 @@ def made_up(tmp_path):
         second = usual | {"icustay_id": 101, "intime": "2100-01-05 00:00:00", "outtime": "2100-01-09 00:00:00"}
         admission = {
             "hadm_id": 10,
+            "admittime": "2099-12-31 12:00:00",
             "deathtime": "",
             "dischtime": "2100-01-10 00:00:00",
             "hospital_expire_flag": 0,
@@ -219,9 +220,11 @@ def test_rows_without_a_stay_go_to_the_one_in_whose_time_they_lie(made_up):
     ]
     events = made_up(rows).events(concepts_of(["heart_rate", "lactate"])).collect().sort("variable", "stay_id")
     assert events.schema == pl.Schema(EVENTS)
-    assert events.select("stay_id", "hours", "variable").rows() == [
+    # A laboratory value of the day before admission is the stay's too, at a negative hour, for the scores that look back
+    assert events.sort("variable", "stay_id", "hours").select("stay_id", "hours", "variable").rows() == [
         (100, 2.0, "heart_rate"),
         (101, 3.0, "heart_rate"),
+        (101, -12.0, "lactate"),
         (101, 1.5, "lactate"),
     ]
 
