@@ -1,5 +1,6 @@
 """The page's plainer tables: what cleaning did to each variable, and how many stays each split has."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ class Cleaning:
     """The cleaning table in words.
 
     columns: (name, explanation) of the counts that are anywhere above 0; never: explanations of those that are not.
-    rows: (variable, counts in the order of `columns`, hour of the latest usable value or a dash).
+    rows: (variable, counts in the order of `columns`, hour of the latest usable value, cut after two decimals so that one just
+        before the prediction is not rounded up to it, or a dash).
     """
 
     columns: tuple[tuple[str, str], ...]
@@ -42,7 +44,7 @@ def cleaning_counts(cleaning: pl.DataFrame) -> Cleaning:
             (
                 _variable_name(row["variable"]),
                 tuple(row[name] or 0 for name in used),
-                "–" if latest is None else number(latest, 1),
+                "–" if latest is None else number(math.floor(latest * 100) / 100, 2),
             )
         )
     return Cleaning(

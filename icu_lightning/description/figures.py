@@ -16,11 +16,12 @@ from icu_lightning.description.groups import Group
 from icu_lightning.description.measurement import Measured
 from icu_lightning.description.small_cells import is_small
 from icu_lightning.description.templates import rendered
-from icu_lightning.description.words import named, number
+from icu_lightning.description.words import named, number, percent
 
 SHADES = 10  # of the heat map, each a tenth of the stays
 BINS = 24  # of a distribution, before rare ones are joined
-LIMITS = (1, 99)  # percentiles that a distribution's axis covers
+LIMITS = (1, 99)  # percentiles that a distribution's axis covers,
+FENCE = 3  # but never more than so many interquartile ranges beyond the quartiles
 CELL_HEIGHT, LABEL_WIDTH, MAP_WIDTH = 20, 260, 920  # pixels; the labels stand left of the map
 MARGIN = 12  # right of it, for half of the last tick's label
 PLOT = (300, 120)  # width and height of the area of a distribution
@@ -93,7 +94,7 @@ def distribution(concept: Concept, means: NDArray[np.float64], groups: Sequence[
     Arguments:
         means: (B,) NaN for a stay without the variable.
 
-    The axis covers the 1st to the 99th percentile of all stays, rounded outwards to its ticks. Neighbouring bins are joined
+    The axis is that of `limits`, rounded outwards to its ticks. Neighbouring bins are joined
     until each has `smallest` stays of the group; a group with fewer in sight is not drawn, and the note says so.
     """
     title = named(concept)
@@ -102,7 +103,7 @@ def distribution(concept: Concept, means: NDArray[np.float64], groups: Sequence[
         return Distribution(
             title, "", "no stay has a value" if not len(everyone) else f"fewer than {smallest} stays have a value"
         )
-    ticks = nice_ticks(*np.percentile(everyone, LIMITS))
+    ticks = nice_ticks(*limits(everyone))
     edges = np.linspace(ticks[0], ticks[-1], BINS + 1)
     curves, absent = [], []
     for group in groups:
@@ -112,9 +113,19 @@ def distribution(concept: Concept, means: NDArray[np.float64], groups: Sequence[
     notes = [f"{name.lower()}: too few stays with a value to draw" for name in absent]
     beyond = int(((everyone < ticks[0]) | (everyone > ticks[-1])).sum())
     if beyond and not is_small(beyond, smallest):
-        notes.append(f"{100 * beyond / len(everyone):.1f} % of stays beyond the axis")
+        notes.append(f"{percent(beyond, len(everyone))} of stays beyond the axis")
     svg = _curves_svg(title, ticks, curves, [group.name for group in groups]) if curves else ""
     return Distribution(title, svg, "; ".join(notes))
+
+
+def limits(x: NDArray[np.float64]) -> tuple[float, float]:
+    """The 1st and 99th percentile, if they are within three interquartile ranges of the quartiles, else that far.
+
+    So that a few transaminases of 5,000 leave something to see of the others.
+    """
+    low, first, third, high = np.percentile(x, [LIMITS[0], 25, 75, LIMITS[1]])
+    reach = FENCE * (third - first)
+    return (max(low, first - reach), min(high, third + reach)) if reach > 0 else (low, high)
 
 
 def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:

@@ -9,7 +9,7 @@ from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.extract import Extract
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.description.counts import cleaning_counts, split_rows
-from icu_lightning.description.figures import LIMITS, distribution, heat_map
+from icu_lightning.description.figures import FENCE, LIMITS, distribution, heat_map
 from icu_lightning.description.flow_chart import flow_chart
 from icu_lightning.description.groups import groups_by_outcome, stay_means
 from icu_lightning.description.measurement import Measured, measured
@@ -48,6 +48,7 @@ def page(origin: Origin, settings: DataSettings, extract: Extract, stays: pl.Dat
         smallest=smallest,
         withheld=WITHHELD,
         limits=LIMITS,
+        fence=FENCE,
         groups=by_outcome,
         flow=flow_chart(extract.attrition, title="Who is in the cohort", smallest=smallest),
         one=table_one(stays, extract.values, concepts, settings.outcome, smallest),

@@ -1,7 +1,5 @@
 """Names of the code in words of the ward. What is unknown here is said by its own name, so that nothing is left out."""
 
-import math
-
 from icu_lightning.data.concepts import Concept
 
 DATABASES = {
@@ -9,7 +7,7 @@ DATABASES = {
     "mimic3": "MIMIC-III",
     "mimic4": "MIMIC-IV",
     "physionet2012": "PhysioNet Challenge 2012",
-    "synthetic": "synthetic ICU",
+    "synthetic": "Synthetic ICU",
 }
 FILTERS = {
     "all stays": "All stays of the database",
@@ -88,8 +86,9 @@ def number(value: float, digits: int) -> str:
 
 
 def percent(part: float, whole: float) -> str:
+    """With a blank that does not break a line; a dash of nobody.
+
+    >>> percent(1, 3) == "33.3\\u00a0%", percent(0, 0)
+    (True, '–')
     """
-    >>> percent(1, 3), percent(0, 0)
-    ('33.3 %', '–')
-    """
-    return f"{100 * part / whole:.1f} %" if whole and math.isfinite(part) else "–"
+    return f"{100 * part / whole:.1f}\u00a0%" if whole else "–"
