@@ -69,7 +69,7 @@ def command(cfg: DictConfig) -> None:
 
 
 @contextmanager
-def one_line_errors(folder: Path, stopped: str = "Nothing was written.") -> Iterator[None]:
+def one_line_errors(folder: Path, stopped: str = "Start it again.") -> Iterator[None]:
     """Errors of a job as one message and exit code 1; an interruption as `stopped` and 130.
 
     The traceback of an error that nobody foresaw is kept in error.txt in `folder`.

@@ -148,16 +148,21 @@ def plural(number: str, noun: str) -> str:
 
 
 def _far_apart(falling: Sequence[int], smallest: int) -> list[int]:
-    """Which of falling numbers may be told, so that neighbours are equal or differ by at least `smallest`; the last always is.
+    """Which of falling numbers may be told, so that neighbours are equal or differ by at least `smallest`.
 
-    >>> _far_apart([2520, 2516, 2515, 2417, 2417], 5)
-    [0, 2, 3, 4]
+    The last always is, the first unless it differs from the last by less.
+
+    >>> _far_apart([2520, 2516, 2515, 2417, 2417], 5), _far_apart([140, 137, 114, 112], 5), _far_apart([140, 137], 5)
+    ([0, 2, 3, 4], [0, 3], [1])
     """
-    kept = [len(falling) - 1]
-    for i in range(len(falling) - 2, -1, -1):
-        if not is_small(falling[i] - falling[kept[-1]], smallest):
+    kept = [0]
+    for i in range(1, len(falling)):
+        if not is_small(falling[kept[-1]] - falling[i], smallest):
             kept.append(i)
-    return kept[::-1]
+    last = len(falling) - 1
+    while kept and is_small(falling[kept[-1]] - falling[last], smallest):
+        kept.pop()
+    return kept if kept and kept[-1] == last else [*kept, last]
 
 
 def _told(n: int, smallest: int) -> str:
@@ -167,8 +172,10 @@ def _told(n: int, smallest: int) -> str:
 def _boxes(told: Sequence[Step]) -> tuple[list[Box], list[Box]]:
     """Boxes of those left, and side boxes of the filters, from top to bottom."""
     first = told[0]
-    title = "; ".join(first.criteria)
-    boxes = [_left(first, 1, title if first.stays_out == "0" else f"All stays but {first.stays_out}, without: {title}")]
+    if first.stays_out == "0":
+        boxes = [_left(first, 1, first.criteria[0])]
+    else:
+        boxes = [_left(first, 1, f"All stays but {first.stays_out}", f"without: {'; '.join(first.criteria)}")]
     sides: list[Box] = []
     y = boxes[0].bottom + GAP
     for step in told[1:]:
@@ -186,6 +193,6 @@ def _criteria_lines(step: Step) -> list[str]:
     return textwrap.wrap(f"{word}: {'; '.join(step.criteria)}", LETTERS)
 
 
-def _left(step: Step, y: int, title: str) -> Box:
+def _left(step: Step, y: int, title: str, more: str = "") -> Box:
     stays, rest = step.left.split(", ", 1)
-    return Box(1, y, BOX, (*textwrap.wrap(title, LETTERS - 6), stays, rest))
+    return Box(1, y, BOX, (title, *textwrap.wrap(more, LETTERS - 4), stays, rest))

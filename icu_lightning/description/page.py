@@ -40,7 +40,7 @@ def page(origin: Origin, settings: DataSettings, extract: Extract, stays: pl.Dat
     table, block = measured(extract.values, concepts)
     return rendered(
         "page.html",
-        facts=_facts(origin, settings, stays),
+        facts=_facts(origin, settings, stays) | dict(origin.made),
         synthetic=origin.synthetic,
         title=DATABASES.get(origin.database, plain(origin.database)),
         outcome=OUTCOMES.get(settings.outcome, (plain(settings.outcome),))[0],
@@ -61,7 +61,6 @@ def page(origin: Origin, settings: DataSettings, extract: Extract, stays: pl.Dat
         ],
         cleaning=cleaning_counts(extract.cleaning),
         splits=split_rows(stays, by_outcome, smallest),
-        made=origin.made,
     )
 
 

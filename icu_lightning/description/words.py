@@ -15,9 +15,9 @@ FILTERS = {
     "age_known": "age known",
     "age_at_least": "age at least {} years",
     "age_at_most": "age at most {} years",
-    "stay_at_least": "at least {} h in the unit",
+    "stay_at_least": "at least {}\u00a0h in the unit",
     "outcome_known": "outcome known ({})",
-    "in_icu_at_prediction": "alive and in the unit at {} h",
+    "in_icu_at_prediction": "alive and in the unit at {}\u00a0h",
 }
 UNITS = {"degC": "°C", "10^3/uL": "10³/µL", "ug/L": "µg/L"}  # as printed, where concepts.yaml keeps to plain letters
 OUTCOMES = {  # label, survivors, the dead

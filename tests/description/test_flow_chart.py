@@ -4,6 +4,7 @@ import itertools
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -61,9 +62,23 @@ def test_filters_that_took_a_few_stays_are_told_together():
     stays = [step.stays for step in told]
     assert all(before - after == 0 or before - after >= 5 for before, after in itertools.pairwise(stays))
     deaths = [step.deaths for step in told if step.deaths is not None]
-    assert deaths == [210, 190, 126, 126], "212 would tell the two deaths among five stays"
+    assert deaths == [212, 212, 190, 126, 126], "210 would tell the two deaths among five stays"
     assert told[2].deaths_out == "<5"
     assert sum(len(step.criteria) for step in told) == ATTRITION.height, "every filter is named"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_told_number_tells_a_small_one_by_subtraction(seed):
+    rng = np.random.default_rng(seed)
+    out = rng.integers(0, 9, 8) * rng.integers(0, 2, 8)
+    stays, deaths = 200 - np.cumsum(out), 60 - np.cumsum(rng.integers(0, out + 1))
+    table = pl.DataFrame({"filter": [f"f{i}" for i in range(8)], "stays": stays, "patients": 1, "deaths": deaths})
+    told = steps(table, smallest=5)
+    for numbers in ([step.stays for step in told], [step.deaths for step in told if step.deaths is not None]):
+        differences = {int(a - b) for i, a in enumerate(numbers) for b in numbers[i:]}
+        assert not differences & {1, 2, 3, 4}
+    assert told[-1].stays == stays[-1]
+    assert sum(len(step.criteria) for step in told) in (8, 7), "all are named; 'all stays' only if its number is"
 
 
 def test_if_all_filters_together_took_a_few_the_whole_is_not_told():
@@ -80,8 +95,8 @@ def test_a_number_of_deaths_that_would_tell_another_is_withheld():
         {"filter": ["all stays", "a", "b", "c"], "stays": [900, 800, 700, 600], "patients": 1, "deaths": deaths}
     ).with_columns(removed_stays=pl.lit(100))
     told = steps(table, smallest=5)
-    assert [step.deaths for step in told] == [216, None, 208, 190]
-    assert [step.deaths_out for step in told[1:]] == ["not shown", "<5", "18"], "216 - 6 - 208 = 2"
+    assert [step.deaths for step in told] == [216, 210, None, 190]
+    assert [step.deaths_out for step in told[1:]] == ["6", "<5", "not shown"], "210 - 190 - 18 = 2"
 
 
 def test_it_draws_what_select_cohort_returns_and_keeps_the_boxes_apart():
