@@ -20,6 +20,7 @@ from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.splits import SPLITS
+from icu_lightning.description.flow_chart import flow_chart
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.evaluate import evaluate
@@ -48,7 +49,7 @@ def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settin
 
 
 def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> ICUDataModule:
-    """The data of this run, with attrition.csv, cleaning.csv and audit.json written, and said in a few lines."""
+    """The data of this run, with attrition.csv and its chart, cleaning.csv and audit.json written, and said in a few lines."""
     with steps("Data", 4) as step:
         data = ICUDataModule(source, settings, seed=stable_seed(config["seed"], "batches") % 2**31, say=say, step=step)
         data.setup()
@@ -56,6 +57,8 @@ def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings:
     for name in ("attrition", "cleaning"):
         with atomic_file(folder / f"{name}.csv") as path:
             getattr(data.extract, name).write_csv(path)
+    chart = flow_chart(data.extract.attrition, title=f"{data.source.name}: who is in the cohort")
+    write_text(folder / "plots" / "attrition.svg", chart)
     say(cohort_line(data))
     checked = audit(data)
     write_text(folder / "audit.json", json.dumps(checked, indent=2) + "\n")

@@ -8,7 +8,8 @@ import os
 import secrets
 import sys
 import traceback
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,12 @@ def run_folder(resume: str | None, data: str, model: str) -> str:
     """Where this run writes, relative to the working directory: the resumed folder, or runs/<data>-<model>/<time>-<suffix>."""
     if resume:
         return str(Path(resume).expanduser())
-    return f"runs/{data}-{model}/{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
+    return f"runs/{data}-{model}/{time_and_suffix()}"
+
+
+def time_and_suffix() -> str:
+    """The name of a new folder: two that begin in one second differ by the suffix."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
 
 
 OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replace=True)
@@ -38,9 +44,14 @@ OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replac
 
 def main() -> None:
     """The command. A user's mistake is one message and exit code 1, never a traceback."""
+    answer(command)
+
+
+def answer(hydra_command: Callable[[], None]) -> None:
+    """Call what hydra.main made; a mistake that Hydra finds is one message and exit code 1."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on, instead of printing them its own way
     try:
-        command()
+        hydra_command()
     except hydra.errors.HydraException as error:
         cause = f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
         sys.exit(f"error: {error}{cause}")
@@ -52,17 +63,27 @@ def main() -> None:
 def command(cfg: DictConfig) -> None:
     """What Hydra calls with the composed configuration, once a job."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
+    way_on = f"Continue with: python -m icu_lightning.run {runfolder.resume_argument(folder)}"
+    with one_line_errors(folder, stopped=way_on):
         run(folder, cfg)
+
+
+@contextmanager
+def one_line_errors(folder: Path, stopped: str = "Start it again.") -> Iterator[None]:
+    """Errors of a job as one message and exit code 1; an interruption as `stopped` and 130.
+
+    The traceback of an error that nobody foresaw is kept in error.txt in `folder`.
+    """
+    try:
+        yield
     except (UserError, OSError, OmegaConfBaseException) as error:
         runfolder.remove_if_empty(folder)  # Hydra made it
         sys.exit(f"error: {error}")
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise  # rich's, when whoever reads the output has gone; Lightning's comes from a KeyboardInterrupt
-        print(
-            f"Stopped. Continue with: python -m icu_lightning.run {runfolder.resume_argument(folder)}", file=sys.stderr
-        )
+        runfolder.remove_if_empty(folder)
+        print(f"Stopped. {stopped}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         write_text(folder / "error.txt", traceback.format_exc())

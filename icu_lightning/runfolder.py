@@ -24,6 +24,7 @@ OF_A_BEGUN_RUN = (
     "config.yaml",
     "environment.txt",
     "attrition.csv",
+    "plots/attrition.svg",
     "cleaning.csv",
     "audit.json",
     "metrics.csv",
@@ -76,7 +77,8 @@ def undone_if_refused(folder: Path) -> Iterator[None]:
         if not any((folder / "checkpoints").glob("*/*")) and not (folder / "predictions.parquet").exists():
             for name in OF_A_BEGUN_RUN:
                 (folder / name).unlink(missing_ok=True)
-            remove_if_empty(folder / "checkpoints")
+            for name in ("checkpoints", "plots"):
+                remove_if_empty(folder / name)
         raise
 
 

@@ -7,7 +7,12 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "icu_lightning"
 SHARED = {"", "atomic", "batch", "errors"}  # what every room may import; "" is the package itself
-ROOMS = {"data": SHARED, "models": SHARED, "evaluation": SHARED - {"batch"}}
+ROOMS = {
+    "data": SHARED,
+    "models": SHARED,
+    "evaluation": SHARED - {"batch"},
+    "description": (SHARED - {"batch"}) | {"data"},
+}
 INSIDE_DATA = [
     "concepts",
     "drugs",
@@ -25,6 +30,7 @@ INSIDE_DATA = [
     "extract",
     "cache",
     "settings",
+    "prepared",
     "loader",
     "masking",
     "module",

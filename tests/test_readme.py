@@ -44,7 +44,9 @@ def shortened(command: str) -> str:
 def copy(tmp_path):
     """A copy of what git tracks or would track, in a folder of its own."""
     target = tmp_path / "icu_lightning_copy"
-    ignore = shutil.ignore_patterns(".venv", ".git", "runs", "__pycache__", ".*_cache", "wandb", "*.egg-info")
+    ignore = shutil.ignore_patterns(
+        ".venv", ".git", "runs", "descriptions", "__pycache__", ".*_cache", "wandb", "*.egg-info"
+    )
     shutil.copytree(ROOT, target, ignore=ignore)
     return target
 
@@ -164,6 +166,7 @@ def test_every_output_file_is_explained():
         "environment.txt",
         "attrition.csv",
         "cleaning.csv",
+        "plots/attrition.svg",
         "audit.json",
         "metrics.csv",
         "best.ckpt",

@@ -37,6 +37,7 @@ FILES = {
     "predictions.parquet",
     "metrics.json",
     "checkpoints",
+    "plots",
 }
 SMALL = ("data.stays=300", "bootstrap=20")
 

@@ -30,6 +30,9 @@ def test_an_installed_wheel_runs_from_any_folder(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     for path in [*(ROOT / "conf").rglob("*.yaml")]:
         assert f"icu_lightning/conf/{path.relative_to(ROOT / 'conf')}" in names
+    templates = [p.name for p in (ROOT / "icu_lightning" / "description").iterdir() if p.suffix in (".html", ".svg")]
+    assert len(templates) >= 4
+    assert {f"icu_lightning/description/{name}" for name in templates} <= set(names)
     assert not [name for name in names if "tests/" in name]
     site = tmp_path / "site"
     call(
@@ -51,4 +54,7 @@ def test_an_installed_wheel_runs_from_any_folder(tmp_path):
         PYTHONPATH=str(site),
     )
     assert "auroc" in said
+    assert "Description: " in call(
+        sys.executable, "-m", "icu_lightning.describe", "data.stays=100", PYTHONPATH=str(site)
+    )
     assert "none (installed package)" in next(tmp_path.rglob("environment.txt")).read_text()

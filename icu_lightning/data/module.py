@@ -1,7 +1,6 @@
 """ICUDataModule: calls source, cohort, cleaning, grid, split and scaling in order, and hands out StayBatches."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,14 +8,13 @@ import pytorch_lightning as lightning
 import torch
 
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
-from icu_lightning.data.cache import cached
 from icu_lightning.data.cohort import attrition_text
-from icu_lightning.data.extract import extract
 from icu_lightning.data.loader import StayLoader
+from icu_lightning.data.prepared import prepared
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
-from icu_lightning.data.splits import SPLITS, split_by_hospital, split_by_patient
+from icu_lightning.data.splits import SPLITS
 from icu_lightning.errors import UserError
 
 
@@ -51,30 +49,10 @@ class ICUDataModule(lightning.LightningDataModule):
         """Extract (or read the cache), split, fit on train, build the tensors; once, whatever the stage."""
         if self._ready:
             return
-        settings = self.settings
-        cache_dir = Path(settings.cache_dir).expanduser() if settings.cache_dir else None
-        self.extract = cached(
-            cache_dir,
-            self.source,
-            settings.of_extract,
-            lambda: extract(self.source, **settings.of_extract, step=self.step),
-            self.say,
-        )
-        stays = self.extract.stays
-        if unknown := stays[settings.outcome].null_count():
-            raise UserError(
-                f"{unknown} stays of the cohort have an unknown outcome: add '- outcome_known: {settings.outcome}' to data.cohort."
-            )
-        self.stays = stays.with_columns(self._split(stays))
+        self.extract, self.stays = prepared(self.source, self.settings, self.say, self.step)
         self._fit()
         self.train, self.val, self.test = (self._tensors(self.stays["split"] == name) for name in SPLITS)
         self._ready = True
-
-    def _split(self, stays: pl.DataFrame) -> pl.Series:
-        settings = self.settings
-        if settings.split == "hospital":
-            return split_by_hospital(stays["patient_id"], stays["hospital_id"], settings.fractions, settings.split_seed)
-        return split_by_patient(stays["patient_id"], stays[settings.outcome], settings.fractions, settings.split_seed)
 
     def _fit(self) -> None:
         """Everything that is fitted, and nothing but training stays to fit it on."""
