@@ -15,6 +15,7 @@ INSIDE_DATA = [
     "splits",
     "cleaning",
     "grid",
+    "outliers",
     "scaling",
     "extract",
     "cache",

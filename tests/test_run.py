@@ -75,6 +75,7 @@ def test_the_checkpoint_alone_reproduces_the_predictions(model, run_here, synthe
     folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL)
     stored = torch.load(folder / "checkpoints" / "model.ckpt", weights_only=True)
     data = synthetic_data(300, variables=stored["shape"]["variables"], hours=stored["shape"]["hours"])
+    assert data.outliers.state() == stored["outliers"]
     assert data.scaler.state() == stored["scaler"]
     assert data.encoder.state() == stored["static_encoder"]
     restored = built(stored["model"], shape=data.shape)
@@ -222,6 +223,15 @@ def test_cells_without_numbers_reach_cleaning_csv(write_eicu, run_here):
     counts = pl.read_csv(folder / "cleaning.csv").filter(pl.col("variable") == "glucose")
     assert counts["non_numeric"][0] > 0
     assert counts["kept"][0] > 0
+
+
+def test_outliers_reach_cleaning_csv_and_their_bounds_the_checkpoint(run_here):
+    folder = run_here("model=logistic_regression", "data.outliers=iqr", *SMALL)
+    counts = pl.read_csv(folder / "cleaning.csv")
+    assert counts["outlier_replaced"].sum() > 0
+    stored = torch.load(folder / "checkpoints" / "model.ckpt", weights_only=True)
+    assert stored["outliers"]["rule"] == "iqr"
+    assert np.isfinite(stored["outliers"]["low"]).all()
 
 
 # ---- from the outside -------------------------------------------------------------------------------------------------

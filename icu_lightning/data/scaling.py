@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from icu_lightning.errors import UserError
+from icu_lightning.errors import NotFittedError, UserError
 
 CATEGORICAL = ("sex", "ethnicity")
-
-
-class NotFittedError(RuntimeError):
-    """Data were to be transformed, or a model evaluated, with a scaler that was never fitted."""
 
 
 @dataclass

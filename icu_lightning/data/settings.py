@@ -8,6 +8,7 @@ from typing import Any
 
 from icu_lightning.data.cohort import OUTCOMES, Step, named_filter
 from icu_lightning.data.concepts import concepts_of
+from icu_lightning.data.outliers import RULES as OUTLIER_RULES
 from icu_lightning.data.sources.base import Source
 from icu_lightning.errors import UserError, unknown_name, whole_number
 
@@ -22,6 +23,7 @@ class DataSettings:
     cohort: named filters in order, see `cohort.select_cohort`.
     outcome: one of OUTCOMES, the label.
     split, fractions, split_seed: "patient" or "hospital", see `splits.split_by_patient` and `splits.split_by_hospital`.
+    outliers: one of `outliers.RULES`.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
 
@@ -35,6 +37,7 @@ class DataSettings:
     split: str
     fractions: Sequence[float]
     split_seed: int
+    outliers: str
     batch_size: int
     cache_dir: str | None = None
 
@@ -48,6 +51,8 @@ class DataSettings:
             raise unknown_name("split in data.split", self.split, SPLIT_BY)
         if self.outcome not in OUTCOMES:
             raise unknown_name("outcome in data.outcome", str(self.outcome), OUTCOMES)
+        if self.outliers not in OUTLIER_RULES:
+            raise unknown_name("rule in data.outliers", self.outliers, OUTLIER_RULES)
         if len(self.fractions) != 3 or not _sum_to_one(self.fractions):
             raise UserError(
                 f"data.fractions must be three positive shares (train, val, test) that sum to 1; they are {list(self.fractions)}."

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from icu_lightning.data.scaling import NotFittedError, Scaler, StaticEncoder
-from icu_lightning.errors import UserError
+from icu_lightning.data.scaling import Scaler, StaticEncoder
+from icu_lightning.errors import NotFittedError, UserError
 
 VALUES = np.array([[[1.0, np.nan], [3.0, 5.0]], [[5.0, np.nan], [np.nan, 5.0]]])
 
