@@ -91,7 +91,7 @@ def fitted_on_train(data: ICUDataModule) -> Check:
     as_charted = data.extract.values[rows.to_numpy()]
     outliers = Outliers(data.settings.outliers).fit(as_charted)
     scaler = Scaler().fit(outliers.transform(as_charted).values, data.settings.variables)
-    encoder = StaticEncoder().fit(data.stays.filter(rows))
+    encoder = StaticEncoder(data.settings.static).fit(data.stays.filter(rows))
     pairs = ((data.outliers, outliers), (data.scaler, scaler), (data.encoder, encoder))
     same = all(used.state() == anew.state() for used, anew in pairs)
     return Check("fitted on train only", same, f"outlier bounds, scaler and categories of {int(rows.sum()):,} stays")

@@ -46,7 +46,7 @@ class ICUDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.source, self.settings, self.seed, self.say, self.step = source, settings, seed, say, step
-        self.outliers, self.scaler, self.encoder = Outliers(settings.outliers), Scaler(), StaticEncoder()
+        self.outliers, self.scaler, self.encoder = Outliers(settings.outliers), Scaler(), StaticEncoder(settings.static)
         self._ready = False
 
     def setup(self, stage: str | None = None) -> None:

@@ -69,7 +69,7 @@ def test_anything_fitted_on_more_than_train_fails(data, what):
     fitted = (
         Scaler().fit(data.extract.values, data.settings.variables)
         if what == "scaler"
-        else StaticEncoder().fit(data.stays)
+        else StaticEncoder(data.settings.static).fit(data.stays)
     )
     setattr(data, what, fitted)
     assert verdicts(data)["fitted on train only"] is False

@@ -117,6 +117,9 @@ def test_everyone_is_alive_and_in_the_unit_at_the_prediction_time(synthetic_data
         ({"variables": "map"}, "data.variables must be a list"),
         ({"cohort": "age_known"}, "data.cohort must be a list"),
         ({"outliers": "zscore"}, "Unknown rule in data.outliers 'zscore'"),
+        ({"static": "age"}, "data.static must be a list"),
+        ({"static": ["insurence"]}, "Unknown feature in data.static 'insurence'. Did you mean 'insurance'"),
+        ({"static": ["age", "age"]}, "data.static must name each feature once"),
         ({"split": "stay"}, "Unknown split in data.split 'stay'"),
         ({"fractions": 0.7}, "data.fractions must be a list"),
         ({"fractions": ["a", "b", "c"]}, "three positive shares"),
@@ -158,6 +161,17 @@ def test_a_setting_that_nobody_knows_is_refused(key, near):
 def test_a_source_that_is_not_there_is_refused(name):
     with pytest.raises(UserError, match=r"data.source: there is no"):
         source_and_settings(name)
+
+
+def test_any_static_features_reach_the_batches_in_their_order(synthetic_data):
+    data = synthetic_data(static=["weight_kg", "unit_type", "insurance"])
+    assert data.shape.static == (
+        "weight_kg", "unit_type=medical", "unit_type=surgical", "unit_type=unknown", "insurance=unknown",
+    )  # fmt: skip
+    assert data.train.static.shape == (len(data.train), 5)
+    assert data.train.static[:, 0].mean() == pytest.approx(0, abs=1e-4)
+    assert (data.train.static[:, 1:4].sum(1) == 1).all()
+    assert (data.train.static[:, 4] == 1).all()
 
 
 def test_outliers_are_replaced_counted_and_gone_from_the_batches(synthetic_data):

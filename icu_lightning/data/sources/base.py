@@ -10,7 +10,8 @@
 | los_hours | Float64 | length of stay in the unit |
 | age | Float64 | years |
 | sex | String | female, male, or null |
-| ethnicity, unit_type, marital_status, insurance, language | String | as charted, null if unknown |
+| ethnicity, marital_status, insurance, language | String | in the words of `sources.demographics`; null if unknown |
+| unit_type | String | as charted; null if unknown |
 | weight_kg | Float64 | at admission |
 | died_in_hospital, died_in_icu | Boolean | null if unknown, never taken as survival |
 | death_hours | Float64 | from ICU admission; null if alive or unknown |
