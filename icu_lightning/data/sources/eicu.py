@@ -12,7 +12,7 @@ import polars as pl
 
 from icu_lightning.data.concepts import Charted, Concept, charted_in
 from icu_lightning.data.sources import demographics
-from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
+from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, stay_number
 from icu_lightning.data.sources.tables import RawTables, number, unreadable
 
 ACCESS = """Ways to get eICU:
@@ -49,7 +49,13 @@ class EICU:
         self.fingerprint = self.tables.fingerprint
 
     def stays(self) -> pl.LazyFrame:
+        """`sources.base.STAYS`. The order of a patient's stays is known inside a hospitalisation, by unitvisitnumber.
+
+        Hospitalisations have no date but the year of discharge, so they are ordered by it, then by age in years, then by
+        patienthealthsystemstayid, which means nothing: most patients with two in one year and at one age are ordered by it.
+        """
         numbers = ("age", "unitdischargeoffset", "hospitaldischargeoffset", "admissionweight")
+        order = ("hospitaldischargeyear", "patienthealthsystemstayid", "unitvisitnumber")
         texts = (
             "patientunitstayid",
             "uniquepid",
@@ -60,14 +66,22 @@ class EICU:
             "hospitaldischargestatus",
             "unitdischargestatus",
         )
-        raw = self.tables.scan("patient", numbers + texts)
+        raw = self.tables.scan("patient", numbers + texts, optional=order)
+        age = pl.when(pl.col("age") == "> 89").then(90.0).otherwise(number("age"))
         return complete(
             raw.select(
                 stay_id=number("patientunitstayid"),
                 patient_id="uniquepid",
                 hospital_id="hospitalid",
+                stay_number=stay_number(
+                    "uniquepid",
+                    number("hospitaldischargeyear"),
+                    age.fill_null(-1),
+                    number("patienthealthsystemstayid"),
+                    number("unitvisitnumber"),
+                ),
                 los_hours=number("unitdischargeoffset") / 60,
-                age=pl.when(pl.col("age") == "> 89").then(90.0).otherwise(number("age")),
+                age=age,
                 sex=demographics.sex("gender"),
                 ethnicity=demographics.ethnicity("ethnicity"),
                 unit_type="unittype",
@@ -79,7 +93,7 @@ class EICU:
                 .when(_expired("hospitaldischargestatus"))
                 .then(number("hospitaldischargeoffset"))
                 / 60,
-                unreadable=unreadable(*numbers, "patientunitstayid", allowed=["> 89"]),
+                unreadable=unreadable(*numbers, *order, "patientunitstayid", allowed=["> 89"]),
             ),
             STAYS,
         )

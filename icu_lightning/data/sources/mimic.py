@@ -6,7 +6,7 @@ import polars as pl
 
 from icu_lightning.data.concepts import Charted
 from icu_lightning.data.sources import demographics
-from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
+from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, stay_number
 from icu_lightning.data.sources.tables import RawTables, number, unreadable
 
 ADMISSION = ("hadm_id", "deathtime", "dischtime", "hospital_expire_flag", "insurance", "language", "marital_status")
@@ -90,6 +90,7 @@ def as_stays(rows: pl.LazyFrame, *, stay_id: str, ethnicity: str, age: pl.Expr, 
         rows.select(
             stay_id=number(stay_id),
             patient_id="subject_id",
+            stay_number=stay_number("subject_id", pl.col("intime"), number(stay_id)),
             los_hours=hours_between(pl.col("intime"), pl.col("outtime")),
             age=age,
             sex=demographics.sex("gender"),

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from icu_lightning.data.concepts import Concept
-from icu_lightning.data.sources.base import EVENTS, STAYS, complete
+from icu_lightning.data.sources.base import EVENTS, STAYS, complete, stay_number
 from icu_lightning.errors import UserError, whole_number
 
 HOURS = 72
@@ -90,6 +90,7 @@ class SyntheticICU:
         return complete(
             frame.with_columns(
                 pl.format("P{}", "patient_id").alias("patient_id"),
+                stay_number=stay_number("patient_id", pl.col("stay_id")),
                 death_hours=pl.when("died_in_hospital").then("death_hours"),
             ),
             STAYS,
