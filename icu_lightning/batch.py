@@ -39,7 +39,7 @@ class StayBatch:
     held_out: (B, T, V) True where a value was measured but is hidden on purpose, to be scored; never also observed.
     hours_since: (B, T, V) hours since the last hour with a measurement: 0 in an observed cell, then 1, 2, ...; before the
         first measurement, hours since admission, counting from 1.
-    static: (B, S) age as z-score, then one-hot categories.
+    static: (B, S) the features of data.static: numbers as z-scores, 0 if unknown, and one-hot categories.
     in_icu: (B, T) True while the patient was in the unit.
     label: (B) 1.0 for the chosen outcome.
     died_in_hospital, died_in_icu: (B) 1.0, 0.0, or NaN if unknown.

@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class NotFittedError(RuntimeError):
+    """A mistake of ours, not of the user: data were to be transformed by what was never fitted on the training stays."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a name that is not among the known ones: the nearest first, then all of them."""
     choices = sorted(known)

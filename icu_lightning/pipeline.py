@@ -54,9 +54,9 @@ def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings:
         data = ICUDataModule(source, settings, seed=stable_seed(config["seed"], "batches") % 2**31, say=say, step=step)
         data.setup()
     same_data(folder, data)
-    for name in ("attrition", "cleaning"):
+    for name, table in {"attrition": data.extract.attrition, "cleaning": data.cleaning}.items():
         with atomic_file(folder / f"{name}.csv") as path:
-            getattr(data.extract, name).write_csv(path)
+            table.write_csv(path)
     chart = flow_chart(data.extract.attrition, title=f"{data.source.name}: who is in the cohort")
     write_text(folder / "plots" / "attrition.svg", chart)
     say(cohort_line(data))
@@ -74,7 +74,7 @@ def same_data(folder: Path, data: ICUDataModule) -> None:
     digest = hashlib.blake2b(
         data.stays.select("stay_id", "patient_id", "split", data.settings.outcome).write_csv().encode()
     )
-    digest.update(data.extract.values.tobytes())
+    digest.update(data.values.tobytes())
     path, now = folder / "checkpoints" / "data.json", {"stays": data.stays.height, "digest": digest.hexdigest()}
     if not path.exists():
         return write_text(path, json.dumps(now) + "\n")
@@ -130,6 +130,7 @@ def scored(
             "variables": list(data.shape.variables),
             "static": list(data.shape.static),
         },
+        "outliers": data.outliers.state(),
         "scaler": data.scaler.state(),
         "static_encoder": data.encoder.state(),
         "calibrator": calibrator.state(),

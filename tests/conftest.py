@@ -59,8 +59,8 @@ def real_eicu(real_root: Path) -> Path:
 
 
 def settings(**changes: Any) -> DataSettings:
-    """The defaults of conf/run.yaml, without a cache, with changes."""
-    return DataSettings(**(composed().data_settings | {"cache_dir": None} | changes))
+    """The defaults of conf/run.yaml (of a model without a window of its own), without a cache, with changes."""
+    return DataSettings(**(composed("model=logistic_regression").data_settings | {"cache_dir": None} | changes))
 
 
 class Composed:
@@ -83,11 +83,15 @@ def composed(*overrides: str) -> Composed:
 
 @pytest.fixture(scope="session")
 def synthetic_data() -> Callable[..., Any]:
-    """A function: number of stays, changed settings -> an ICUDataModule of the synthetic ICU, set up."""
+    """A function: number of stays, changed settings -> an ICUDataModule of the synthetic ICU, 24 h x 11 by default, set up."""
     from icu_lightning.data.module import ICUDataModule
 
     def make(stays: int = 400, **changes: Any) -> ICUDataModule:
-        plain = composed("data=synthetic").plain["data"] | {"stays": stays, "cache_dir": None} | changes
+        plain = (
+            composed("data=synthetic", "model=logistic_regression").plain["data"]
+            | {"stays": stays, "cache_dir": None}
+            | changes
+        )
         source, chosen = source_and_settings(**plain)
         data = ICUDataModule(source, chosen, seed=0)
         data.setup()
@@ -111,7 +115,7 @@ def write_eicu(tmp_path: Path) -> Callable[..., Path]:
 
 
 def eicu_tables(stays: int) -> dict[str, list[dict[str, Any]]]:
-    """Made-up rows of the tables that the 11 series need; every third stay ends in death."""
+    """Made-up rows of the tables that the papers' series need, over 50 hours; every third stay ends in death."""
     rng = np.random.default_rng(0)
     tables: dict[str, list[dict[str, Any]]] = {
         "patient": [],
@@ -139,7 +143,7 @@ def eicu_tables(stays: int) -> dict[str, list[dict[str, Any]]]:
                 "unitdischargestatus": "Alive",
             }
         )
-        for hour in range(0, 30, 2):
+        for hour in range(0, 50, 2):
             minute = hour * 60 + int(rng.integers(0, 60))
             of_stay = {"patientunitstayid": stay}
             rate = 80 + 25 * died + float(rng.normal(0, 5))
@@ -161,7 +165,9 @@ def eicu_tables(stays: int) -> dict[str, list[dict[str, Any]]]:
                 "nursingchartvalue": "98.6",
             }
             tables["nurseCharting"].append(of_stay | {"nursingchartoffset": minute} | note)
-            for name, value in {"glucose": 120, "Hgb": 11, "potassium": 4.1, "sodium": 139}.items():
+            usual = {"glucose": 120, "Hgb": 11, "potassium": 4.1, "sodium": 139}
+            usual |= {"lactate": 1.5, "creatinine": 1, "WBC x 1000": 9, "bicarbonate": 24, "BUN": 18}
+            for name, value in usual.items():
                 tables["lab"].append(
                     of_stay
                     | {"labresultoffset": minute, "labname": name, "labresult": value, "labresultrevisedoffset": minute}

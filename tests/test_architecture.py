@@ -21,6 +21,7 @@ INSIDE_DATA = [
     "splits",
     "cleaning",
     "grid",
+    "outliers",
     "severity",
     "infusions",
     "vis",

@@ -5,12 +5,13 @@ import inspect
 import pytest
 import yaml
 from hydra.utils import get_class
+from omegaconf import OmegaConf
 
 from icu_lightning.data.settings import DataSettings, _source_class
 from icu_lightning.models.base import RiskModule
-from tests.conftest import CONF, composed
+from tests.conftest import CONF, MTDM, composed
 
-GROUPS = ("data", "model", "trainer", "logger", "calibration")
+GROUPS = ("cohort", "data", "model", "trainer", "logger", "calibration")
 OPTIONS = [
     (path.parent.relative_to(CONF).as_posix(), path.stem)
     for path in sorted(CONF.rglob("*.yaml"))
@@ -19,13 +20,19 @@ OPTIONS = [
 GIVEN_BY_CODE = {"network", "shape", "folder", "seed", "loggers", "progress"}
 
 
-def test_the_groups_are_those_that_a_run_names():
+def part(group: str, *overrides: str):
+    """What a group decides of a composed configuration; a cohort is a list inside of data."""
+    plain = composed(*overrides).plain
+    return plain["data"]["cohort"] if group == "cohort" else plain[group]
+
+
+def test_the_groups_are_known():
     assert {group for group, _ in OPTIONS} == set(GROUPS)
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_says_what_it_is(group, option):
-    assert composed(f"{group}={option}").plain[group]
+    assert part(group, f"{group}={option}")
     first = (CONF / group / f"{option}.yaml").read_text().splitlines()[0]
     assert first.startswith(("#", "_target_")), "a file begins with what it is"
 
@@ -56,7 +63,7 @@ def constructor_parameters(target: type) -> dict[str, inspect.Parameter]:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_keys_are_those_of_the_signature(group, option):
-    for node in targets(composed(f"{group}={option}").plain[group]):
+    for node in targets(part(group, f"{group}={option}")):
         target = get_class(node["_target_"])
         parameters = constructor_parameters(target)
         keys = set(node) - {"_target_", "_partial_"}
@@ -74,15 +81,19 @@ def test_data_keys_are_settings_of_the_source_or_of_the_module(option):
     assert keys == {"source"} | source | set(DataSettings.__dataclass_fields__)
 
 
-def test_a_model_overrides_the_defaults_and_a_source_overrides_the_model():
+def test_a_source_overrides_the_defaults():
     assert composed("data=synthetic").plain["data"]["fractions"] == [0.7, 0.15, 0.15]
     assert composed("data=eicu").plain["data"]["fractions"] == [0.7, 0.1, 0.2]
-    order = [
-        next(iter(entry))
-        for entry in yaml.safe_load((CONF / "run.yaml").read_text())["defaults"]
-        if isinstance(entry, dict)
-    ]
-    assert order.index("model") < order.index("data"), "precedence: data over model"
+
+
+def test_models_bring_their_papers_windows():
+    """METHODS B.1: 24 h x 11; A.1: 48 h x 15."""
+    default = composed("model=logistic_regression").plain["data"]
+    assert (default["hours"], default["variables"]) == (24, MTDM)
+    lstm = composed("model=focal_lstm").plain["data"]
+    assert (lstm["hours"], len(lstm["variables"])) == (48, 15)
+    assert set(lstm["variables"]) - set(MTDM) == {"lactate", "creatinine", "wbc", "bicarbonate", "bun"}
+    assert set(MTDM) - set(lstm["variables"]) == {"map"}
 
 
 def test_the_papers_numbers():
@@ -110,19 +121,67 @@ def test_the_papers_numbers():
     assert issubclass(get_class(conf["_target_"]), RiskModule)
 
 
+def cohort_name(*overrides: str) -> str:
+    """Which of conf/cohort's lists the composed data.cohort is."""
+    cohort = composed(*overrides).cfg["data"]["cohort"]
+    raw = OmegaConf.to_container(cohort, resolve=False)
+    options = {p.stem: yaml.safe_load(p.read_text())["cohort"] for p in (CONF / "cohort").glob("*.yaml")}
+    return next((name for name, steps in options.items() if steps == raw), "a list of its own")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["model=logistic_regression"], "mtdm"),  # run.yaml
+        (["model=focal_lstm"], "h48"),  # model > run.yaml
+        (["model=focal_lstm", "data=eicu"], "h48"),  # a source that brings none
+        (["model=focal_lstm", "data=physionet2012"], "everyone"),  # data > model
+        (["data=physionet2012", "model=logistic_regression"], "everyone"),  # in whatever order they are typed
+        (["model=focal_lstm", "data=physionet2012", "cohort=h48"], "h48"),  # command line > data
+        (["cohort=mtdm", "model=focal_lstm"], "mtdm"),  # command line > model
+        (["model=focal_lstm", "cohort=sepsis", "data.cohort=[age_known]"], "a list of its own"),
+    ],
+)
+def test_precedence_of_cohorts(overrides, name):
+    assert cohort_name(*overrides) == name
+
+
+def test_precedence_of_an_experiments_cohort(tmp_path):
+    """Experiment > data > model; command line > experiment. An experiment may also write a list."""
+    (tmp_path / "experiment").mkdir()
+    override = "# @package _global_\ndefaults:\n  - override /model: focal_lstm\n  - override /cohort: sepsis\n"
+    (tmp_path / "experiment" / "named.yaml").write_text(override)
+    (tmp_path / "experiment" / "listed.yaml").write_text("# @package _global_\ndata: {cohort: [age_known]}\n")
+    where = f"hydra.searchpath=[file://{tmp_path}]"
+    assert cohort_name(where, "+experiment=named") == "sepsis"
+    assert cohort_name(where, "+experiment=named", "data=physionet2012") == "sepsis"
+    assert cohort_name(where, "+experiment=named", "cohort=mtdm") == "mtdm"
+    assert composed(where, "+experiment=listed", "data=physionet2012").plain["data"]["cohort"] == ["age_known"]
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g, o in OPTIONS if g in ("data", "model")])
+def test_no_model_or_source_writes_a_cohort_that_the_command_line_could_not_choose_away(group, option):
+    """It names one of conf/cohort with `override /cohort`; a list in its own file would win over cohort=NAME."""
+    stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
+    assert "cohort" not in stored
+    assert "cohort" not in stored.get("data", {})
+    assert cohort_name(f"{group}={option}", "cohort=sepsis") == "sepsis"
+
+
 def test_a_model_may_bring_its_window_and_a_source_that_cannot_give_it_has_the_last_word(tmp_path):
     """INTERFACES: command line > data > model > run.yaml."""
-    (tmp_path / "model").mkdir()
     (tmp_path / "data").mkdir()
-    (tmp_path / "model" / "windowed.yaml").write_text(
-        "# @package _global_\ndata: {hours: 48, batch_size: 7}\nmodel: {_target_: x.Y}\n"
-    )
     (tmp_path / "data" / "fixed.yaml").write_text("hours: 36\nsource: x.Z\n")
     where = f"hydra.searchpath=[file://{tmp_path}]"
-    windowed = composed(where, "model=windowed", "data=synthetic").plain["data"]
-    assert (windowed["hours"], windowed["batch_size"]) == (48, 7)
-    assert composed(where, "model=windowed", "data=fixed").plain["data"]["hours"] == 36
-    assert composed(where, "model=windowed", "data=fixed", "data.hours=6").plain["data"]["hours"] == 6
-    assert composed(where, "model=windowed", "data=synthetic").plain["data"]["cohort"][-1] == {
-        "in_icu_at_prediction": 48
-    }
+
+    def hours(*overrides: str) -> int:
+        return composed(where, *overrides).plain["data"]["hours"]
+
+    assert hours("model=logistic_regression", "data=synthetic") == 24
+    assert hours("model=focal_lstm", "data=synthetic") == 48
+    assert hours("model=focal_lstm", "data=fixed") == 36
+    assert hours("model=focal_lstm", "data=fixed", "data.hours=6") == 6
+    asked = composed("model=focal_lstm", "data.hours=6").plain["data"]["cohort"]
+    assert asked[-1] == {"in_icu_at_prediction": 6}, "the prediction time follows"
+    challenge = composed("model=focal_lstm", "data=physionet2012").plain["data"]
+    assert (challenge["hours"], len(challenge["variables"])) == (48, 37)

@@ -159,6 +159,11 @@ def test_every_setting_of_run_yaml_is_explained():
     assert not missing
 
 
+def test_every_cohort_is_explained():
+    for path in (ROOT / "conf" / "cohort").glob("*.yaml"):
+        assert f"| `{path.stem}` |" in chapter("Your data"), path.stem
+
+
 def test_every_output_file_is_explained():
     text = chapter("Every output file")
     for name in (

@@ -75,7 +75,9 @@ def test_a_run_folder_holds_everything_and_scores_every_stay(model, run_here):
 def test_the_checkpoint_alone_reproduces_the_predictions(model, run_here, synthetic_data):
     folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL)
     stored = torch.load(folder / "checkpoints" / "model.ckpt", weights_only=True)
-    data = synthetic_data(300, variables=stored["shape"]["variables"], hours=stored["shape"]["hours"])
+    config = yaml.safe_load((folder / "config.yaml").read_text())["data"]
+    data = synthetic_data(300, **{name: config[name] for name in ("variables", "hours", "cohort")})
+    assert data.outliers.state() == stored["outliers"]
     assert data.scaler.state() == stored["scaler"]
     assert data.encoder.state() == stored["static_encoder"]
     restored = built(stored["model"], shape=data.shape)
@@ -225,6 +227,15 @@ def test_cells_without_numbers_reach_cleaning_csv(write_eicu, run_here):
     assert counts["kept"][0] > 0
 
 
+def test_outliers_reach_cleaning_csv_and_their_bounds_the_checkpoint(run_here):
+    folder = run_here("model=logistic_regression", "data.outliers=iqr", *SMALL)
+    counts = pl.read_csv(folder / "cleaning.csv")
+    assert counts["outlier_replaced"].sum() > 0
+    stored = torch.load(folder / "checkpoints" / "model.ckpt", weights_only=True)
+    assert stored["outliers"]["rule"] == "iqr"
+    assert np.isfinite(stored["outliers"]["low"]).all()
+
+
 # ---- from the outside -------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +261,7 @@ def test_help_shows_groups_and_common_overrides(cli):
 MISTAKES = {
     "unknown model": (["model=focal"], r"Could not find 'model/focal'(.|\n)*focal_lstm\n\s*logistic_regression"),
     "unknown data": (["data=mimik"], r"Could not find 'data/mimik'(.|\n)*eicu\n\s*mimic3\n\s*mimic4"),
+    "unknown cohort": (["cohort=h24"], r"Could not find 'cohort/h24'(.|\n)*everyone\n\s*h48\n\s*mtdm\n\s*sepsis"),
     "unknown key": (["model.hiden=3"], r"Key 'hiden' is not in struct"),
     "help with a mistake": (["model=focal", "--help"], r"Could not find 'model/focal'"),
     "unknown variable": (
@@ -508,10 +520,10 @@ def test_the_eicu_demo_from_raw_tables_to_metrics_twice(cli, real_eicu, tmp_path
             "data.cache_dir=null",
         )
         assert done.returncode == 0, done.stderr
-        assert "1,542 stays, 1,259 patients, 126 died_in_hospital" in done.stdout
+        assert "886 stays, 758 patients, 97 died_in_hospital" in done.stdout
     assert same_results(*folders)
     table = pl.read_parquet(folders[0] / "predictions.parquet")
-    assert table.height == 1542
+    assert table.height == 886
     assert np.isfinite(table["risk"].to_numpy()).all()
     sides = [set(table.filter(pl.col("split") == name)["patient_id"]) for name in ("train", "val", "test")]
     assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]

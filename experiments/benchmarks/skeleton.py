@@ -32,10 +32,10 @@ from icu_lightning.models.base import RiskModule
 from icu_lightning.run import CONF
 from icu_lightning.training import read_metrics, stable_seed
 
-FIFTEEN = "[heart_rate,temperature,sbp,dbp,map,respiratory_rate,spo2,glucose,hemoglobin,potassium,sodium,lactate,creatinine,wbc,bun]"
+ELEVEN = "[heart_rate,temperature,sbp,dbp,map,respiratory_rate,spo2,glucose,hemoglobin,potassium,sodium]"
 SHAPES = {
-    "24 h x 11": ["data.hours=24"],
-    "48 h x 15": ["data.hours=48", f"data.variables={FIFTEEN}"],
+    "24 h x 11": ["cohort=mtdm", "data.hours=24", f"data.variables={ELEVEN}"],
+    "48 h x 15": [],  # the focal LSTM's own
 }
 PLAIN = Path(__file__).with_name("plain_lightning.py")
 PARTS = ("data", "training", "startup")
@@ -122,7 +122,9 @@ def data_rows(root: str | None, repeats: int) -> list[Row]:
         print("data: left out, because neither --data-root nor ICU_DATA_ROOT is set", file=sys.stderr)
         return []
     with tempfile.TemporaryDirectory() as cache_dir:
-        cold, warm = (partial(prepared, composed("data=eicu")["data"], root, at) for at in (None, cache_dir))
+        cold, warm = (
+            partial(prepared, composed("data=eicu", *SHAPES["24 h x 11"])["data"], root, at) for at in (None, cache_dir)
+        )
         start = time.perf_counter()
         cold()
         first = time.perf_counter() - start
@@ -235,7 +237,7 @@ def startup_rows(repeats: int) -> list[Row]:
 def one_epoch(command: Sequence[str], cwd: str) -> None:
     """A first run: its cache folder is new."""
     new = tempfile.mkdtemp(dir=cwd)
-    process([*command, "trainer.max_epochs=1", "data.stays=500", f"data.cache_dir={new}"], cwd)
+    process([*command, *SHAPES["24 h x 11"], "trainer.max_epochs=1", "data.stays=500", f"data.cache_dir={new}"], cwd)
 
 
 def process(command: Sequence[str], cwd: str, fails: bool = False) -> None:

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from icu_lightning.batch import StayBatch
 from icu_lightning.data.module import ICUDataModule
+from icu_lightning.data.outliers import Outliers
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 
 
@@ -85,12 +86,15 @@ def outcome_after_prediction(data: ICUDataModule) -> Check:
 
 
 def fitted_on_train(data: ICUDataModule) -> Check:
-    """Scaler and categories equal those fitted anew on the training stays, and on no others."""
+    """Outlier bounds, scaler and categories equal those fitted anew on the training stays, and on no others."""
     rows = data.stays["split"] == "train"
-    scaler = Scaler().fit(data.extract.values[rows.to_numpy()], data.settings.variables)
-    encoder = StaticEncoder().fit(data.stays.filter(rows))
-    same = data.scaler.state() == scaler.state() and data.encoder.state() == encoder.state()
-    return Check("fitted on train only", same, f"scaler and categories of {int(rows.sum()):,} stays")
+    as_charted = data.extract.values[rows.to_numpy()]
+    outliers = Outliers(data.settings.outliers).fit(as_charted)
+    scaler = Scaler().fit(outliers.transform(as_charted).values, data.settings.variables)
+    encoder = StaticEncoder(data.settings.static).fit(data.stays.filter(rows))
+    pairs = ((data.outliers, outliers), (data.scaler, scaler), (data.encoder, encoder))
+    same = all(used.state() == anew.state() for used, anew in pairs)
+    return Check("fitted on train only", same, f"outlier bounds, scaler and categories of {int(rows.sum()):,} stays")
 
 
 def missingness_auroc(train: StayBatch, test: StayBatch) -> float | None:

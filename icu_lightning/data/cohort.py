@@ -48,9 +48,35 @@ def in_icu_at_prediction(hours: float) -> pl.Expr:
     return (pl.col("los_hours") >= float(hours)) & alive
 
 
+def first_stay() -> pl.Expr:
+    """The patient's first stay in the database, whatever other filters say of it; where the order is unknown, not kept."""
+    return pl.col("stay_number") == 1
+
+
+def sepsis_onset_within(hours: float) -> pl.Expr:
+    """Sepsis set in before admission or at most `hours` after it; without sepsis, or at an unknown time, not kept."""
+    return pl.col("sepsis_onset_hours") <= float(hours)
+
+
+def vasoactive_within(hours: float) -> pl.Expr:
+    """A vasoactive drug ran in one of the first `hours` hours in the unit: the first such hour begins before `hours`."""
+    return pl.col("first_vasoactive_hours") < float(hours)
+
+
 FILTERS: dict[str, Callable[..., pl.Expr]] = {
     f.__name__: f
-    for f in (readable_ids, age_known, age_at_least, age_at_most, stay_at_least, outcome_known, in_icu_at_prediction)
+    for f in (
+        readable_ids,
+        age_known,
+        age_at_least,
+        age_at_most,
+        stay_at_least,
+        first_stay,
+        sepsis_onset_within,
+        vasoactive_within,
+        outcome_known,
+        in_icu_at_prediction,
+    )
 }
 
 Step = str | Mapping[str, float | str]
@@ -60,7 +86,7 @@ def select_cohort(stays: pl.DataFrame, steps: Sequence[Step], outcome: str) -> t
     """Apply the filters in order.
 
     Arguments:
-        stays: every stay, as `sources.base.STAYS`.
+        stays: every stay, as `sources.base.STAYS`, and whatever other column a filter needs.
         steps: names of FILTERS, or {name: argument}, in order; `readable_ids` always comes first.
         outcome: died_in_hospital or died_in_icu, counted in the table.
 
@@ -68,11 +94,13 @@ def select_cohort(stays: pl.DataFrame, steps: Sequence[Step], outcome: str) -> t
         The stays that pass all filters, sorted by stay_id, and the attrition table: a row "all stays", then a row a
         filter, with the stays, patients and deaths left and the stays removed.
 
-    Raises UserError for an unknown filter, for a stay listed twice, or if nobody is left.
+    Raises UserError for an unknown filter, one whose column these stays lack, a stay listed twice, or if nobody is left.
     """
     filters = [("readable_ids", readable_ids()), *(named_filter(step) for step in steps)]
     rows = [_counts("all stays", stays, outcome, removed=0)]
     for name, keep in filters:
+        if missing := set(keep.meta.root_names()) - set(stays.columns):
+            raise UserError(f"The filter '{name}' of data.cohort needs {min(missing)}, which these data do not have.")
         kept = stays.filter(keep)
         rows.append(_counts(name, kept, outcome, removed=stays.height - kept.height))
         stays = kept

@@ -1,4 +1,4 @@
-"""ICUDataModule: calls source, cohort, cleaning, grid, split and scaling in order, and hands out StayBatches."""
+"""ICUDataModule: calls source, cohort, cleaning, grid, split, outliers and scaling in order, and hands out StayBatches."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ import torch
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
 from icu_lightning.data.cohort import attrition_text
 from icu_lightning.data.loader import StayLoader
+from icu_lightning.data.outliers import Outliers, counted
 from icu_lightning.data.prepared import prepared
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
@@ -23,12 +24,13 @@ class ICUDataModule(lightning.LightningDataModule):
 
     Arguments:
         source: the database.
-        settings: hours, variables, cohort, outcome, split, batch size, cache.
+        settings: hours, variables, cohort, outcome, split, outliers, batch size, cache.
         seed: of the training batches' order.
         say, step: told in words what happens, and what is being done.
 
     After `setup`: `train`, `val`, `test` (StayBatch), `stays` (a row a stay of the cohort, with its `split`), `shape`,
-    `scaler`, `encoder`, `extract` (attrition and cleaning tables, values in clinical units).
+    `outliers`, `scaler`, `encoder`, `extract` (attrition; the grid as charted), `values` (B, T, V; the grid in clinical units
+    with its outliers replaced) and `cleaning` (the extract's table with the outliers counted).
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class ICUDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.source, self.settings, self.seed, self.say, self.step = source, settings, seed, say, step
-        self.scaler, self.encoder = Scaler(), StaticEncoder()
+        self.outliers, self.scaler, self.encoder = Outliers(settings.outliers), Scaler(), StaticEncoder(settings.static)
         self._ready = False
 
     def setup(self, stage: str | None = None) -> None:
@@ -65,11 +67,14 @@ class ICUDataModule(lightning.LightningDataModule):
                 "widen data.cohort, or raise the training share in data.fractions.\n"
                 f"Attrition:\n{attrition_text(self.extract.attrition)}"
             )
-        self.scaler.fit(self.extract.values[training.to_numpy()], self.settings.variables)
+        variables, train = self.settings.variables, training.to_numpy()
+        repaired = self.outliers.fit(self.extract.values[train]).transform(self.extract.values)
+        self.values, self.cleaning = repaired.values, counted(self.extract.cleaning, variables, repaired)
+        self.scaler.fit(self.values[train], variables)
         self.encoder.fit(self.stays.filter(training))
 
     def _tensors(self, rows: pl.Series) -> StayBatch:
-        stays, values = self.stays.filter(rows), self.extract.values[rows.to_numpy()]
+        stays, values = self.stays.filter(rows), self.values[rows.to_numpy()]
         observed = torch.from_numpy(np.isfinite(values))
         hour = np.arange(self.settings.hours)
         return StayBatch(

@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from icu_lightning.errors import UserError
+from icu_lightning.errors import NotFittedError, UserError
 
-CATEGORICAL = ("sex", "ethnicity")
-
-
-class NotFittedError(RuntimeError):
-    """Data were to be transformed, or a model evaluated, with a scaler that was never fitted."""
+NUMERIC = ("age", "weight_kg")
+CATEGORICAL = ("sex", "ethnicity", "marital_status", "insurance", "language", "unit_type")
 
 
 @dataclass
@@ -56,41 +53,62 @@ class Scaler:
 
 @dataclass
 class StaticEncoder:
-    """Age as a z-score (0 if unknown), sex and ethnicity one-hot; a category that training lacks counts as `unknown`."""
+    """What is known of a person at admission: numbers as z-scores (0, the mean, if unknown), words one-hot.
 
-    age_mean: float = float("nan")
-    age_sd: float = float("nan")
+    The categories are those of the training stays and `unknown`, which also takes what training lacks. A feature that the
+    database does not chart (no insurance in eICU) is `unknown` for everybody, a number 0.
+
+    Arguments:
+        features: of NUMERIC and CATEGORICAL, in the order of the columns.
+        mean, sd: by numeric feature, in its unit; empty until fitted.
+        categories: by categorical feature; empty until fitted.
+    """
+
+    features: Sequence[str]
+    mean: Mapping[str, float] = field(default_factory=dict)
+    sd: Mapping[str, float] = field(default_factory=dict)
     categories: Mapping[str, list[str]] = field(default_factory=dict)
 
     def fit(self, stays: pl.DataFrame) -> "StaticEncoder":
-        """Fit on the training stays (columns of `sources.base.STAYS`)."""
-        age = stays["age"].drop_nulls().to_numpy()
-        self.age_mean, self.age_sd = (float(age.mean()), float(age.std()) or 1.0) if age.size else (0.0, 1.0)
-        self.categories = {name: [*stays[name].drop_nulls().unique().sort(), "unknown"] for name in CATEGORICAL}
+        """Fit on the training stays (columns of `sources.base.STAYS`). A number nobody has gets mean 0; a constant one, sd 1."""
+        known = {name: stays[name].drop_nulls() for name in self.features}
+        numbers = {name: column.to_numpy() for name, column in known.items() if name in NUMERIC}
+        self.mean = {name: float(x.mean()) if x.size else 0.0 for name, x in numbers.items()}
+        self.sd = {name: (float(x.std()) if x.size else 0.0) or 1.0 for name, x in numbers.items()}
+        self.categories = {
+            name: [*sorted(set(words) - {"unknown"}), "unknown"] for name, words in known.items() if name in CATEGORICAL
+        }
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        return ("age", *(f"{name}={category}" for name, known in self.categories.items() for category in known))
+        """(S) names of the columns: a numeric feature's own, and FEATURE=CATEGORY."""
+        self._check_fitted()
+        return tuple(column for name in self.features for column in self._names(name))
 
     def transform(self, stays: pl.DataFrame) -> np.ndarray:
         """(B, S) float32 in the order of `names`. Raises NotFittedError."""
-        if not self.categories:
-            raise NotFittedError("the static features' categories have not seen training data")
-        age = ((stays["age"] - self.age_mean) / self.age_sd).fill_null(0.0)
-        columns = [age.to_numpy()]
-        for name, known in self.categories.items():
-            charted = (
-                stays[name]
-                .replace_strict({c: c for c in known}, default="unknown", return_dtype=pl.String)
-                .fill_null("unknown")
-            )
-            columns += [(charted == category).to_numpy() for category in known]
-        return np.stack(columns, axis=1).astype(np.float32)
+        self._check_fitted()
+        columns = [column for name in self.features for column in self._columns(name, stays[name])]
+        return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros((stays.height, 0), np.float32)
 
     def state(self) -> dict[str, Any]:
-        return {
-            "age_mean": self.age_mean,
-            "age_sd": self.age_sd,
-            "categories": {k: list(v) for k, v in self.categories.items()},
-        }
+        """Plain values for a checkpoint. Raises NotFittedError."""
+        self._check_fitted()
+        parts = {"mean": self.mean, "sd": self.sd, "categories": self.categories}
+        return {"features": list(self.features), **{name: dict(part) for name, part in parts.items()}}
+
+    def _check_fitted(self) -> None:
+        if set(self.features) - self.mean.keys() - self.categories.keys():
+            raise NotFittedError("the static features have not seen training data")
+
+    def _names(self, feature: str) -> list[str]:
+        return [feature] if feature in self.mean else [f"{feature}={word}" for word in self.categories[feature]]
+
+    def _columns(self, feature: str, charted: pl.Series) -> list[np.ndarray]:
+        if feature in self.mean:
+            return [((charted - self.mean[feature]) / self.sd[feature]).fill_null(0.0).to_numpy()]
+        known = self.categories[feature]
+        word = charted.replace_strict({c: c for c in known}, default="unknown", return_dtype=pl.String)
+        word = word.fill_null("unknown")
+        return [(word == category).to_numpy() for category in known]

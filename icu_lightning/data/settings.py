@@ -8,6 +8,8 @@ from typing import Any
 
 from icu_lightning.data.cohort import OUTCOMES, Step, named_filter
 from icu_lightning.data.concepts import concepts_of
+from icu_lightning.data.outliers import RULES as OUTLIER_RULES
+from icu_lightning.data.scaling import CATEGORICAL, NUMERIC
 from icu_lightning.data.sources.base import Source
 from icu_lightning.errors import UserError, unknown_name, whole_number
 
@@ -22,6 +24,8 @@ class DataSettings:
     cohort: named filters in order, see `cohort.select_cohort`.
     outcome: one of OUTCOMES, the label.
     split, fractions, split_seed: "patient" or "hospital", see `splits.split_by_patient` and `splits.split_by_hospital`.
+    static: features of `scaling.NUMERIC` and `scaling.CATEGORICAL`, for models that use them.
+    outliers: one of `outliers.RULES`.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
 
@@ -35,26 +39,38 @@ class DataSettings:
     split: str
     fractions: Sequence[float]
     split_seed: int
+    static: Sequence[str]
+    outliers: str
     batch_size: int
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
             whole_number(f"data.{name}", getattr(self, name), least)
-        for name in ("variables", "cohort", "fractions"):
+        for name in ("variables", "cohort", "fractions", "static"):
             if isinstance(value := getattr(self, name), str) or not isinstance(value, Sequence):
                 raise UserError(f"data.{name} must be a list, as in 'data.{name}=[...]'; it is {value}.")
         if self.split not in SPLIT_BY:
             raise unknown_name("split in data.split", self.split, SPLIT_BY)
         if self.outcome not in OUTCOMES:
             raise unknown_name("outcome in data.outcome", str(self.outcome), OUTCOMES)
+        if self.outliers not in OUTLIER_RULES:
+            raise unknown_name("rule in data.outliers", self.outliers, OUTLIER_RULES)
         if len(self.fractions) != 3 or not _sum_to_one(self.fractions):
             raise UserError(
                 f"data.fractions must be three positive shares (train, val, test) that sum to 1; they are {list(self.fractions)}."
             )
+        self._check_static()
         concepts_of(self.variables)
         for step in self.cohort:
             named_filter(step)
+
+    def _check_static(self) -> None:
+        for name in self.static:
+            if name not in NUMERIC + CATEGORICAL:
+                raise unknown_name("feature in data.static", name, NUMERIC + CATEGORICAL)
+        if len(set(self.static)) < len(self.static):
+            raise UserError(f"data.static must name each feature once; it is {list(self.static)}.")
 
     @property
     def of_extract(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from icu_lightning.data.audit import audit, audit_line, missingness_auroc
+from icu_lightning.data.outliers import Outliers
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 
 
@@ -68,9 +69,23 @@ def test_anything_fitted_on_more_than_train_fails(data, what):
     fitted = (
         Scaler().fit(data.extract.values, data.settings.variables)
         if what == "scaler"
-        else StaticEncoder().fit(data.stays)
+        else StaticEncoder(data.settings.static).fit(data.stays)
     )
     setattr(data, what, fitted)
+    assert verdicts(data)["fitted on train only"] is False
+
+
+def test_outlier_bounds_fitted_on_more_than_train_fail(synthetic_data):
+    data = copy.copy(synthetic_data(600, outliers="iqr"))
+    assert verdicts(data)["fitted on train only"] is True
+    data.outliers = Outliers("iqr").fit(data.extract.values)
+    assert verdicts(data)["fitted on train only"] is False
+
+
+def test_a_scaler_fitted_before_the_outliers_went_fails(synthetic_data):
+    data = copy.copy(synthetic_data(600, outliers="iqr"))
+    train = (data.stays["split"] == "train").to_numpy()
+    data.scaler = Scaler().fit(data.extract.values[train], data.settings.variables)
     assert verdicts(data)["fitted on train only"] is False
 
 

@@ -8,7 +8,11 @@ from icu_lightning.data.sources.base import STAYS, complete
 from icu_lightning.errors import UserError
 from tests.conftest import composed
 
-COHORT = composed().plain["data"]["cohort"]
+COHORT = composed("model=logistic_regression").plain["data"]["cohort"]
+MADE_LATER = {
+    "sepsis_onset_hours": pl.Float64,
+    "first_vasoactive_hours": pl.Float64,
+}  # columns that only some cohorts need
 
 
 def people(**columns: list) -> pl.DataFrame:
@@ -20,7 +24,8 @@ def people(**columns: list) -> pl.DataFrame:
         "los_hours": [50.0] * n,
         "died_in_hospital": [i % 2 == 0 for i in range(n)],
     }
-    return complete(pl.LazyFrame(usual | columns), STAYS).collect()
+    later = {name: dtype for name, dtype in MADE_LATER.items() if name in columns}
+    return complete(pl.LazyFrame(usual | columns), STAYS | later).collect()
 
 
 def test_every_filter_counts_out_who_it_should_and_nobody_is_lost():
@@ -38,6 +43,56 @@ def test_every_filter_counts_out_who_it_should_and_nobody_is_lost():
         "stay_at_least 24": 2, "outcome_known died_in_hospital": 1, "in_icu_at_prediction 24": 1,
     }  # fmt: skip
     assert stays.height - sum(removed.values()) == kept.height == attrition["stays"][-1]
+
+
+def kept_by(step, **columns: list) -> list[int]:
+    return select_cohort(people(**columns), [step], "died_in_hospital")[0]["stay_id"].to_list()
+
+
+def test_the_first_stay_is_the_first_in_the_database_even_if_another_filter_removes_it():
+    columns = {"patient_id": ["a", "a", "b", "c"], "stay_number": [1, 2, 1, None], "age": [15.0, 16.0, 50.0, 50.0]}
+    assert kept_by("first_stay", **columns) == [1, 3], "an unknown order is not kept"
+    for steps in (["first_stay", {"age_at_least": 16}], [{"age_at_least": 16}, "first_stay"]):
+        assert select_cohort(people(**columns), steps, "died_in_hospital")[0]["stay_id"].to_list() == [3]
+
+
+def test_sepsis_may_begin_before_admission_and_up_to_the_hour_given():
+    assert kept_by({"sepsis_onset_within": 24}, sepsis_onset_hours=[-30.0, 0.0, 24.0, 24.1, None]) == [1, 2, 3]
+
+
+def test_the_first_vasoactive_hour_lies_inside_the_hours_given():
+    assert kept_by({"vasoactive_within": 48}, first_vasoactive_hours=[0.0, 47.0, 48.0, None]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("step", "column"), [("sepsis_onset_within", "sepsis_onset_hours"), ("vasoactive_within", "first_vasoactive_hours")]
+)
+def test_a_filter_whose_column_is_not_there_is_refused(step, column):
+    with pytest.raises(UserError, match=f"The filter '{step} 24' of data.cohort needs {column}"):
+        kept_by({step: 24}, age=[50.0])
+
+
+def test_the_48_hour_cohort_is_the_default_one_of_two_days():
+    longer = composed("cohort=h48", "data.hours=24").plain["data"]["cohort"]
+    assert longer == [{"stay_at_least": 48} if step == {"stay_at_least": 24} else step for step in COHORT]
+    _, attrition = select_cohort(people(los_hours=[24.0, 47.9, 48.0]), longer, "died_in_hospital")
+    assert attrition.filter(filter="stay_at_least 48")["removed_stays"].item() == 2
+
+
+def test_the_sepsis_cohort_counts_out_by_name():
+    steps = composed("cohort=sepsis").plain["data"]["cohort"]
+    stays = people(
+        age=[17.0, 18.0, 50.0, 50.0, 50.0, 50.0],
+        stay_number=[1, 1, 2, 1, 1, 1],
+        sepsis_onset_hours=[1.0, 1.0, 1.0, 30.0, 1.0, 1.0],
+        first_vasoactive_hours=[0.0, 0.0, 0.0, 0.0, None, 40.0],
+    )
+    kept, attrition = select_cohort(stays, steps, "died_in_hospital")
+    assert kept["stay_id"].to_list() == [2, 6]
+    removed = dict(zip(attrition["filter"], attrition["removed_stays"], strict=True))
+    assert {name for name, n in removed.items() if n == 1} == {
+        "age_at_least 18", "first_stay", "sepsis_onset_within 24", "vasoactive_within 48",
+    }  # fmt: skip
 
 
 def test_an_unknown_outcome_is_never_survival():

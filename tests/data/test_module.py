@@ -9,9 +9,8 @@ import torch
 
 from icu_lightning.batch import StayBatch
 from icu_lightning.data.module import ICUDataModule
-from icu_lightning.data.scaling import NotFittedError
 from icu_lightning.data.settings import source_and_settings
-from icu_lightning.errors import UserError
+from icu_lightning.errors import NotFittedError, UserError
 from tests.conftest import settings
 
 
@@ -52,10 +51,12 @@ def test_patients_are_disjoint(synthetic_data):
     assert sum(len(part) for part in (data.train, data.val, data.test)) == data.stays.height
 
 
-def test_perturbed_test_patients_change_neither_scaler_nor_training_batches(synthetic_data):
-    data = synthetic_data()
+@pytest.mark.parametrize("outliers", ["range", "iqr"])
+def test_perturbed_test_patients_change_nothing_fitted_and_no_training_batch(outliers, synthetic_data):
+    data = synthetic_data(outliers=outliers)
     touched = ICUDataModule(Perturbed(data.source, data.test.stay_id.tolist()), data.settings, seed=0)
     touched.setup()
+    assert touched.outliers.state() == data.outliers.state()
     assert touched.scaler.state() == data.scaler.state()
     assert touched.encoder.state() == data.encoder.state()
     for batch, other in zip(data.train_dataloader(), touched.train_dataloader(), strict=True):
@@ -75,7 +76,7 @@ def test_evaluation_refuses_an_unfitted_scaler(synthetic_data):
     """The public original loads its test split without the training split, and so evaluates unscaled data."""
     data = synthetic_data()
     fresh = ICUDataModule(data.source, data.settings, seed=0)
-    fresh.stays, fresh.extract = data.stays, data.extract
+    fresh.stays, fresh.values = data.stays, data.values
     with pytest.raises(NotFittedError):
         fresh._tensors(data.stays["split"] == "test")
 
@@ -115,6 +116,10 @@ def test_everyone_is_alive_and_in_the_unit_at_the_prediction_time(synthetic_data
         ({"fractions": [1.0, 0.0, 0.0]}, "three positive shares"),
         ({"variables": "map"}, "data.variables must be a list"),
         ({"cohort": "age_known"}, "data.cohort must be a list"),
+        ({"outliers": "zscore"}, "Unknown rule in data.outliers 'zscore'"),
+        ({"static": "age"}, "data.static must be a list"),
+        ({"static": ["insurence"]}, "Unknown feature in data.static 'insurence'. Did you mean 'insurance'"),
+        ({"static": ["age", "age"]}, "data.static must name each feature once"),
         ({"split": "stay"}, "Unknown split in data.split 'stay'"),
         ({"fractions": 0.7}, "data.fractions must be a list"),
         ({"fractions": ["a", "b", "c"]}, "three positive shares"),
@@ -156,6 +161,36 @@ def test_a_setting_that_nobody_knows_is_refused(key, near):
 def test_a_source_that_is_not_there_is_refused(name):
     with pytest.raises(UserError, match=r"data.source: there is no"):
         source_and_settings(name)
+
+
+def test_any_static_features_reach_the_batches_in_their_order(synthetic_data):
+    data = synthetic_data(static=["weight_kg", "unit_type", "insurance"])
+    assert data.shape.static == (
+        "weight_kg", "unit_type=medical", "unit_type=surgical", "unit_type=unknown", "insurance=unknown",
+    )  # fmt: skip
+    assert data.train.static.shape == (len(data.train), 5)
+    assert data.train.static[:, 0].mean() == pytest.approx(0, abs=1e-4)
+    assert (data.train.static[:, 1:4].sum(1) == 1).all()
+    assert (data.train.static[:, 4] == 1).all()
+
+
+def test_outliers_are_replaced_counted_and_gone_from_the_batches(synthetic_data):
+    data = synthetic_data(outliers="iqr")
+    counts = data.cleaning.filter(pl.col("variable").is_in(data.settings.variables))
+    changed = (data.values != data.extract.values) & np.isfinite(data.extract.values)
+    assert counts["outlier_replaced"].sum() > 100
+    assert (counts["outlier_replaced"] + counts["outlier_removed"]).to_list() == changed.sum((0, 1)).tolist()
+    assert counts["cells"].to_list() == np.isfinite(data.values).sum((0, 1)).tolist()
+    most = data.scaler.transform(np.asarray(data.outliers.high, dtype=np.float32)[None, None])
+    for part in (data.train, data.val, data.test):
+        assert (part.values <= torch.from_numpy(most) + 1e-4).all()
+
+
+def test_plausible_ranges_alone_change_nothing_and_count_nothing(synthetic_data):
+    data = synthetic_data()
+    assert np.array_equal(data.values, data.extract.values, equal_nan=True)
+    assert data.cleaning.select(pl.col("outlier_replaced", "outlier_removed").sum()).row(0) == (0, 0)
+    assert data.cleaning["cells"].equals(data.extract.cleaning["cells"])
 
 
 def test_hospitals_are_on_one_side_where_asked_for(synthetic_data):

@@ -7,11 +7,13 @@
 | stay_id | Int64 | unique |
 | patient_id | String | the unit of every split |
 | hospital_id | String | null where there is one hospital |
+| stay_number | Int64 | 1 for the first of the patient's stays in the database, 2, ...; null if their order is unknown |
 | los_hours | Float64 | length of stay in the unit |
 | pre_icu_hours | Float64 | in hospital before admission to the unit |
 | age | Float64 | years |
 | sex | String | female, male, or null |
-| ethnicity, unit_type, marital_status, insurance, language | String | as charted, null if unknown |
+| ethnicity, marital_status, insurance, language | String | in the words of `sources.demographics`; null if unknown |
+| unit_type | String | as charted; null if unknown |
 | weight_kg | Float64 | at admission |
 | died_in_hospital, died_in_icu | Boolean | null if unknown, never taken as survival |
 | death_hours | Float64 | from ICU admission; null if alive or unknown |
@@ -57,6 +59,7 @@ STAYS: dict[str, Any] = {
     "stay_id": pl.Int64,
     "patient_id": pl.String,
     "hospital_id": pl.String,
+    "stay_number": pl.Int64,
     "los_hours": pl.Float64,
     "pre_icu_hours": pl.Float64,
     "age": pl.Float64,
@@ -153,6 +156,20 @@ def said(places: Sequence[Charted], text: str, number: pl.Expr) -> pl.Expr:
             own = (pl.col("variable") == place.variable) & (pl.col("preference") == place.preference)
             value = pl.when(own).then(code).otherwise(value)
     return value.alias("value")
+
+
+def stay_number(patient: str, *order: pl.Expr) -> pl.Expr:
+    """Which of the patient's stays each is, from 1, by the first of `order`, then the next; by all stays, whatever the cohort.
+
+    Null for every stay of a patient of whom one of them is null: without its time, nobody knows which was first.
+
+    >>> stays = pl.DataFrame({"patient": ["a", "b", "a", "b", "c"], "year": [2015, 2014, 2014, None, 2014]})
+    >>> stays.select(stay_number("patient", pl.col("year")))["stay_number"].to_list()
+    [2, None, 1, None, 1]
+    """
+    known = pl.all_horizontal(key.is_not_null() for key in order).all().over(patient)
+    number = pl.int_range(1, pl.len() + 1).over(patient, order_by=list(order))
+    return pl.when(known).then(number).alias("stay_number")
 
 
 def complete(frame: pl.LazyFrame, schema: Mapping[str, Any]) -> pl.LazyFrame:

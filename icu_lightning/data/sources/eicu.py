@@ -13,7 +13,7 @@ import polars as pl
 from icu_lightning.data.concepts import Charted, Concept, charted_in
 from icu_lightning.data.drugs import Drug
 from icu_lightning.data.sources import demographics
-from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, said
+from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, said, stay_number
 from icu_lightning.data.sources.eicu_infusions import eicu_infusions
 from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.data.sources.tables import RawTables, number, unreadable
@@ -68,12 +68,13 @@ class EICU:
         self.fingerprint = self.tables.fingerprint
 
     def stays(self) -> pl.LazyFrame:
-        numbers = (
-            "age",
-            "unitdischargeoffset",
-            "hospitaldischargeoffset",
-            "admissionweight",
-        )
+        """`sources.base.STAYS`. The order of a patient's stays is known inside a hospitalisation, by unitvisitnumber.
+
+        Hospitalisations have no date but the year of discharge, so they are ordered by it, then by age in years, then by
+        patienthealthsystemstayid, which means nothing: most patients with two in one year and at one age are ordered by it.
+        """
+        numbers = ("age", "unitdischargeoffset", "hospitaldischargeoffset", "admissionweight")
+        order = ("hospitaldischargeyear", "patienthealthsystemstayid", "unitvisitnumber")
         texts = (
             "patientunitstayid",
             "uniquepid",
@@ -84,15 +85,23 @@ class EICU:
             "hospitaldischargestatus",
             "unitdischargestatus",
         )
-        raw = self.tables.scan("patient", numbers + texts, optional=["hospitaladmitoffset"])
+        raw = self.tables.scan("patient", numbers + texts, optional=[*order, "hospitaladmitoffset"])
+        age = pl.when(pl.col("age") == "> 89").then(90.0).otherwise(number("age"))
         return complete(
             raw.select(
                 stay_id=number("patientunitstayid"),
                 patient_id="uniquepid",
                 hospital_id="hospitalid",
+                stay_number=stay_number(
+                    "uniquepid",
+                    number("hospitaldischargeyear"),
+                    age.fill_null(-1),
+                    number("patienthealthsystemstayid"),
+                    number("unitvisitnumber"),
+                ),
                 los_hours=number("unitdischargeoffset") / 60,
                 pre_icu_hours=-number("hospitaladmitoffset") / 60,
-                age=pl.when(pl.col("age") == "> 89").then(90.0).otherwise(number("age")),
+                age=age,
                 sex=demographics.sex("gender"),
                 ethnicity=demographics.ethnicity("ethnicity"),
                 unit_type="unittype",
@@ -104,7 +113,7 @@ class EICU:
                 .when(_expired("hospitaldischargestatus"))
                 .then(number("hospitaldischargeoffset"))
                 / 60,
-                unreadable=unreadable(*numbers, "patientunitstayid", allowed=["> 89"]),
+                unreadable=unreadable(*numbers, *order, "patientunitstayid", allowed=["> 89"]),
             ),
             STAYS,
         )

@@ -6,7 +6,7 @@ import polars as pl
 
 from icu_lightning.data.concepts import Charted
 from icu_lightning.data.sources import demographics
-from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, said
+from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, said, stay_number
 from icu_lightning.data.sources.tables import RawTables, number, unreadable
 
 BEFORE = 24  # hours before admission to the unit from which laboratory values are a stay's too: scores look back
@@ -135,15 +135,16 @@ def as_stays(rows: pl.LazyFrame, *, stay_id: str, ethnicity: str, age: pl.Expr, 
         rows.select(
             stay_id=number(stay_id),
             patient_id="subject_id",
+            stay_number=stay_number("subject_id", pl.col("intime"), number(stay_id)),
             los_hours=hours_between(pl.col("intime"), pl.col("outtime")),
             pre_icu_hours=hours_between(time("admittime"), pl.col("intime")),
             age=age,
             sex=demographics.sex("gender"),
             ethnicity=demographics.ethnicity(ethnicity),
             unit_type="first_careunit",
-            insurance="insurance",
-            language="language",
-            marital_status="marital_status",
+            insurance=demographics.insurance("insurance"),
+            language=demographics.language("language"),
+            marital_status=demographics.marital_status("marital_status"),
             died_in_hospital="died",
             died_in_icu=left,
             death_hours=pl.when("died").then(hours_between(pl.col("intime"), pl.col("death"))),

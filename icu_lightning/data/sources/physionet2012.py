@@ -81,6 +81,7 @@ class PhysioNet2012:
             rows.select(
                 stay_id=number("stay"),
                 patient_id="stay",
+                stay_number=pl.lit(1),
                 los_hours=pl.lit(float(HOURS)),
                 age=number("Age"),
                 sex=pl.col("Gender").replace_strict({"0": "female", "1": "male"}, default=None),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from icu_lightning.data.concepts import Concept
 from icu_lightning.data.drugs import Drug
-from icu_lightning.data.sources.base import EVENTS, STAYS, complete
+from icu_lightning.data.sources.base import EVENTS, STAYS, complete, stay_number
 from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.errors import UserError, whole_number
 
@@ -92,6 +92,7 @@ class SyntheticICU:
         return complete(
             frame.with_columns(
                 pl.format("P{}", "patient_id").alias("patient_id"),
+                stay_number=stay_number("patient_id", pl.col("stay_id")),
                 death_hours=pl.when("died_in_hospital").then("death_hours"),
             ),
             STAYS,

@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from icu_lightning.data.extract import extract
+from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import EVENTS, STAYS
 from icu_lightning.data.sources.eicu import EICU
-from tests.conftest import MTDM, settings
+from tests.conftest import MTDM, composed, settings
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,42 @@ def test_traps_of_the_patient_table(write_eicu):
     assert stays["age"].to_list() == [90.0, None, 0.0]
     assert stays["los_hours"].to_list() == [50.0] * 3
     assert stays["death_hours"].to_list() == [None, pytest.approx(4000 / 60), None]
+
+
+def test_the_order_of_a_patients_stays(write_eicu):
+    """By year of discharge, age, hospitalisation, unit visit; stay ids mean nothing, and without the columns nobody knows."""
+    folder = write_eicu(stays=12)
+    frame = pl.read_csv(folder / "patient.csv", infer_schema=False).head(6)
+    assert EICU(folder).stays().collect()["stay_number"].null_count() == 12
+    said = {
+        "uniquepid": ["a", "a", "a", "a", "b", "b"],
+        "hospitaldischargeyear": ["2015", "2014", "2014", "2014", "2014", ""],
+        "age": ["> 89", "89", "88", "88", "50", "50"],
+        "patienthealthsystemstayid": ["9", "10", "30", "30", "40", "41"],
+        "unitvisitnumber": ["1", "1", "2", "1", "1", "1"],
+    }
+    frame.with_columns(pl.Series(name, values) for name, values in said.items()).write_csv(folder / "patient.csv")
+    stays = EICU(folder).stays().collect().sort("stay_id")
+    assert stays["stay_number"].to_list() == [4, 3, 2, 1, None, None]
+
+
+def test_first_stays_of_the_demo(real_eicu):
+    """Needs patient: one first stay a patient, and inside a hospitalisation the first unit visit before the second."""
+    stays = EICU(real_eicu).stays().collect()
+    first = stays.filter(pl.col("stay_number") == 1)
+    assert first.height == first["patient_id"].n_unique() == 1841
+    assert stays["stay_number"].null_count() == 0
+    raw = pl.DataFrame(list(table(real_eicu, "patient")))
+    raw = raw.select("patienthealthsystemstayid", pl.col("patientunitstayid", "unitvisitnumber").cast(pl.Int64)).join(
+        stays, left_on="patientunitstayid", right_on="stay_id"
+    )
+    visits = raw.sort("unitvisitnumber").group_by("patienthealthsystemstayid").agg("stay_number")
+    assert visits["stay_number"].list.diff().list.drop_nulls().list.eval(pl.element() > 0).list.all().all()
+
+
+def test_the_48_hour_cohort_of_the_demo(real_eicu):
+    got = extract(EICU(real_eicu), **DataSettings(**composed("model=focal_lstm", "data=eicu").data_settings).of_extract)
+    assert (got.stays.height, got.stays["died_in_hospital"].sum(), got.values.shape) == (886, 97, (886, 48, 15))
 
 
 def test_made_up_events_have_the_promised_shape_and_derive_the_mean_pressure(write_eicu):

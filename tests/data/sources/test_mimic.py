@@ -12,11 +12,12 @@ import pytest
 
 from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.extract import extract
+from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import EVENTS, STAYS
 from icu_lightning.data.sources.mimic3 import MIMIC3
 from icu_lightning.data.sources.mimic4 import MIMIC4
 from icu_lightning.errors import UserError
-from tests.conftest import MTDM, settings
+from tests.conftest import MTDM, composed, settings
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +257,35 @@ def test_a_negative_length_of_stay_is_counted_out_by_a_filter(made_up):
     assert got.stays["stay_id"].to_list() == [101]
     assert got.attrition.filter(pl.col("filter") == "stay_at_least 24")["removed_stays"].item() == 1
     assert np.isnan(got.values).all(), "a stay without events is kept, all missing"
+
+
+def test_the_order_of_a_patients_stays_is_that_of_their_admissions(made_up, mimic3, mimic4):
+    later = {
+        "subject_id": 1,
+        "hadm_id": 10,
+        "icustay_id": 100,
+        "first_careunit": "MICU",
+        "intime": "2100-02-01 00:00:00",
+        "outtime": "2100-02-04 00:00:00",
+    }
+    earlier = later | {"icustay_id": 101, "intime": "2100-01-05 00:00:00", "outtime": "2100-01-09 00:00:00"}
+    stays = made_up([chartevent()], [later, earlier]).stays().collect().sort("stay_id")
+    assert stays["stay_number"].to_list() == [2, 1]
+    unreadable = made_up([chartevent()], [later, earlier | {"intime": "soon"}]).stays().collect()
+    assert unreadable["stay_number"].to_list() == [None, None], "nobody knows which was first"
+    for source, table_name, stay in ((mimic3, "icustays", "icustay_id"), (mimic4, "icu/icustays", "stay_id")):
+        rows = sorted(table(source, table_name), key=lambda r: r["intime"])
+        first = {r["subject_id"]: int(r[stay]) for r in reversed(rows)}
+        stays = source.stays().collect()
+        assert set(stays.filter(pl.col("stay_number") == 1)["stay_id"]) == set(first.values())
+
+
+@pytest.mark.parametrize(("name", "counts"), [("mimic3", (68, 25)), ("mimic4", (72, 12))])
+def test_the_48_hour_cohorts_of_the_demos(name, counts, request):
+    chosen = DataSettings(**composed("model=focal_lstm", f"data={name}").data_settings)
+    got = extract(request.getfixturevalue(name), **chosen.of_extract)
+    assert (got.stays.height, got.stays["died_in_hospital"].sum()) == counts
+    assert (np.isfinite(got.values).mean((0, 1)) > 0.01).all()
 
 
 def test_the_eleven_series_are_there(mimic3, mimic4):

@@ -64,6 +64,7 @@ def test_hours_by_hand(challenge):
 def test_descriptors(challenge):
     stays = PhysioNet2012(challenge).stays().collect().sort("stay_id")
     assert stays.schema == pl.Schema(STAYS)
+    assert stays["stay_number"].to_list() == [1, 1], "no record names another one's patient"
     assert stays.select("age", "sex", "unit_type", "died_in_hospital", "died_in_icu").rows() == [
         (54.0, "female", "surgical", False, None),
         (54.0, "female", "surgical", True, None),

@@ -26,6 +26,12 @@ def test_the_same_seed_is_the_same_stays():
     assert one.fingerprint() == again.fingerprint() != other.fingerprint()
 
 
+def test_one_first_stay_a_patient():
+    stays = SyntheticICU(500, 0).stays().collect()
+    first = stays.filter(pl.col("stay_number") == 1)
+    assert first.height == first["patient_id"].n_unique() == stays["patient_id"].n_unique() < 500
+
+
 def test_prevalence_and_several_stays_a_patient():
     stays = SyntheticICU(20_000, 0).stays().collect()
     assert stays["died_in_hospital"].mean() == pytest.approx(0.18, abs=0.01)
