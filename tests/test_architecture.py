@@ -18,6 +18,7 @@ INSIDE_DATA = [
     "scaling",
     "extract",
     "cache",
+    "narrow",
     "settings",
     "loader",
     "masking",

@@ -13,6 +13,7 @@ from icu_lightning.data.cache import cached
 from icu_lightning.data.cohort import attrition_text
 from icu_lightning.data.extract import extract
 from icu_lightning.data.loader import StayLoader
+from icu_lightning.data.narrow import narrowed
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
@@ -57,7 +58,9 @@ class ICUDataModule(lightning.LightningDataModule):
             cache_dir,
             self.source,
             settings.of_extract,
-            lambda: extract(self.source, **settings.of_extract, step=self.step),
+            lambda: extract(
+                narrowed(self.source, cache_dir, self.say, self.step), **settings.of_extract, step=self.step
+            ),
             self.say,
         )
         stays = self.extract.stays
