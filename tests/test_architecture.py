@@ -30,6 +30,7 @@ INSIDE_DATA = [
     "scaling",
     "extract",
     "cache",
+    "narrow",
     "settings",
     "prepared",
     "loader",

@@ -9,8 +9,9 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,9 @@ from icu_lightning import __version__
 from icu_lightning.atomic import atomic_folder
 from icu_lightning.data.extract import Extract
 from icu_lightning.data.sources.base import Source
+from icu_lightning.data.sources.tables import fingerprint
+
+WHOLE = 64 * 2**20  # bytes: larger files are checked by size, time of change and both ends
 
 
 def cached(
@@ -44,28 +48,34 @@ def cached(
     try:
         _write(entry, extract, settings)
     except OSError as error:
-        say(
-            f"The cache cannot be written ({error}); this run goes on without it. data.cache_dir chooses another folder."
-        )
+        say(unwritable(error))
     return extract
 
 
 def _kept(entry: Path, say: Callable[[str], object]) -> Extract | None:
     """The entry's extract; None if it is not there, is damaged, or was replaced by another process at this very moment."""
     try:
-        if not (entry / "manifest.json").exists():
-            return None
-        if problem := damage(entry):
-            say(f"The cache entry {entry} is damaged ({problem}); it is built again.")
-            return None
-        return _read(entry)
+        return _read(entry) if whole(entry, say) else None
     except OSError:
         return None
 
 
-def key(source: Source, settings: Mapping[str, object]) -> str:
-    """Hash of the raw files, the settings and the code that turns one into the other."""
-    code = [code_digest(Path(__file__).parent)]
+def whole(entry: Path, say: Callable[[str], object]) -> bool:
+    """Whether an entry is there and undamaged; damage is told. Raises OSError if another process replaces it meanwhile."""
+    if not (entry / "manifest.json").exists():
+        return False
+    if problem := damage(entry):
+        say(f"The cache entry {entry} is damaged ({problem}); it is built again.")
+    return not problem
+
+
+def unwritable(error: Exception) -> str:
+    return f"The cache cannot be written ({error}); this run goes on without it. data.cache_dir chooses another folder."
+
+
+def key(source: Source, settings: Mapping[str, object], code_in: Sequence[Path] = (Path(__file__).parent,)) -> str:
+    """Hash of the raw files, the settings and the code, below the folders or in the files `code_in`, between the two."""
+    code = [code_digest(path) for path in code_in]
     module = inspect.getsourcefile(type(source)) or sys.executable  # a source may live outside of this package
     code.append(hashlib.blake2b(Path(module).read_bytes()).hexdigest())
     facts = [__version__, pl.__version__, source.name, source.fingerprint(), dict(settings), code]
@@ -73,7 +83,9 @@ def key(source: Source, settings: Mapping[str, object]) -> str:
 
 
 def code_digest(folder: Path) -> str:
-    """Of every module and fact below `folder`: a rebuilt entry costs seconds, a stale one a wrong result."""
+    """Of every module and fact below `folder`, or of one file: a rebuilt entry costs seconds, a stale one a wrong result."""
+    if folder.is_file():
+        return hashlib.blake2b(folder.read_bytes()).hexdigest()
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml"))
     parts = [f"{path.relative_to(folder)} {hashlib.blake2b(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.blake2b("\n".join(parts).encode()).hexdigest()
@@ -99,8 +111,18 @@ def _write(entry: Path, extract: Extract, settings: Mapping[str, object]) -> Non
         np.save(folder / "values.npy", extract.values)
         for name in ("stays", "attrition", "cleaning"):
             getattr(extract, name).write_parquet(folder / f"{name}.parquet")
-        files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
-        (folder / "manifest.json").write_text(json.dumps({"settings": dict(settings), "files": files}, indent=2))
+        write_manifest(folder, settings)
+
+
+def write_manifest(folder: Path, settings: Mapping[str, object]) -> None:
+    """Of every file in the folder, the digest; and the settings. To be written last, before the folder gets its name."""
+    files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    (folder / "manifest.json").write_text(json.dumps({"settings": dict(settings), "files": files}, indent=2))
+
+
+def settings_of(entry: Path) -> dict[str, Any]:
+    """What the manifest of an undamaged entry says beside the files."""
+    return json.loads((entry / "manifest.json").read_text())["settings"]
 
 
 def _read(entry: Path) -> Extract:
@@ -108,6 +130,9 @@ def _read(entry: Path) -> Extract:
     return Extract(values=np.load(entry / "values.npy"), **frames)
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path) -> str | list[str | int]:
+    """Of the whole content; of a file above WHOLE bytes, which would take long to read, of name, size, time and both ends."""
+    if path.stat().st_size > WHOLE:
+        return fingerprint(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -7,6 +7,7 @@ import polars as pl
 
 from icu_lightning.data.cache import cached
 from icu_lightning.data.extract import Extract, extract
+from icu_lightning.data.narrow import narrowed
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.splits import split_by_hospital, split_by_patient
@@ -28,7 +29,13 @@ def prepared(
     """
     cache_dir = Path(settings.cache_dir).expanduser() if settings.cache_dir else None
     chosen = settings.of_extract
-    data = cached(cache_dir, source, chosen, lambda: extract(source, **chosen, step=step), say)
+    data = cached(
+        cache_dir,
+        source,
+        chosen,
+        lambda: extract(narrowed(source, cache_dir, say, step), **chosen, step=step),
+        say,
+    )
     if unknown := data.stays[settings.outcome].null_count():
         raise UserError(
             f"{unknown} stays of the cohort have an unknown outcome: add '- outcome_known: {settings.outcome}' to data.cohort."

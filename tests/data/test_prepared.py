@@ -13,7 +13,11 @@ from tests.conftest import composed
 
 
 def of_synthetic(**changes):
-    plain = composed("model=logistic_regression", "data=synthetic").plain["data"] | {"stays": 200, "cache_dir": None} | changes
+    plain = (
+        composed("model=logistic_regression", "data=synthetic").plain["data"]
+        | {"stays": 200, "cache_dir": None}
+        | changes
+    )
     return source_and_settings(**plain)
 
 

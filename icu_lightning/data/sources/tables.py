@@ -102,13 +102,9 @@ class RawTables:
             frame = frame.filter(pl.col(_named(names, [column], path)).cast(pl.String).is_in(list(texts)))
         found = {column: _named(names, [column], path) for column in columns}
         found |= {one_of[0]: _named(names, one_of, path)} if one_of else {}
-        text = [pl.col(name).cast(pl.String).str.strip_chars().replace("", None).alias(c) for c, name in found.items()]
+        found |= {c: names[c] for c in optional if c in names}
         absent = [c for c in optional if c not in names]
-        text += [
-            pl.col(names[c]).cast(pl.String).str.strip_chars().replace("", None).alias(c)
-            for c in optional
-            if c in names
-        ]
+        text = [_trimmed(name).alias(column) for column, name in found.items()]
         return frame.select(*text, *(pl.lit(None, pl.String).alias(c) for c in absent))
 
     def _path(self, table: str) -> Path:
@@ -135,6 +131,15 @@ class RawTables:
         The end of a .gz file is the checksum of its content, that of a .parquet file its statistics.
         """
         return [fingerprint(path) for _, path in sorted(self.files.items())]
+
+
+def _trimmed(name: str) -> pl.Expr:
+    """As text without blanks at its ends, null if nothing is left.
+
+    Not `replace("", None)`: that is the one step here which polars 2.1 cannot stream, and it would hold the whole table in memory.
+    """
+    text = pl.col(name).cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text)
 
 
 def number(column: str) -> pl.Expr:
