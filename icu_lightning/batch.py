@@ -20,6 +20,7 @@ class BatchShape:
     hours: int
     variables: tuple[str, ...]
     static: tuple[str, ...]
+    vis: tuple[str, ...] = ()  # names of the channels of `StayBatch.vis`
 
     @property
     def n_variables(self) -> int:
@@ -44,6 +45,11 @@ class StayBatch:
     label: (B) 1.0 for the chosen outcome.
     died_in_hospital, died_in_icu: (B) 1.0, 0.0, or NaN if unknown.
     stay_id, patient_id: (B) numpy arrays, never tensors: they are no features.
+    severity: (B, 5) z-scores of SOFA, LODS, SAPS II, OASIS and SIRS of the first day, 0 where not asked for or not known.
+    severity_observed: (B, 5) True where there is one.
+    vis: (B, T, 7) z-scores of log1p of the six drugs' rates and of the vasoactive-inotropic score, 0 where unknown or not in the
+        unit; None unless asked for. With the score's extensions there are more drugs.
+    vis_observed: (B, T, 7) True where the rate is known, which it also is where nothing ran.
     """
 
     values: Tensor
@@ -57,6 +63,10 @@ class StayBatch:
     died_in_icu: Tensor
     stay_id: np.ndarray
     patient_id: np.ndarray
+    severity: Tensor
+    severity_observed: Tensor
+    vis: Tensor | None = None
+    vis_observed: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -74,7 +84,10 @@ class StayBatch:
 
     def _each(self, of_tensor: Callable[[Tensor], Tensor], of_array: Callable[[np.ndarray], np.ndarray]) -> "StayBatch":
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        new: dict[str, Any] = {n: of_tensor(p) if isinstance(p, Tensor) else of_array(p) for n, p in parts.items()}
+        new: dict[str, Any] = {
+            n: part if part is None else of_tensor(part) if isinstance(part, Tensor) else of_array(part)
+            for n, part in parts.items()
+        }
         return StayBatch(**new)
 
 

@@ -75,6 +75,8 @@ def same_data(folder: Path, data: ICUDataModule) -> None:
         data.stays.select("stay_id", "patient_id", "split", data.settings.outcome).write_csv().encode()
     )
     digest.update(data.values.tobytes())
+    if data.extract.rates is not None:
+        digest.update(data.extract.rates.tobytes())
     path, now = folder / "checkpoints" / "data.json", {"stays": data.stays.height, "digest": digest.hexdigest()}
     if not path.exists():
         return write_text(path, json.dumps(now) + "\n")
@@ -129,10 +131,13 @@ def scored(
             "hours": data.shape.hours,
             "variables": list(data.shape.variables),
             "static": list(data.shape.static),
+            "vis": list(data.shape.vis),
         },
         "outliers": data.outliers.state(),
         "scaler": data.scaler.state(),
         "static_encoder": data.encoder.state(),
+        "vis_scaler": data.vis_scaler.state() if data.settings.vis else None,
+        "severity_scaler": data.severity_scaler.state() if data.settings.severity else None,
         "calibrator": calibrator.state(),
         "threshold": {"rule": config["threshold"], "value": table["threshold"][0]},
         "outcome": outcome,

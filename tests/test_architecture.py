@@ -27,6 +27,7 @@ INSIDE_DATA = [
     "vis",
     "worst",
     "sepsis",
+    "derived",
     "scaling",
     "extract",
     "cache",

@@ -37,6 +37,7 @@ def audit(data: ICUDataModule) -> dict[str, Any]:
         events_before_prediction(data),
         outcome_after_prediction(data),
         fitted_on_train(data),
+        scores_on_one_side(data),
     ]
     return {
         "passed": not any(check.passed is False for check in checks),
@@ -92,9 +93,20 @@ def fitted_on_train(data: ICUDataModule) -> Check:
     outliers = Outliers(data.settings.outliers).fit(as_charted)
     scaler = Scaler().fit(outliers.transform(as_charted).values, data.settings.variables)
     encoder = StaticEncoder(data.settings.static).fit(data.stays.filter(rows))
-    pairs = ((data.outliers, outliers), (data.scaler, scaler), (data.encoder, encoder))
+    pairs: list[tuple[Any, Any]] = [(data.outliers, outliers), (data.scaler, scaler), (data.encoder, encoder)]
+    if data.settings.vis is not None:
+        pairs.append((data.vis_scaler, Scaler().fit(data.treatments(rows), data.vis_names)))
+    if data.settings.severity:
+        pairs.append((data.severity_scaler, Scaler().fit(data.scores(rows), data.settings.severity)))
     same = all(used.state() == anew.state() for used, anew in pairs)
     return Check("fitted on train only", same, f"outlier bounds, scaler and categories of {int(rows.sum()):,} stays")
+
+
+def scores_on_one_side(data: ICUDataModule) -> Check:
+    """No severity score is both a static input and a target."""
+    both = sorted(set(data.settings.severity) & set(data.settings.static))
+    said = f"{', '.join(both)} in data.static and in data.severity" if both else "none is both input and target"
+    return Check("scores", not both, said)
 
 
 def missingness_auroc(train: StayBatch, test: StayBatch) -> float | None:

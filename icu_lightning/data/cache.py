@@ -109,6 +109,8 @@ def _write(entry: Path, extract: Extract, settings: Mapping[str, object]) -> Non
         return  # another process was faster, with the same content
     with atomic_folder(entry) as folder:
         np.save(folder / "values.npy", extract.values)
+        if extract.rates is not None:
+            np.save(folder / "rates.npy", extract.rates)
         for name in ("stays", "attrition", "cleaning"):
             getattr(extract, name).write_parquet(folder / f"{name}.parquet")
         write_manifest(folder, settings)
@@ -127,7 +129,8 @@ def settings_of(entry: Path) -> dict[str, Any]:
 
 def _read(entry: Path) -> Extract:
     frames = {name: pl.read_parquet(entry / f"{name}.parquet") for name in ("stays", "attrition", "cleaning")}
-    return Extract(values=np.load(entry / "values.npy"), **frames)
+    rates = entry / "rates.npy"
+    return Extract(values=np.load(entry / "values.npy"), rates=np.load(rates) if rates.exists() else None, **frames)
 
 
 def _digest(path: Path) -> str | list[str | int]:

@@ -58,6 +58,11 @@ def sepsis_onset_within(hours: float) -> pl.Expr:
     return pl.col("sepsis_onset_hours") <= float(hours)
 
 
+def hospital_charts_infusions() -> pl.Expr:
+    """The stay's hospital charts infusions at all, so that none charted means none given."""
+    return pl.col("hospital_charts_infusions")
+
+
 def vasoactive_within(hours: float) -> pl.Expr:
     """A vasoactive drug ran in one of the first `hours` hours in the unit: the first such hour begins before `hours`."""
     return pl.col("first_vasoactive_hours") < float(hours)
@@ -73,6 +78,7 @@ FILTERS: dict[str, Callable[..., pl.Expr]] = {
         stay_at_least,
         first_stay,
         sepsis_onset_within,
+        hospital_charts_infusions,
         vasoactive_within,
         outcome_known,
         in_icu_at_prediction,
@@ -80,13 +86,18 @@ FILTERS: dict[str, Callable[..., pl.Expr]] = {
 }
 
 Step = str | Mapping[str, float | str]
+# Column of a filter, stays so far -> stay_id and the column, and what the attrition table says about it
+Derive = Callable[[str, pl.DataFrame], tuple[pl.DataFrame, str | None]]
 
 
-def select_cohort(stays: pl.DataFrame, steps: Sequence[Step], outcome: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def select_cohort(
+    stays: pl.DataFrame, steps: Sequence[Step], outcome: str, derive: Derive | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Apply the filters in order.
 
     Arguments:
         stays: every stay, as `sources.base.STAYS`, and whatever other column a filter needs.
+        derive: gives a column that a filter needs and the stays do not have.
         steps: names of FILTERS, or {name: argument}, in order; `readable_ids` always comes first.
         outcome: died_in_hospital or died_in_icu, counted in the table.
 
@@ -99,8 +110,12 @@ def select_cohort(stays: pl.DataFrame, steps: Sequence[Step], outcome: str) -> t
     filters = [("readable_ids", readable_ids()), *(named_filter(step) for step in steps)]
     rows = [_counts("all stays", stays, outcome, removed=0)]
     for name, keep in filters:
-        if missing := set(keep.meta.root_names()) - set(stays.columns):
-            raise UserError(f"The filter '{name}' of data.cohort needs {min(missing)}, which these data do not have.")
+        for column in sorted(set(keep.meta.root_names()) - set(stays.columns)):
+            if derive is None:
+                raise UserError(f"The filter '{name}' of data.cohort needs {column}, which these data do not have.")
+            fact, note = derive(column, stays)
+            stays = stays.join(fact, on="stay_id", how="left", maintain_order="left")
+            name += f" ({note})" if note else ""
         kept = stays.filter(keep)
         rows.append(_counts(name, kept, outcome, removed=stays.height - kept.height))
         stays = kept

@@ -7,10 +7,15 @@ import numpy as np
 import polars as pl
 
 from icu_lightning.data.cleaning import clean, cleaning_table
-from icu_lightning.data.cohort import Step, select_cohort
+from icu_lightning.data.cohort import Derive, Step, select_cohort
 from icu_lightning.data.concepts import concepts_of, with_ingredients
+from icu_lightning.data.derived import DERIVED, with_weight
+from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.grid import dense, derive, hourly_cells, preferred
+from icu_lightning.data.infusions import clean_infusions, infusion_table
 from icu_lightning.data.sources.base import Source
+from icu_lightning.data.vis import hourly_rates
+from icu_lightning.data.worst import severity_scores
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,16 @@ class Extract:
     stays: (B rows) as `sources.base.STAYS`, sorted by stay_id.
     values: (B, T, V) float32, NaN where not measured.
     attrition, cleaning: what was left out, and what was changed, and why.
+    rates: (B, T, D) float32, the hourly rates of the vasoactive drugs, NaN where one ran at an unknown rate; None unless asked for.
+
+    Scores that were asked for are columns of `stays`, by their names.
     """
 
     stays: pl.DataFrame
     values: np.ndarray
     attrition: pl.DataFrame
     cleaning: pl.DataFrame
+    rates: np.ndarray | None = None
 
 
 def extract(
@@ -34,6 +43,9 @@ def extract(
     variables: Sequence[str],
     cohort: Sequence[Step],
     outcome: str,
+    scores: Sequence[str] = (),
+    vis: str | None = None,
+    vis_extended: bool = False,
     step: Callable[[str], object] = lambda _: None,
 ) -> Extract:
     """Read a database down to the cohort's hourly grid.
@@ -41,6 +53,8 @@ def extract(
     Arguments:
         hours, variables: T and V of the grid.
         cohort, outcome: see `select_cohort`.
+        scores: of `severity.SCORES`; all five are computed if any is asked for.
+        vis, vis_extended: how an hour's drug rate is summarised, see `vis.hourly_rates`; None reads no infusions.
         step: told in words what is being done, for a progress bar.
 
     Raises UserError for what a person got wrong: files, columns, names, an empty cohort.
@@ -49,7 +63,8 @@ def extract(
     step(f"{source.name}: stays")
     everyone = source.collect(source.stays())
     step("cohort")
-    stays, attrition = select_cohort(everyone, cohort, outcome)
+    stays, attrition = select_cohort(everyone, cohort, outcome, _derive(source, hours))
+    stays = with_weight(source, stays, hours)
     step("events to hours")
     in_cohort = pl.col("stay_id").is_in(stays["stay_id"].implode()) | pl.col("stay_id").is_null()
     events = source.events(wanted).filter(in_cohort)
@@ -62,8 +77,38 @@ def extract(
         derived=pl.col("variable").replace_strict(derived, default=0, return_dtype=pl.Int64),
         cells=pl.Series(np.isfinite(values).sum((0, 1))),
     )
+    rates = None
+    if vis is not None:
+        step("infusions to hours")
+        rates, of_drugs = _rates(source, stays, hours, vis, vis_extended)
+        cleaning = pl.concat([cleaning, of_drugs], how="diagonal")
+    if scores:
+        step("severity scores")
+        points = severity_scores(source, stays, hours)
+        stays = stays.join(points, on="stay_id", how="left", maintain_order="left")
     asked_for = np.ascontiguousarray(values[..., : len(variables)])
-    return Extract(stays, asked_for, attrition, _with_unreadable(cleaning, stays))
+    return Extract(stays, asked_for, attrition, _with_unreadable(cleaning, stays), rates)
+
+
+def _derive(source: Source, hours: int) -> Derive:
+    def fact(column: str, stays: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
+        weighed = with_weight(source, stays, hours)  # CareVue's rates a minute need it
+        return DERIVED[column](source, weighed, hours)
+
+    return fact
+
+
+def _rates(
+    source: Source, stays: pl.DataFrame, hours: int, how: str, extended: bool
+) -> tuple[np.ndarray, pl.DataFrame]:
+    """(B, T, D) rates, and the rows of the cleaning table: a count a status, the hours in which a drug ran, the latest start."""
+    drugs = vis_drugs(extended)
+    charted = source.collect(source.infusions(drugs))
+    charted = charted.filter(pl.col("stay_id").is_in(stays["stay_id"].implode()) | pl.col("stay_id").is_null())
+    infusions = clean_infusions(charted, drugs, stays.select("stay_id", "weight_kg"), hours)
+    rates = hourly_rates(infusions, drugs, stays["stay_id"], hours, how).astype(np.float32)
+    ran = pl.Series("cells", ((rates > 0) | np.isnan(rates)).sum((0, 1)), dtype=pl.Int64)
+    return rates, infusion_table(infusions, [drug.name for drug in drugs]).with_columns(ran)
 
 
 def _with_unreadable(cleaning: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:

@@ -94,6 +94,17 @@ def clean_infusions(
     )
 
 
+def infusion_table(infusions: pl.DataFrame, drugs: Sequence[str]) -> pl.DataFrame:
+    """One row a drug, named as a variable: a count a status, and the latest hour at which one that ran began."""
+    ran = pl.col("start_hours").filter(pl.col("status").cast(pl.String).is_in(RAN))
+    counts = infusions.group_by(variable="drug").agg(
+        *((pl.col("status") == status).sum().cast(pl.Int64).alias(status) for status in STATUSES),
+        latest_hours=ran.max(),
+    )
+    table = pl.DataFrame({"variable": list(drugs)}).join(counts, on="variable", how="left", maintain_order="left")
+    return table.with_columns(pl.col(STATUSES).fill_null(0))
+
+
 def _status(repaired: pl.Expr, hours: float, start: float) -> pl.Expr:
     converted = pl.when("charted_weight").then(pl.lit("converted")).otherwise(pl.lit("assumed_weight"))
     return (

@@ -9,13 +9,16 @@ import torch
 
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
 from icu_lightning.data.cohort import attrition_text
+from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.loader import StayLoader
 from icu_lightning.data.outliers import Outliers, counted
 from icu_lightning.data.prepared import prepared
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
+from icu_lightning.data.severity import SCORES
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.splits import SPLITS
+from icu_lightning.data.vis import vis
 from icu_lightning.errors import UserError
 
 
@@ -45,6 +48,7 @@ class ICUDataModule(lightning.LightningDataModule):
         super().__init__()
         self.source, self.settings, self.seed, self.say, self.step = source, settings, seed, say, step
         self.outliers, self.scaler, self.encoder = Outliers(settings.outliers), Scaler(), StaticEncoder(settings.static)
+        self.vis_scaler, self.severity_scaler = Scaler(), Scaler()
         self._ready = False
 
     def setup(self, stage: str | None = None) -> None:
@@ -72,6 +76,10 @@ class ICUDataModule(lightning.LightningDataModule):
         self.values, self.cleaning = repaired.values, counted(self.extract.cleaning, variables, repaired)
         self.scaler.fit(self.values[train], variables)
         self.encoder.fit(self.stays.filter(training))
+        if self.settings.vis is not None:
+            self.vis_scaler.fit(self.treatments(training), self.vis_names, "data.vis")
+        if self.settings.severity:
+            self.severity_scaler.fit(self.scores(training), self.settings.severity, "data.severity")
 
     def _tensors(self, rows: pl.Series) -> StayBatch:
         stays, values = self.stays.filter(rows), self.values[rows.to_numpy()]
@@ -89,11 +97,56 @@ class ICUDataModule(lightning.LightningDataModule):
             died_in_icu=_flag(stays["died_in_icu"]),
             stay_id=stays["stay_id"].to_numpy(),
             patient_id=stays["patient_id"].to_numpy(),
+            **self._severity(rows),
+            **self._vis(rows),
         )
+
+    def treatments(self, rows: pl.Series) -> np.ndarray:
+        """(B, T, D + 1) log1p of the drugs' rates and of the VIS; NaN where a rate is unknown or the patient not in the unit."""
+        if self.extract.rates is None:
+            raise ValueError("data.vis is not set: no infusions were read")
+        rates, stays = self.extract.rates[rows.to_numpy()].astype(np.float64), self.stays.filter(rows)
+        score = vis(rates, vis_drugs(self.settings.vis_extended))
+        channels = np.log1p(np.concatenate([rates, score[..., None]], axis=-1))
+        left = np.arange(self.settings.hours)[None, :] >= stays["los_hours"].to_numpy()[:, None]
+        channels[left] = np.nan
+        return channels
+
+    def scores(self, rows: pl.Series) -> np.ndarray:
+        """(B, 1, K) the points of the scores that models are to predict, NaN where unknown."""
+        points = self.stays.filter(rows).select(
+            pl.col(list(self.settings.severity)).cast(pl.Float64).fill_null(float("nan"))
+        )
+        return points.to_numpy()[:, None, :]
+
+    def _vis(self, rows: pl.Series) -> dict[str, torch.Tensor]:
+        if self.settings.vis is None:
+            return {}
+        channels = self.treatments(rows)
+        return {
+            "vis": torch.from_numpy(self.vis_scaler.transform(channels)),
+            "vis_observed": torch.from_numpy(np.isfinite(channels)),
+        }
+
+    def _severity(self, rows: pl.Series) -> dict[str, torch.Tensor]:
+        """(B, 5) of all scores, in the order of `severity.SCORES`; those that are not asked for are not observed."""
+        severity = np.zeros((int(rows.sum()), len(SCORES)), dtype=np.float32)
+        observed = np.zeros_like(severity, dtype=bool)
+        if self.settings.severity:
+            points, column = self.scores(rows), [SCORES.index(name) for name in self.settings.severity]
+            severity[:, column] = self.severity_scaler.transform(points)[:, 0]
+            observed[:, column] = np.isfinite(points[:, 0])
+        return {"severity": torch.from_numpy(severity), "severity_observed": torch.from_numpy(observed)}
+
+    @property
+    def vis_names(self) -> tuple[str, ...]:
+        if self.settings.vis is None:
+            return ()
+        return (*(drug.name for drug in vis_drugs(self.settings.vis_extended)), "vis")
 
     @property
     def shape(self) -> BatchShape:
-        return BatchShape(self.settings.hours, tuple(self.settings.variables), self.encoder.names)
+        return BatchShape(self.settings.hours, tuple(self.settings.variables), self.encoder.names, self.vis_names)
 
     def train_dataloader(self) -> StayLoader:
         return StayLoader(self.train, self.settings.batch_size, shuffle_seed=self.seed)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from icu_lightning.data.severity import SCORES
 from icu_lightning.errors import NotFittedError, UserError
 
-NUMERIC = ("age", "weight_kg")
+NUMERIC = ("age", "weight_kg", *SCORES)
 CATEGORICAL = ("sex", "ethnicity", "marital_status", "insurance", "language", "unit_type")
 
 
@@ -26,14 +27,14 @@ class Scaler:
     mean: np.ndarray | None = None
     sd: np.ndarray | None = None
 
-    def fit(self, values: np.ndarray, variables: Sequence[str]) -> "Scaler":
+    def fit(self, values: np.ndarray, variables: Sequence[str], setting: str = "data.variables") -> "Scaler":
         """Fit on (B, T, V) training values, NaN where not observed. A constant variable gets sd 1.
 
-        Raises UserError for a variable that no training stay has.
+        Raises UserError for a variable that no training stay has, to be left out of `setting`.
         """
         count = np.isfinite(values).sum((0, 1))
         if never := [name for name, n in zip(variables, count, strict=True) if n == 0]:
-            raise UserError(f"No training stay has a value of {', '.join(never)}: leave that out of data.variables.")
+            raise UserError(f"No training stay has a value of {', '.join(never)}: leave that out of {setting}.")
         self.mean = np.asarray(np.nanmean(values, (0, 1), dtype=np.float64))
         sd = np.asarray(np.nanstd(values, (0, 1), dtype=np.float64))
         self.sd = np.where(sd > 0, sd, 1.0)

@@ -10,7 +10,9 @@ from icu_lightning.data.cohort import OUTCOMES, Step, named_filter
 from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.outliers import RULES as OUTLIER_RULES
 from icu_lightning.data.scaling import CATEGORICAL, NUMERIC
+from icu_lightning.data.severity import SCORES
 from icu_lightning.data.sources.base import Source
+from icu_lightning.data.vis import HOURLY
 from icu_lightning.errors import UserError, unknown_name, whole_number
 
 SPLIT_BY = ("patient", "hospital")
@@ -26,6 +28,9 @@ class DataSettings:
     split, fractions, split_seed: "patient" or "hospital", see `splits.split_by_patient` and `splits.split_by_hospital`.
     static: features of `scaling.NUMERIC` and `scaling.CATEGORICAL`, for models that use them.
     outliers: one of `outliers.RULES`.
+    severity: scores of `severity.SCORES` that models are to predict, see `StayBatch.severity`.
+    vis: one of `vis.HOURLY`, or None: no infusions are read.
+    vis_extended: with the drugs that are no part of the published score.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
 
@@ -41,13 +46,16 @@ class DataSettings:
     split_seed: int
     static: Sequence[str]
     outliers: str
+    severity: Sequence[str]
+    vis: str | None
+    vis_extended: bool
     batch_size: int
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
             whole_number(f"data.{name}", getattr(self, name), least)
-        for name in ("variables", "cohort", "fractions", "static"):
+        for name in ("variables", "cohort", "fractions", "static", "severity"):
             if isinstance(value := getattr(self, name), str) or not isinstance(value, Sequence):
                 raise UserError(f"data.{name} must be a list, as in 'data.{name}=[...]'; it is {value}.")
         if self.split not in SPLIT_BY:
@@ -60,6 +68,13 @@ class DataSettings:
             raise UserError(
                 f"data.fractions must be three positive shares (train, val, test) that sum to 1; they are {list(self.fractions)}."
             )
+        if self.vis is not None and self.vis not in HOURLY:
+            raise unknown_name("summary of an hour in data.vis", str(self.vis), HOURLY)
+        if not isinstance(self.vis_extended, bool):
+            raise UserError(f"data.vis_extended must be true or false; it is {self.vis_extended}.")
+        for name in self.severity:
+            if name not in SCORES:
+                raise unknown_name("score in data.severity", name, SCORES)
         self._check_static()
         concepts_of(self.variables)
         for step in self.cohort:
@@ -80,6 +95,9 @@ class DataSettings:
             "variables": list(self.variables),
             "cohort": list(self.cohort),
             "outcome": self.outcome,
+            "scores": [name for name in SCORES if name in (*self.severity, *self.static)],
+            "vis": self.vis,
+            "vis_extended": self.vis_extended,
         }
 
 

@@ -35,6 +35,9 @@ STATUSES = {
     "entered_in_error": "values dropped: marked as an error by the database",
     "outside_window": "values not used: charted before admission or after the window",
     "revised_later": "values not used: charted in the window but given their present value after it",
+    "assumed_weight": "rates converted with 80 kg, because no weight was charted",
+    "unknown_unit": "infusions that ran at an unknown rate: no readable unit",
+    "not_a_rate": "infusions not used: a bolus, not a rate",
     "derived": "hours filled from other variables of the same hour",
     "cells": "hours with a value in the end, over all stays",
 }

@@ -27,7 +27,7 @@ def test_honest_data_pass_and_say_so_in_one_line(data):
     assert result["passed"]
     line = audit_line(result)
     assert "\n" not in line
-    assert line.count(" ok (") == 4
+    assert line.count(" ok (") == 5
     assert "0 of" in line
     assert "of 24 h" in line
 
