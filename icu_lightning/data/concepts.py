@@ -85,17 +85,22 @@ def concepts_of(variables: Sequence[str]) -> list[Concept]:
     return [known[name] for name in variables]
 
 
-def with_ingredients(concepts: Sequence[Concept]) -> list[Concept]:
-    """These concepts, then those they can be derived from and that are not among them."""
+def derivable(concept: Concept, database: str) -> bool:
+    """Whether the database charts everything that the concept is derived from."""
+    return bool(concept.derive) and all(database in all_concepts()[name].charted for name in concept.derive)
+
+
+def with_ingredients(database: str, concepts: Sequence[Concept]) -> list[Concept]:
+    """These concepts, then those they can be derived from in this database and that are not among them."""
     names = dict.fromkeys(c.name for c in concepts)
-    names.update(dict.fromkeys(ingredient for c in concepts for ingredient in c.derive))
+    names.update(dict.fromkeys(name for c in concepts if derivable(c, database) for name in c.derive))
     return [all_concepts()[name] for name in names]
 
 
 def charted_in(database: str, concepts: Sequence[Concept]) -> list[Charted]:
     """Where `database` charts these concepts. Raises UserError when it has no entry for one that cannot be derived."""
     for concept in concepts:
-        if database not in concept.charted and not concept.derive:
+        if database not in concept.charted and not derivable(concept, database):
             raise UserError(
                 f"Variable '{concept.name}' has no '{database}' entry in {FILE.name}; add one, or leave it out of data.variables."
             )

@@ -59,7 +59,7 @@ def extract(
 
     Raises UserError for what a person got wrong: files, columns, names, an empty cohort.
     """
-    wanted = with_ingredients(concepts_of(variables))
+    wanted = with_ingredients(source.name, concepts_of(variables))
     step(f"{source.name}: stays")
     everyone = source.collect(source.stays())
     step("cohort")

@@ -89,12 +89,12 @@ def derive(values: np.ndarray, concepts: Sequence[Concept]) -> dict[str, int]:
     """Fill, in place, empty cells of variables that others of the same hour determine; how many cells, by variable.
 
     Arguments:
-        values: (B, T, V), NaN where not measured, with the ingredients among the concepts.
+        values: (B, T, V), NaN where not measured. A variable whose ingredients are not all among the concepts is left as it is.
     """
     column = {concept.name: v for v, concept in enumerate(concepts)}
     derived = {}
     for concept in concepts:
-        if not concept.derive:
+        if not concept.derive or not concept.derive.keys() <= column.keys():
             continue
         total = np.sum(
             [weight * values[..., column[name]] for name, weight in concept.derive.items()], axis=0

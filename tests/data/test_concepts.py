@@ -59,7 +59,14 @@ def test_every_eicu_place_names_a_column_or_labels_of_a_known_table(place):
 
 
 def test_ingredients_follow_the_variables_asked_for():
-    assert [c.name for c in with_ingredients(concepts_of(["map", "sbp"]))] == ["map", "sbp", "dbp"]
+    assert [c.name for c in with_ingredients("eicu", concepts_of(["map", "sbp"]))] == ["map", "sbp", "dbp"]
+
+
+def test_only_what_the_database_charts_is_an_ingredient():
+    """PhysioNet 2012 charts the coma scale as a total, MIMIC its parts."""
+    assert [c.name for c in with_ingredients("physionet2012", concepts_of(["gcs"]))] == ["gcs"]
+    assert len(with_ingredients("mimic4", concepts_of(["gcs"]))) == 4
+    charted_in("physionet2012", concepts_of(["gcs"]))
 
 
 @pytest.mark.parametrize(
