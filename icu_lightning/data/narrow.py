@@ -135,7 +135,7 @@ def _openable(source: Source) -> list[Concept]:
 def _infused(source: Source) -> list[Drug]:
     """The drugs that the database charts, if their tables are there."""
     charted = [drug for drug in all_drugs().values() if source.name in drug.charted]
-    return charted if _opens(source.infusions, charted) else []
+    return charted if charted and _opens(source.infusions, charted) else []
 
 
 def _opens(frame: Callable[[Any], pl.LazyFrame], wanted: Sequence[Concept] | Sequence[Drug]) -> bool:

@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from icu_lightning.data.concepts import Concept
+from icu_lightning.data.severity import SCORES
 from icu_lightning.description.groups import Group, groups_by_outcome, stay_means
 from icu_lightning.description.small_cells import WITHHELD, hidden_rows, is_small, together
 from icu_lightning.description.words import decimals, named, number, percent
@@ -26,6 +27,7 @@ NUMBERS = {  # column of the stays table: (divisor, decimals)
     "age": (1, 0),
     "weight_kg": (1, 1),
     "los_hours": (24, 1),
+    **{name: (1, 0) for name in SCORES},
 }
 COUNTED = ("patient_id", "hospital_id")
 PEOPLE = {  # columns of the stays table, in the order of the page
@@ -41,6 +43,9 @@ PEOPLE = {  # columns of the stays table, in the order of the page
     "unit_type": "Type of unit",
     "los_hours": "Length of stay in the unit, days",
 }
+OF_SCORES = dict(
+    zip(SCORES, ("SOFA", "LODS", "SAPS II", "OASIS", "SIRS"), strict=True)
+)  # rows where they were asked for
 MOST_LEVELS = 9
 
 
@@ -84,7 +89,8 @@ def table_one(
         smallest: a number about 1 to smallest - 1 stays is not shown (`small_cells`).
     """
     groups = groups_by_outcome(stays, outcome)
-    known = [name for name in PEOPLE if name in stays.columns and stays[name].null_count() < len(stays)]
+    rows = (*PEOPLE, *OF_SCORES)
+    known = [name for name in rows if name in stays.columns and stays[name].null_count() < len(stays)]
     means = (stay_means(values, v) for v in range(len(concepts)))
     return TableOne(
         columns=tuple((group.name, group.n) for group in groups),
@@ -173,7 +179,7 @@ def _number_row(name: str, column: pl.Series, groups: Sequence[Group], smallest:
         cells.append(
             Cell(quartiles_text(x[group.rows], digits, smallest), f"{missing:,} not recorded" if missing else "")
         )
-    return Row(PEOPLE[name], tuple(cells), _difference(x, groups, smallest))
+    return Row({**PEOPLE, **OF_SCORES}[name], tuple(cells), _difference(x, groups, smallest))
 
 
 def _variable_row(concept: Concept, means: NDArray[np.float64], groups: Sequence[Group], smallest: int) -> Row:

@@ -118,7 +118,7 @@ def test_what_the_database_does_not_know_is_named_and_has_no_row(cohort, concept
 
 def test_columns_that_are_not_known_here_are_not_in_the_way(cohort, concepts):
     stays, values = cohort
-    more = stays.with_columns(sofa=pl.lit(3)).drop("insurance")
+    more = stays.with_columns(lactate_worst=pl.lit(3)).drop("insurance")
     assert table_one(more, values, concepts, OUTCOME, 5) == table_one(stays, values, concepts, OUTCOME, 5)
 
 
@@ -199,3 +199,11 @@ def test_standardized_differences():
     assert categorical_difference(np.array([10, 0]), np.array([0, 10])) is None, "apart altogether"
     assert categorical_difference(np.array([10]), np.array([10])) is None
     assert categorical_difference(np.array([10, 5]), np.array([0, 0])) is None
+
+
+def test_scores_have_rows_where_they_were_asked_for():
+    stays = pl.DataFrame({"stay_id": range(20), "died_in_hospital": [True, False] * 10, "sofa": [4, 9] * 10})
+    table = table_one(stays, np.empty((20, 1, 0), np.float32), [], "died_in_hospital", 1)
+    assert [(row.label, row.cells[0].text) for row in table.people] == [("SOFA", "6 [4, 9]")]
+    assert "SOFA" not in table.unknown
+    assert "SAPS II" not in table_one(stays, np.empty((20, 1, 0), np.float32), [], "died_in_hospital", 1).unknown
