@@ -7,6 +7,23 @@ from typing import Any
 
 from icu_lightning.terminal import print_table, say
 
+SHOWN = (  # of the metrics in metrics.json
+    "auroc",
+    "auprc",
+    "brier",
+    "scaled_brier",
+    "calibration_slope",
+    "calibration_in_the_large",
+    "observed_to_expected",
+    "ece",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "alert_rate",
+    "net_benefit",
+)
+UNCALIBRATED = ("auroc", "auprc", "brier", "calibration_slope", "observed_to_expected")
+
 
 def finished_metrics(folder: Path) -> dict[str, Any] | None:
     """The content of metrics.json, which is written last; None if it is not there, or not whole."""
@@ -20,19 +37,11 @@ def finished_metrics(folder: Path) -> dict[str, Any] | None:
 def show(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
     """The metrics table, with intervals, and where everything is."""
     splits = {name: metrics[name] for name in ("test", "val")}
-    names = list(
-        dict.fromkeys(
-            name
-            for split in splits.values()
-            for name, cell in split.items()
-            if isinstance(cell, dict) and "value" in cell
-        )
-    )
     rows = [["stays (deaths)", *(f"{split['n']} ({split['events']})" for split in splits.values())]]
-    rows += [[name, *(cell_text(split.get(name)) for split in splits.values())] for name in names]
+    rows += [[name, *(cell_text(split.get(name)) for split in splits.values())] for name in SHOWN]
     rows += [
         [f"{name}, uncalibrated", *(cell_text(split.get("raw", {}).get(name)) for split in splits.values())]
-        for name in ("auroc", "auprc", "brier")
+        for name in UNCALIBRATED
     ]
     title = f"{config['names']['model']} on {config['names']['data']}, seed {config['seed']} (95 % patient-bootstrap interval)"
     print_table(title, ["", "test", "validation *"], rows)

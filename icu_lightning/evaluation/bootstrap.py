@@ -38,25 +38,22 @@ def percentile_interval(replicates: NDArray[np.float64], level: float = 0.95) ->
 
 
 def with_intervals(
-    metrics: Mapping[str, Callable[[Any], Any]], patient_id: NDArray, n_replicates: int, seed: int
+    metrics: Callable[[NDArray[np.float64]], Mapping[str, Any]], patient_id: NDArray, n_replicates: int, seed: int
 ) -> dict[str, dict[str, float | None]]:
     """Value and 95 % interval of several metrics over the same resamples.
 
     Arguments:
-        metrics: name -> function of weights (R, n) or (n,).
+        metrics: weights (R, n) or (n,) -> {name: (R,) or a number}.
 
     Returns: name -> {value, low, high}; None for what is undefined.
     """
-    once = np.ones(len(patient_id))
-    chunks = [
-        {name: metric(weight) for name, metric in metrics.items()}
-        for weight in patient_weights(patient_id, n_replicates, seed)
-    ]
+    values = metrics(np.ones(len(patient_id)))
+    chunks = [metrics(weight) for weight in patient_weights(patient_id, n_replicates, seed)]
     result = {}
-    for name, metric in metrics.items():
+    for name, value in values.items():
         replicates = np.concatenate([chunk[name] for chunk in chunks]) if chunks else np.empty(0)
         low, high = percentile_interval(replicates)
-        result[name] = {"value": _plain(metric(once)), "low": _plain(low), "high": _plain(high)}
+        result[name] = {"value": _plain(value), "low": _plain(low), "high": _plain(high)}
     return result
 
 

@@ -6,6 +6,7 @@ one give scikit-learn's values. What is undefined (one class only, nobody flagge
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +49,66 @@ def ppv(label: Array, flagged: Array, weight: Array) -> Array:
     return _ratio(weight @ (label * flagged), weight @ flagged)
 
 
-RISK_METRICS: dict[str, Callable[[Array, Array, Array], Array]] = {"auroc": auroc, "auprc": auprc, "brier": brier}
-THRESHOLD_METRICS: dict[str, Callable[[Array, Array, Array], Array]] = {
+def scaled_brier(label: Array, risk: Array, weight: Array) -> Array:
+    """1 - Brier / Brier of the death rate as everybody's risk: 1 is perfect, 0 no better than the rate."""
+    rate = _ratio(weight @ label, weight.sum(-1))
+    return 1 - _ratio(brier(label, risk, weight), rate * (1 - rate))
+
+
+def log_loss(label: Array, risk: Array, weight: Array) -> Array:
+    """Mean negative log likelihood; a risk of 0 or 1 counts as the next number to it, as in scikit-learn."""
+    inside = np.clip(risk, np.finfo(float).eps, 1 - np.finfo(float).eps)
+    return _ratio(weight @ -(label * np.log(inside) + (1 - label) * np.log1p(-inside)), weight.sum(-1))
+
+
+def npv(label: Array, flagged: Array, weight: Array) -> Array:
+    """Share of those not flagged that live: negative predictive value."""
+    return _ratio(weight @ ((1 - label) * (1 - flagged)), weight @ (1 - flagged))
+
+
+def alert_rate(label: Array, flagged: Array, weight: Array) -> Array:
+    """Share of all stays that are flagged."""
+    return _ratio(weight @ flagged, weight.sum(-1))
+
+
+def f_beta(label: Array, flagged: Array, weight: Array, beta: float = 1.0) -> Array:
+    """Harmonic mean of PPV and sensitivity, sensitivity weighing beta**2 times as much; 0 if no death is flagged."""
+    hits = weight @ (label * flagged)
+    return _ratio((1 + beta**2) * hits, beta**2 * (weight @ label) + weight @ flagged)
+
+
+def min_sensitivity_ppv(label: Array, flagged: Array, weight: Array) -> Array:
+    """The smaller of sensitivity and PPV: the score of the PhysioNet Challenge 2012."""
+    return np.minimum(sensitivity(label, flagged, weight), ppv(label, flagged, weight))
+
+
+def net_benefit(label: Array, flagged: Array, weight: Array, threshold: float) -> Array:
+    """Deaths flagged, minus survivors flagged at the odds of the threshold, per stay (Vickers, Elkin, 2006).
+
+    A threshold of 1 is worth no false alarm at all: NaN where there is one.
+    """
+    hits, alarms = weight @ (label * flagged), np.asarray(weight @ ((1 - label) * flagged), float)
+    odds = threshold / (1 - threshold) if threshold < 1 else np.where(alarms > 0, np.nan, 0.0)
+    return _ratio(np.ones(()), weight.sum(-1)) * (hits - odds * alarms)
+
+
+Metric = Callable[[Array, Array, Array], Array]
+RISK_METRICS: dict[str, Metric] = {
+    "auroc": auroc,
+    "auprc": auprc,
+    "brier": brier,
+    "scaled_brier": scaled_brier,
+    "log_loss": log_loss,
+}
+THRESHOLD_METRICS: dict[str, Metric] = {
     "sensitivity": sensitivity,
     "specificity": specificity,
     "ppv": ppv,
+    "npv": npv,
+    "alert_rate": alert_rate,
+    "f1": f_beta,
+    "f2": partial(f_beta, beta=2.0),
+    "min_sensitivity_ppv": min_sensitivity_ppv,
 }
 
 
@@ -65,5 +121,5 @@ def _by_risk(label: Array, risk: Array, weight: Array) -> tuple[Array, Array]:
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)

@@ -7,12 +7,13 @@
 | fold | of a cross-validation; null in a single split |
 | label | 1.0 if the outcome happened, 0.0 if not; the outcome's name is in the file's metadata |
 | risk_raw | the model's score, the mean of its draws |
-| risk | calibrated |
+| risk | calibrated; of a validation stay by calibrators that did not see its patient |
 | risk_sd | SD of the draws' scores; null for a model with one draw |
 | threshold | a risk at or above it flags the stay |
-| sex, age, ethnicity, unit_type | for subgroups |
+| sex, age, ethnicity, unit_type, insurance | for subgroups |
 """
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ from numpy.typing import NDArray
 from icu_lightning.atomic import atomic_file
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import Calibrator
-from icu_lightning.evaluation.thresholds import threshold_rule
+from icu_lightning.evaluation.thresholds import Rule, threshold_rule
 
-SUBGROUPS = ("sex", "age", "ethnicity", "unit_type")
+FOLDS = 5  # of cross-fitting the calibrator
+SUBGROUPS = ("sex", "age", "ethnicity", "unit_type", "insurance")
 
 
 def raw_predictions(stays: pl.DataFrame, outcome: str, draws: NDArray[np.floating]) -> pl.DataFrame:
@@ -60,16 +62,22 @@ def raw_predictions(stays: pl.DataFrame, outcome: str, draws: NDArray[np.floatin
     )
 
 
-def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: str) -> pl.DataFrame:
+def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: Rule) -> pl.DataFrame:
     """Fit calibrator and threshold on the validation rows, apply them to all: adds `risk` and `threshold`.
+
+    The calibrator sees all validation stays; their own risks, by which the threshold is chosen, come from calibrators that did
+    not see their patients (`cross_fitted`), because a calibrated risk of a stay it was fitted on flatters.
 
     Raises UserError for an unknown rule.
     """
-    val = predictions.filter(pl.col("split") == "val")
+    is_val = predictions["split"] == "val"
+    val = predictions.filter(is_val)
     label, raw = val["label"].to_numpy(), val["risk_raw"].to_numpy()
+    own = cross_fitted(calibrator, label, raw, val["patient_id"].to_numpy())
     calibrator.fit(label, raw)
-    threshold = threshold_rule(rule)(label, calibrator.transform(raw))
+    threshold = threshold_rule(rule)(label, own)
     risk = calibrator.transform(predictions["risk_raw"].to_numpy())
+    risk[is_val.to_numpy()] = own
     columns = [
         "stay_id",
         "patient_id",
@@ -84,6 +92,27 @@ def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: str) -> p
         *SUBGROUPS,
     ]
     return predictions.with_columns(risk=pl.Series(risk), threshold=pl.lit(threshold)).select(columns)
+
+
+def cross_fitted(calibrator: Calibrator, label: NDArray, raw: NDArray, patient_id: NDArray) -> NDArray:
+    """(n,) each stay's risk by a copy of the calibrator that was fitted on the stays of other patients, in FOLDS folds.
+
+    With fewer than FOLDS patients that died, or that did not, some fold would have nothing to learn from: then the one
+    calibrator of all of them is used, and the validation numbers flatter.
+    """
+    patients, of_stay = np.unique(patient_id, return_inverse=True)
+    died = np.zeros(len(patients), dtype=bool)
+    np.logical_or.at(died, of_stay, label == 1)
+    if min(died.sum(), (~died).sum()) < FOLDS:
+        return copy.deepcopy(calibrator).fit(label, raw).transform(raw)
+    fold = np.empty(len(patients), dtype=int)
+    for side in (died, ~died):  # patients in the order of their ids, which mean nothing
+        fold[side] = np.arange(side.sum()) % FOLDS
+    risk = np.empty(len(raw))
+    for i in range(FOLDS):
+        held = fold[of_stay] == i
+        risk[held] = copy.deepcopy(calibrator).fit(label[~held], raw[~held]).transform(raw[held])
+    return risk
 
 
 def write(predictions: pl.DataFrame, path: Path, outcome: str) -> None:

@@ -31,7 +31,10 @@ def test_it_follows_from_the_seed_and_not_from_the_chunks(monkeypatch):
 
 def test_the_interval_of_a_mean_is_that_of_theory():
     x = np.random.default_rng(0).normal(size=400)
-    metric = {"mean": lambda weight: weight @ x / weight.sum(-1)}
+
+    def metric(weight):
+        return {"mean": weight @ x / weight.sum(-1)}
+
     cell = with_intervals(metric, np.arange(400), 4000, 0)["mean"]
     assert cell["value"] == pytest.approx(x.mean())
     assert (cell["high"] - cell["low"]) / 2 == pytest.approx(1.96 * x.std() / 20, rel=0.06)
@@ -39,7 +42,10 @@ def test_the_interval_of_a_mean_is_that_of_theory():
 
 def test_several_stays_a_patient_widen_it():
     x = np.repeat(np.random.default_rng(0).normal(size=100), 4)
-    metric = {"mean": lambda weight: weight @ x / weight.sum(-1)}
+
+    def metric(weight):
+        return {"mean": weight @ x / weight.sum(-1)}
+
     wide, narrow = (
         with_intervals(metric, ids, 2000, 0)["mean"] for ids in (np.repeat(np.arange(100), 4), np.arange(400))
     )
@@ -48,5 +54,5 @@ def test_several_stays_a_patient_widen_it():
 
 def test_undefined_replicates_are_left_out_and_nothing_defined_is_none():
     assert percentile_interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
-    cell = with_intervals({"m": lambda weight: np.full(weight.shape[:-1], np.nan)}, np.arange(5), 10, 0)["m"]
+    cell = with_intervals(lambda weight: {"m": np.full(weight.shape[:-1], np.nan)}, np.arange(5), 10, 0)["m"]
     assert cell == {"value": None, "low": None, "high": None}

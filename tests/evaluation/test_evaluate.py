@@ -26,7 +26,11 @@ def stays(n: int = 400, deaths: float = 0.25) -> pl.DataFrame:
         }
     )
     return frame.with_columns(
-        none.alias("hospital_id"), none.alias("sex"), none.alias("ethnicity"), none.alias("unit_type")
+        none.alias("hospital_id"),
+        none.alias("sex"),
+        none.alias("ethnicity"),
+        none.alias("unit_type"),
+        none.alias("insurance"),
     )
 
 
@@ -112,5 +116,5 @@ def test_a_split_of_one_class_is_excused_by_name():
 
 def test_an_unknown_threshold_rule_lists_the_known():
     table = stays()
-    with pytest.raises(UserError, match="Known: f1"):
+    with pytest.raises(UserError, match="Known: alert_rate, f1"):
         calibrate(raw_predictions(table, "died_in_hospital", draws(table)), Isotonic(), "f2")

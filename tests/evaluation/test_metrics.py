@@ -15,15 +15,35 @@ def case(request):
     return label, risk, rng.integers(0, 4, (5, 300)).astype(float)
 
 
+def scaled_brier(y, p, sample_weight=None):
+    rate = np.full(len(y), np.average(y, weights=sample_weight))
+    worst = reference.brier_score_loss(y, rate, sample_weight=sample_weight)
+    return 1 - reference.brier_score_loss(y, p, sample_weight=sample_weight) / worst
+
+
+def f_beta(beta):
+    return lambda y, f, sample_weight=None: reference.fbeta_score(y, f, beta=beta, sample_weight=sample_weight)
+
+
 RISK = {
     "auroc": reference.roc_auc_score,
     "auprc": reference.average_precision_score,
     "brier": reference.brier_score_loss,
+    "scaled_brier": scaled_brier,
+    "log_loss": reference.log_loss,
 }
 FLAG = {
     "sensitivity": reference.recall_score,
     "specificity": lambda y, f, sample_weight=None: reference.recall_score(1 - y, 1 - f, sample_weight=sample_weight),
     "ppv": reference.precision_score,
+    "npv": lambda y, f, sample_weight=None: reference.precision_score(1 - y, 1 - f, sample_weight=sample_weight),
+    "alert_rate": lambda y, f, sample_weight=None: np.average(f, weights=sample_weight),
+    "f1": f_beta(1),
+    "f2": f_beta(2),
+    "min_sensitivity_ppv": lambda y, f, sample_weight=None: min(
+        reference.recall_score(y, f, sample_weight=sample_weight),
+        reference.precision_score(y, f, sample_weight=sample_weight),
+    ),
 }
 
 
@@ -64,3 +84,14 @@ def test_what_is_undefined_is_nan_and_not_a_number_somebody_could_print():
 
 def test_constant_risks_rank_nobody():
     assert metrics.auroc(np.array([0.0, 1, 1, 0]), np.full(4, 0.3), np.ones(4)) == 0.5
+
+
+def test_net_benefit_by_hand():
+    """10 stays, 4 flagged at .2: 3 deaths found, 1 false alarm: 3/10 - 1/10 * .2/.8 = .275 (Vickers, Elkin, 2006)."""
+    label = np.array([1, 1, 1, 0, 1, 0, 0, 0, 0, 0.0])
+    flagged = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0.0])
+    assert metrics.net_benefit(label, flagged, np.ones(10), 0.2) == pytest.approx(0.275)
+    treat_all = metrics.net_benefit(label, np.ones(10), np.ones(10), 0.4)
+    assert treat_all == pytest.approx(0, abs=1e-12), "flagging everybody is worth nothing at the death rate"
+    assert metrics.net_benefit(label, np.zeros(10), np.ones((3, 10)), 0.9).tolist() == [0, 0, 0]
+    assert np.isnan(metrics.net_benefit(label, flagged, np.ones(10), 1.0))
