@@ -137,7 +137,7 @@ with charted as (
     from timed where since >= 0 and since < $hours
 ), cells as (
     select stay_id, hour, v, preference, any_value(is_last) as is_last, avg(value) as mean,
-        max_by(value, (since, value)) as last
+        max_by(value, (since, value)) filter (where is_last) as last
     from cleaned where value is not null group by stay_id, hour, v, preference
 )
 select stay_id, hour, v, min_by(case when is_last then last else mean end, preference) as value
