@@ -35,21 +35,8 @@ def test_every_member_is_read_and_the_rows_are_as_many_as_asked_for(folder):
     assert (chart.height, labs.height) == (ROWS, LAB_ROWS)
     with gzip.open(folder / "icu/chartevents.csv.gz", "rt") as file:
         assert sum(1 for _ in file) == ROWS + 1
-    assert chart.columns == (
-        [
-            "subject_id",
-            "hadm_id",
-            "stay_id",
-            "caregiver_id",
-            "charttime",
-            "storetime",
-            "itemid",
-            "value",
-            "valuenum",
-            "valueuom",
-            "warning",
-        ]
-    )
+    names = "subject_id,hadm_id,stay_id,caregiver_id,charttime,storetime,itemid,value,valuenum,valueuom,warning"
+    assert ",".join(chart.columns) == names
 
 
 def test_chartevents_has_the_proportions_of_the_demo(folder):

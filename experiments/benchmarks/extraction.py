@@ -134,7 +134,8 @@ def rounds(folder: Path, sides: Sequence[str], repeats: int) -> dict[str, list[M
                     f"  {index + 1}/{repeats} {side}: {one['seconds']:.2f} s, {one['gigabytes']:.2f} GB",
                     file=sys.stderr,
                 )
-        compare([values / f"{side}.npy" for side in sides if side != "pipeline"])
+        if comparable := [values / f"{side}.npy" for side in sides if side != "pipeline"]:
+            compare(comparable)
     return measured
 
 
