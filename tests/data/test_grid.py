@@ -5,8 +5,11 @@ import polars as pl
 import pytest
 
 from icu_lightning.data.cleaning import clean
-from icu_lightning.data.concepts import concepts_of
+from icu_lightning.data.concepts import all_concepts, concepts_of
 from icu_lightning.data.grid import dense, derive, hourly_cells, preferred
+from icu_lightning.data.sources.eicu import EICU
+from icu_lightning.data.sources.mimic3 import MIMIC3
+from icu_lightning.data.sources.mimic4 import MIMIC4
 
 UNITS = {"sbp": "mmHg", "glucose": "mg/dL", "map": "mmHg", "dbp": "mmHg"}
 
@@ -84,3 +87,22 @@ def test_mean_pressure_is_derived_only_where_it_is_missing_and_both_others_are_t
     assert derive(values, concepts_of(["map", "sbp", "dbp"])) == {"map": 1}
     assert values[0, :, 0].tolist()[:2] == [pytest.approx(80), 70]
     assert np.isnan(values[0, 2, 0])
+
+
+FALLBACK = 'fillcolor="0.0 0.3 1.0"];'  # how polars 2.1 draws a step that only the in-memory engine knows
+
+
+def physical_plan(frame: pl.LazyFrame) -> str:
+    return frame.show_graph(engine="streaming", plan_stage="physical", raw_output=True)
+
+
+@pytest.mark.parametrize("database", [EICU, MIMIC3, MIMIC4], ids=lambda database: database.name)
+def test_no_step_from_raw_events_to_hours_leaves_the_streaming_engine(database, real_root):
+    """Or the memory of a run would grow with the rows of the raw tables. Needs the three demos."""
+    source = database(real_root)
+    concepts = [concept for concept in all_concepts().values() if source.name in concept.charted]
+    cells = hourly_cells(clean(source.events(concepts), concepts, 24))
+    assert FALLBACK not in physical_plan(cells)
+    assert FALLBACK in physical_plan(cells.with_columns(pl.col("variable").replace("sbp", None))), (
+        "polars tells it otherwise"
+    )

@@ -137,7 +137,7 @@ class EICU:
         raw = self.tables.scan(table, ("patientunitstayid", *([offset] if offset else []), *columns))
         if offset is None:
             offset = "offset"
-            raw = raw.with_columns(pl.col(c).replace("-1", None) for c in columns)  # -1 is APACHE's "not measured"
+            raw = raw.with_columns(pl.when(pl.col(c) != "-1").then(c).alias(c) for c in columns)  # -1: not measured
             raw = raw.with_columns(offset=pl.lit(str(DAY_END)))
         rows = raw.unpivot(columns, index=["patientunitstayid", offset], variable_name="column", value_name="value")
         facts = pl.LazyFrame([_facts(place) | {"column": place.column} for place in places])
