@@ -287,7 +287,7 @@ MISTAKES = {
         r"'NO_SUCH_ONE' not found",
     ),
     "no such run": (["resume=nowhere"], r"there is no run in that folder"),
-    "no such rule": (["threshold=f2"], r"Unknown threshold rule 'f2'. Known: f1"),
+    "no such rule": (["threshold=f2"], r"Unknown threshold rule 'f2'. Known: alert_rate, f1"),
     "a folder that cannot be": (["hydra.run.dir=/proc/icu/run"], r"error: .*/proc/icu"),
 }
 LATE_MISTAKES = {  # what only torch, Lightning, scikit-learn or the data can know

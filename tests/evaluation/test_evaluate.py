@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, precision
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import Isotonic
 from icu_lightning.evaluation.evaluate import evaluate
-from icu_lightning.evaluation.predictions import calibrate, raw_predictions
+from icu_lightning.evaluation.predictions import calibrate, cross_fitted, raw_predictions
 
 
 def stays(n: int = 400, deaths: float = 0.25) -> pl.DataFrame:
@@ -118,3 +118,77 @@ def test_an_unknown_threshold_rule_lists_the_known():
     table = stays()
     with pytest.raises(UserError, match="Known: alert_rate, f1"):
         calibrate(raw_predictions(table, "died_in_hospital", draws(table)), Isotonic(), "f2")
+
+
+def test_a_validation_stay_is_calibrated_without_its_patient():
+    """Turning the labels of a patient around, who still counts on the same side, leaves the patient's own risks as they are."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(100), 2)
+    label, score = (rng.random(200) < 0.4).astype(float), rng.random(200)
+    label[::2][rng.random(100) < 0.3] = 1
+    one_of_each = next(p for p in range(100) if label[patients == p].sum() == 1)
+    own = patients == one_of_each
+    first = cross_fitted(Isotonic(), label, score, patients)
+    second = cross_fitted(Isotonic(), np.where(own, 1 - label, label), score, patients)
+    assert np.array_equal(first[own], second[own])
+    assert not np.array_equal(first, second), "others learn from it"
+
+
+def test_with_too_few_deaths_one_calibrator_serves_all():
+    label, risk = np.array([1.0, 0, 0, 0, 0, 1]), np.array([0.9, 0.1, 0.2, 0.3, 0.4, 0.8])
+    assert cross_fitted(Isotonic(), label, risk, np.arange(6)) == pytest.approx(
+        Isotonic().fit(label, risk).transform(risk)
+    )
+
+
+def grouped() -> pl.DataFrame:
+    table = predictions(900)
+    rng = np.random.default_rng(5)
+    return table.with_columns(
+        sex=pl.Series(rng.choice(["female", "male"], 900)),
+        insurance=pl.Series(rng.choice(["medicare", "private", None], 900, p=[0.6, 0.35, 0.05])),
+        age=pl.Series(rng.uniform(18, 95, 900)),
+        hospital_id=pl.Series(rng.choice(["large", "small"], 900, p=[0.97, 0.03])),
+    )
+
+
+def test_subgroups_are_scored_as_splits_of_their_own_and_small_ones_are_named():
+    table = grouped()
+    test = table.filter(pl.col("split") == "test")
+    result = evaluate(table, 20, smallest=50)["test"]
+    women = test.filter(pl.col("sex") == "female")
+    cell = result["subgroups"]["sex"]["female"]
+    assert (cell["n"], cell["events"]) == (women.height, int(women["label"].sum()))
+    assert cell["auroc"]["value"] == pytest.approx(roc_auc_score(women["label"], women["risk"]))
+    assert list(result["subgroups"]["age"]) == ["16-44", "45-64", "65-79", "80 and above"]
+    assert result["too_small"]["insurance"]["unknown"]["n"] == test["insurance"].null_count()
+    assert set(result["subgroups"]["hospital_size"]) == {"200 stays and more"}
+    assert "under 50 stays" in result["too_small"]["hospital_size"]
+    for column in ("sex", "insurance", "age"):
+        groups = result["subgroups"][column] | result["too_small"].get(column, {})
+        assert sum(group["n"] for group in groups.values()) == test.height, "everybody is in one group"
+    assert "ethnicity" not in result["subgroups"], "nobody has one"
+
+
+def test_a_group_without_deaths_is_not_scored_but_named():
+    table = grouped().with_columns(label=pl.when(pl.col("sex") == "male").then(0.0).otherwise("label"))
+    assert evaluate(table, 10)["test"]["too_small"]["sex"]["male"]["events"] == 0
+
+
+def test_calibration_is_told_before_and_after():
+    """A model whose logits are three times too large: the slope is about a third before, about one after."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(-1, 1, 6000)
+    table = pl.concat([stays(400)] * 15).with_columns(
+        stay_id=pl.Series(range(6000)),
+        patient_id=pl.Series(range(6000)).cast(pl.String),
+        died_in_hospital=pl.Series(rng.random(6000) < 1 / (1 + np.exp(-x))),
+    )
+    bent = (1 / (1 + np.exp(-3 * x)))[:, None]
+    result = evaluate(calibrate(raw_predictions(table, "died_in_hospital", bent), Isotonic(), "f1"), 100)["test"]
+    assert result["raw"]["calibration_slope"]["value"] == pytest.approx(1 / 3, abs=0.04)
+    assert result["calibration_slope"]["value"] == pytest.approx(1, abs=0.15)
+    low, high = (result["observed_to_expected"][side] for side in ("low", "high"))
+    assert low < 1 < high
+    assert result["ece"]["value"] < result["raw"]["ece"]["value"]
+    assert result["auroc_delong"]["value"] == pytest.approx(result["auroc"]["value"])
