@@ -142,13 +142,13 @@ def test_with_too_few_deaths_one_calibrator_serves_all():
 
 
 def grouped() -> pl.DataFrame:
-    table = predictions(900)
+    table = predictions(2400)
     rng = np.random.default_rng(5)
     return table.with_columns(
-        sex=pl.Series(rng.choice(["female", "male"], 900)),
-        insurance=pl.Series(rng.choice(["medicare", "private", None], 900, p=[0.6, 0.35, 0.05])),
-        age=pl.Series(rng.uniform(18, 95, 900)),
-        hospital_id=pl.Series(rng.choice(["large", "small"], 900, p=[0.97, 0.03])),
+        sex=pl.Series(rng.choice(["female", "male"], 2400)),
+        insurance=pl.Series(rng.choice(["medicare", "private", None], 2400, p=[0.6, 0.35, 0.05])),
+        age=pl.Series(rng.uniform(18, 95, 2400)),
+        hospital_id=pl.Series(rng.choice(["large", "small"], 2400, p=[0.99, 0.01])),
     )
 
 
