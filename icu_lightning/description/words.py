@@ -18,6 +18,10 @@ FILTERS = {
     "stay_at_least": "at least {}\u00a0h in the unit",
     "outcome_known": "outcome known ({})",
     "in_icu_at_prediction": "alive and in the unit at {}\u00a0h",
+    "first_stay": "first stay of the patient",
+    "sepsis_onset_within": "onset of sepsis by hour {}",
+    "vasoactive_within": "a vasoactive drug by hour {}",
+    "hospital_charts_infusions": "in a hospital that charts infusions",
 }
 UNITS = {"degC": "°C", "10^3/uL": "10³/µL", "ug/L": "µg/L"}  # as printed, where concepts.yaml keeps to plain letters
 OUTCOMES = {  # label, survivors, the dead
@@ -48,6 +52,8 @@ def filter_words(name: str) -> str:
 
     >>> filter_words("age_at_least 16"), filter_words("outcome_known died_in_icu"), filter_words("my_own_filter 3")
     ('age at least 16 years', 'outcome known (death in the unit)', 'my own filter 3')
+    >>> filter_words("sepsis_onset_within 24 (Sepsis-3)")
+    'onset of sepsis by hour 24 (Sepsis-3)'
     """
     if name in FILTERS:
         return FILTERS[name]
