@@ -37,12 +37,15 @@ def first_vasoactive_hours(source: Source, stays: pl.DataFrame, hours: int) -> F
 
 
 def hospital_charts_infusions(source: Source, stays: pl.DataFrame, hours: int) -> Fact:
-    """True for the stays of hospitals with an infusion of one of the six drugs in any stay; many of eICU chart none."""
+    """True for the stays of hospitals with an infusion of one of the six drugs in any stay, in the cohort or not.
+
+    Many hospitals of eICU chart none. Where the database names no hospitals, it is one.
+    """
     infused = source.collect(source.infusions(vis_drugs())).select("stay_id").unique()
-    table = stays.select("stay_id", pl.col("hospital_id").fill_null(""))
-    charting = table.join(infused, on="stay_id", how="semi").select("hospital_id").unique()
-    there = pl.col("hospital_id").is_in(charting["hospital_id"].implode())
-    return table.select("stay_id", hospital_charts_infusions=there), None
+    everyone = source.collect(source.stays().select("stay_id", pl.col("hospital_id").fill_null("")))
+    charting = everyone.join(infused, on="stay_id", how="semi")["hospital_id"].unique()
+    there = pl.col("hospital_id").fill_null("").is_in(charting.implode())
+    return stays.select("stay_id", hospital_charts_infusions=there), None
 
 
 DERIVED: dict[str, Callable[[Source, pl.DataFrame, int], Fact]] = {

@@ -5,9 +5,12 @@ Infection is suspected where a culture is followed by a systemic antibiotic with
 the unit from 48 hours before to 24 hours after. Where a database knows one of them by its date only, days are
 counted: 3 and 1. Of several suspicions the earliest that fits counts; its time is the onset.
 
-Nothing charted at or after the prediction time is looked at: a cohort that a model could not have known is none.
+Nothing charted at or after the prediction time is looked at: a cohort that a model could not have known is none. What is known
+by its date only counts if that day is over by then.
+Every row of the microbiology tables is a culture, screening swabs too, as in mimic-code.
 Deviation: antibiotics of the whole hospital admission count, in mimic-code only those started in the unit; a septic patient often
-gets the first dose in the emergency department.
+gets the first dose in the emergency department. mimic-code tries each antibiotic with the earliest culture before it; here
+every pair is a suspicion.
 
 eICU has cultures of few hospitals only. There the onset is the first diagnosis of sepsis that a person wrote down: not Sepsis-3,
 and the attrition table says so.
@@ -93,7 +96,7 @@ def suspicion(cultures: pl.DataFrame, antibiotics: pl.DataFrame) -> pl.DataFrame
 
 
 def _coded(source: Source, stays: pl.DataFrame, variable: str, hours: int) -> pl.DataFrame:
-    rows = source.events(concepts_of([variable])).filter(
-        pl.col("stay_id").is_in(stays["stay_id"].implode()) & (pl.col("hours") < hours)
-    )
+    """stay_id, hours, value of the events known before `hours`."""
+    over = pl.when(pl.col("value") == 2).then(pl.col("hours") + 24 <= hours).otherwise(pl.col("hours") < hours)
+    rows = source.events(concepts_of([variable])).filter(pl.col("stay_id").is_in(stays["stay_id"].implode()) & over)
     return source.collect(rows.select("stay_id", "hours", "value")).unique().sort("stay_id", "hours", "value")

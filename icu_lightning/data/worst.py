@@ -20,10 +20,13 @@ from icu_lightning.data.infusions import clean_infusions
 from icu_lightning.data.severity import lods, oasis, saps2, sirs, sofa
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.vis import hourly_cells
+from icu_lightning.errors import UserError
 
 DAY = 24  # hours of the first day
 LOOK_BACK = 6  # hours before admission that count for the first day
 CARRY = {"fio2": 4.0, "ventilation": 14.0, "gcs": 6.0}  # hours
+BEFORE = max(CARRY.values())  # hours before a window in which something may be charted that still holds in it
+ROUNDING = 1e-6  # hours: 4.3 - 0.3 is 4
 CHUNK = 5000  # stays whose hours are in memory at the same time
 URINE_COVERED = 22  # hours of stay without which a day's urine is unknown
 
@@ -82,10 +85,10 @@ def _invasive(frame: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class FirstDay:
-    """What was charted around the first day of these stays, from LOOK_BACK hours before admission to `end`.
+    """What was charted around the first day of these stays, from LOOK_BACK hours before admission to `end`, at most a DAY.
 
     extremes: of every stay, before and after admission: the columns of EXTREMES, urine (mL) and n, the number of events.
-    moments: stay_id, hours, variable, value, preference of MOMENTS.
+    moments: stay_id, hours, variable, value, preference of MOMENTS, from BEFORE hours earlier.
     rates: stay_id, hour and the highest rates in it.
     """
 
@@ -98,15 +101,22 @@ class FirstDay:
 
     @classmethod
     def read(cls, source: Source, stays: pl.DataFrame, end: float) -> "FirstDay":
+        """Raises UserError if the database charts nothing that a score looks at."""
         variables = charted(source, [name for name in SCORES if name not in HISTORY])
-        events = usable_events(source, variables, stays, end, -LOOK_BACK)
+        if not variables:
+            raise UserError(
+                f"data={source.name} charts nothing that severity scores are made of: leave data.severity empty, and the "
+                "scores out of data.static."
+            )
+        events = usable_events(source, variables, stays, end, -LOOK_BACK - BEFORE)
+        inside = events.filter(pl.col("hours") >= -LOOK_BACK).with_columns(before=pl.col("hours") < 0)
         return cls(
             stays=stays,
             end=end,
-            extremes=source.collect(_extremes(events.with_columns(before=pl.col("hours") < 0), ["stay_id", "before"])),
+            extremes=source.collect(_extremes(inside, ["stay_id", "before"])),
             moments=source.collect(events.filter(pl.col("variable").is_in(MOMENTS))),
             rates=highest_rates(source, stays, end),
-            history=history(source, stays),
+            history=history(source, stays, end),
         )
 
     def worst(self, start: float) -> pl.DataFrame:
@@ -177,7 +187,9 @@ def gases(moments: pl.DataFrame) -> pl.DataFrame:
     """
     gas = _of(moments, "pao2").rename({"value": "pao2"})
     gas = _latest(gas, _of(moments, "fio2"), "fio2", CARRY["fio2"])
-    gas = _latest(gas, _of(moments, "ventilation"), "support", CARRY["ventilation"])
+    # A tube says more than the mask or cannula charted beside it, whichever place it was charted in
+    support = _of(moments.with_columns(preference=pl.lit(0)), "ventilation")
+    gas = _latest(gas, support, "support", CARRY["ventilation"])
     return gas.drop_nulls("fio2").select(
         "stay_id", "hours", pf=pl.col("pao2") / pl.col("fio2"), support=pl.col("support").fill_null(0.0)
     )
@@ -221,7 +233,11 @@ def _of(moments: pl.DataFrame, variable: str) -> pl.DataFrame:
 def _latest(rows: pl.DataFrame, values: pl.DataFrame, name: str, within: float) -> pl.DataFrame:
     """Rows with the latest value at or before their time, at most `within` hours old, as column `name`."""
     found = rows.sort("hours").join_asof(
-        values.sort("hours").rename({"value": name}), on="hours", by="stay_id", tolerance=within, check_sortedness=False
+        values.sort("hours").rename({"value": name}),
+        on="hours",
+        by="stay_id",
+        tolerance=within + ROUNDING,
+        check_sortedness=False,
     )
     return found.sort("stay_id", "hours")
 
@@ -239,9 +255,11 @@ def highest_rates(source: Source, stays: pl.DataFrame, hours: float) -> pl.DataF
     return pl.concat([pl.DataFrame(schema=empty), cells.group_by("stay_id", "hour").agg(**of)])
 
 
-def history(source: Source, stays: pl.DataFrame) -> pl.DataFrame:
+def history(source: Source, stays: pl.DataFrame, end: float = DAY) -> pl.DataFrame:
     """stay_id, admission_type, aids, haematologic_malignancy, metastatic_cancer; null where the database does not tell.
 
+    Surgical is who came under a surgical service at any time of the admission before `end` hours (mimic-code's OASIS; its
+    SAPS II takes the first service of the admission).
     Diagnoses are those coded at discharge, as in the scores' own validation: strictly, they were not known on the first day.
     """
     variables = charted(source, HISTORY)
@@ -250,7 +268,7 @@ def history(source: Source, stays: pl.DataFrame) -> pl.DataFrame:
         rows = source.collect(
             source.events(concepts_of(variables)).filter(
                 pl.col("stay_id").is_in(stays["stay_id"].implode())
-                & ((pl.col("variable") != "surgical") | (pl.col("hours") < DAY))
+                & ((pl.col("variable") != "surgical") | (pl.col("hours") < end))
             )
         )
         flags = rows.group_by("stay_id").agg(
@@ -275,7 +293,7 @@ def hourly_sofa(source: Source, stays: pl.DataFrame, hours: int) -> pl.DataFrame
         hours: the last hour; later ones are never read. Null where nothing was measured in the 24 hours.
     """
     variables = [*dict.fromkeys(EXTREMES[column][0] for column in SOFA_EXTREMES), *MOMENTS, "urine"]
-    events = usable_events(source, charted(source, variables), stays, hours, -DAY)
+    events = usable_events(source, charted(source, variables), stays, hours, -DAY - BEFORE)
     hour = pl.col("hours").floor().cast(pl.Int64).alias("hour")
     extremes = source.collect(_extremes(events.with_columns(hour), ["stay_id", "hour"], SOFA_EXTREMES))
     moments = source.collect(events.filter(pl.col("variable").is_in(MOMENTS)))

@@ -16,6 +16,7 @@ from icu_lightning.data.sources.tables import RawTables
 
 NOT_SYSTEMIC = ("OU", "OS", "OD", "AU", "AS", "AD", "TP")  # routes: eyes, ears, skin
 AROUND = 7 * 24  # hours before admission to the unit, and after leaving it, that can still make an infection suspected
+ALWAYS = 1e5  # hours, eleven years: longer than any admission
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ def _coded(tables: RawTables, coded: Coded, places: Sequence[Charted], times: pl
         rows = rows.with_columns(value=pl.when("day_only").then(2.0).otherwise(pl.col("value")))
     if not (coded.time or coded.day):
         rows = rows.drop("charttime").join(times.select(coded.on, charttime="dischtime").unique(), on=coded.on)
-    return linked_by_time(rows, times, on=coded.on, before=AROUND if coded.on == "subject_id" else 1e5, after=AROUND)
+        # Discharge may come weeks after the unit was left, and says what the admission was about all the same
+        return linked_by_time(rows, times, on=coded.on, before=ALWAYS, after=ALWAYS)
+    before = AROUND if coded.on == "subject_id" else ALWAYS
+    return linked_by_time(rows, times, on=coded.on, before=before, after=AROUND)
 
 
 def _facts(places: Sequence[Charted]) -> pl.LazyFrame:
