@@ -85,7 +85,7 @@ def clean_infusions(
     repaired &= pl.col("rate").is_between("misread_low", "misread_high") & pl.col("may_be_misread")
     repaired &= pl.col("typed").fill_null(False)
     status = _status(repaired, hours, start)
-    rate = pl.when(repaired).then(again).otherwise("standard")
+    rate = pl.when(pl.col("rate") == 0).then(0.0).when(repaired).then(again).otherwise("standard")
     return rows.with_columns(status=status.cast(pl.Enum(STATUSES))).select(
         "stay_id",
         "drug",
