@@ -17,8 +17,9 @@ FIELDS = CONCEPT_FIELDS | {"vis", "extended", "highest", "of", "misread", "per_m
 
 @dataclass(frozen=True)
 class Misread:
-    """A rate too high in its charted unit is read in `unit`, if that puts it within low..high."""
+    """A rate too high in its `charted` unit is read in `unit`, if it is plausible there and within low..high."""
 
+    charted: str
     unit: str
     low: float
     high: float
@@ -54,7 +55,7 @@ def vis_drugs(extended: bool = False) -> list[Drug]:
 
 def _drug(name: str, entry: Mapping[str, Any]) -> Drug:
     # A rate per kg that is too high was most often charted without the weight
-    misread = entry.get("misread", {"unit": "ug/min", "low": 0.0, "high": float("inf")})
+    usual = {"charted": entry["unit"], "unit": "ug/min", "low": 0.0, "high": float("inf")}
     return Drug(
         name=name,
         label=entry["label"],
@@ -63,7 +64,7 @@ def _drug(name: str, entry: Mapping[str, Any]) -> Drug:
         extended=entry.get("extended", False),
         highest=float(entry["highest"]),
         limit_unit=entry.get("of", entry["unit"]),
-        misread=Misread(**misread),
+        misread=Misread(**(usual | entry.get("misread", {}))),
         per_ml=entry.get("per_ml", {}),
         charted={
             database: tuple(charted_at(name, entry["unit"], i, place) for i, place in enumerate(places))

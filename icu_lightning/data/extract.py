@@ -66,8 +66,7 @@ def extract(
     stays, attrition = select_cohort(everyone, cohort, outcome, _derive(source, hours))
     stays = with_weight(source, stays, hours)
     step("events to hours")
-    in_cohort = pl.col("stay_id").is_in(stays["stay_id"].implode()) | pl.col("stay_id").is_null()
-    events = source.events(wanted).filter(in_cohort)
+    events = _of_cohort(source.events(wanted), stays, everyone)
     cells = source.collect(hourly_cells(clean(events, wanted, hours)))
     step("grid")
     names = [concept.name for concept in wanted]
@@ -80,7 +79,7 @@ def extract(
     rates = None
     if vis is not None:
         step("infusions to hours")
-        rates, of_drugs = _rates(source, stays, hours, vis, vis_extended)
+        rates, of_drugs = _rates(source, stays, everyone, hours, vis, vis_extended)
         cleaning = pl.concat([cleaning, of_drugs], how="diagonal")
     if scores:
         step("severity scores")
@@ -98,13 +97,19 @@ def _derive(source: Source, hours: int) -> Derive:
     return fact
 
 
+def _of_cohort(rows: pl.LazyFrame, stays: pl.DataFrame, everyone: pl.DataFrame) -> pl.LazyFrame:
+    """The rows of the cohort's stays, and, to be counted, those of no stay: their stay_id, null or not in the stays table, is null."""
+    stay_id = pl.col("stay_id")
+    rows = rows.with_columns(pl.when(stay_id.is_in(everyone["stay_id"].implode())).then(stay_id).alias("stay_id"))
+    return rows.filter(stay_id.is_in(stays["stay_id"].implode()) | stay_id.is_null())
+
+
 def _rates(
-    source: Source, stays: pl.DataFrame, hours: int, how: str, extended: bool
+    source: Source, stays: pl.DataFrame, everyone: pl.DataFrame, hours: int, how: str, extended: bool
 ) -> tuple[np.ndarray, pl.DataFrame]:
     """(B, T, D) rates, and the rows of the cleaning table: a count a status, the hours in which a drug ran, the latest start."""
     drugs = vis_drugs(extended)
-    charted = source.collect(source.infusions(drugs))
-    charted = charted.filter(pl.col("stay_id").is_in(stays["stay_id"].implode()) | pl.col("stay_id").is_null())
+    charted = source.collect(_of_cohort(source.infusions(drugs), stays, everyone))
     infusions = clean_infusions(charted, drugs, stays.select("stay_id", "weight_kg"), hours)
     rates = hourly_rates(infusions, drugs, stays["stay_id"], hours, how).astype(np.float32)
     ran = pl.Series("cells", ((rates > 0) | np.isnan(rates)).sum((0, 1)), dtype=pl.Int64)

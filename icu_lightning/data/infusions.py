@@ -4,9 +4,9 @@ An infusion whose rate cannot be read stays, with a null rate: it ran, and nobod
 infusion was charted is a rate of zero. Every infusion leaves with a status:
 
 kept (charted in the drug's unit), converted (from another unit, with the charted weight where one was needed),
-assumed_weight (the same with 80 kg, because none was charted), repaired (too high as charted, plausible in the drug's
-`misread` unit), out_of_range, unknown_unit, non_numeric, not_a_rate (a bolus), no_time, no_stay, entered_in_error
-(rewritten), outside_window.
+assumed_weight (the same with 80 kg, because none was charted), repaired (typed in, too high as charted, and plausible
+in the drug's `misread` unit), out_of_range (above the drug's highest rate, or negative), unknown_unit, non_numeric,
+not_a_rate (a bolus), no_time, no_stay, entered_in_error (rewritten), outside_window.
 """
 
 import re
@@ -34,6 +34,8 @@ KNOWN = ("kept", "converted", "assumed_weight", "repaired")
 RAN = (*KNOWN, "out_of_range", "unknown_unit", "non_numeric")  # it ran, if at an unknown rate
 USUAL_WEIGHT = 80.0  # kg, mimic-code's
 WEIGHTS = (25.0, 350.0)  # plausible kg
+MILLIGRAMS = 1000.0  # ug
+ROUNDING = 1 + 1e-9  # 0.1 U/min is not above 6 U/h
 AMOUNTS = {"mcg": ("ug", 1.0), "ug": ("ug", 1.0), "ng": ("ug", 1e-3), "nanograms": ("ug", 1e-3), "mg": ("ug", 1e3)}
 AMOUNTS |= {"g": ("ug", 1e6), "gm": ("ug", 1e6), **dict.fromkeys(("u", "unit", "units"), ("U", 1.0)), "ml": ("mL", 1.0)}
 MINUTES = {"min": 1.0, "minute": 1.0, "hr": 60.0, "hour": 60.0, "h": 60.0}
@@ -66,9 +68,9 @@ def clean_infusions(
     rows = charted.join(_units(charted, drugs), on=["drug", "unit"], how="left", nulls_equal=True)
     rows = rows.join(weights.select("stay_id", stay_weight="weight_kg"), on="stay_id", how="left")
     own, of_stay = (pl.col(c).is_between(*WEIGHTS) for c in ("weight_kg", "stay_weight"))
-    # A weight of 1 was entered where there was none: the rate is then in ug, whatever its unit says
-    no_weight = (pl.col("weight_kg") == 1) & pl.col("per_kg")
-    factor = pl.when(no_weight & (pl.col("factor") > 1)).then(1.0).otherwise("factor")
+    # A weight of 1 was entered where there was none: what says mg/kg/min is then in ug
+    no_weight = (pl.col("weight_kg") == 1) & pl.col("per_kg") & (pl.col("factor") == MILLIGRAMS)
+    factor = pl.when(no_weight).then(1.0).otherwise("factor")
     factor = pl.when(pl.col("volume")).then(pl.col("factor") * pl.col("per_ml")).otherwise(factor)
     rows = rows.with_columns(
         weight=pl.when(own).then("weight_kg").when(of_stay).then("stay_weight").otherwise(USUAL_WEIGHT),
@@ -76,13 +78,14 @@ def clean_infusions(
         amount=pl.col("rate") * factor,  # ug or U a minute, per kg or not
     )
     rows = rows.with_columns(standard=pl.when("per_kg").then("amount").otherwise(pl.col("amount") / pl.col("weight")))
-    rows = rows.with_columns(limit=pl.col("highest") / pl.when("limit_per_kg").then(1.0).otherwise("weight"))
+    rows = rows.with_columns(limit=ROUNDING * pl.col("highest") / pl.when("limit_per_kg").then(1.0).otherwise("weight"))
     misread = pl.col("rate") * pl.col("misread_factor")
     again = misread / pl.col("weight")
     repaired = (pl.col("standard") > pl.col("limit")) & (again <= pl.col("limit"))
-    repaired &= pl.col("rate").is_between("misread_low", "misread_high") & ~pl.col("volume")
+    repaired &= pl.col("rate").is_between("misread_low", "misread_high") & pl.col("may_be_misread")
+    repaired &= pl.col("typed").fill_null(False)
     status = _status(repaired, hours, start)
-    rate = pl.when(repaired).then(again).otherwise("standard")
+    rate = pl.when(pl.col("rate") == 0).then(0.0).when(repaired).then(again).otherwise("standard")
     return rows.with_columns(status=status.cast(pl.Enum(STATUSES))).select(
         "stay_id",
         "drug",
@@ -118,8 +121,10 @@ def _status(repaired: pl.Expr, hours: float, start: float) -> pl.Expr:
         .then(pl.lit("entered_in_error"))
         .when(pl.col("unit") == "bolus")
         .then(pl.lit("not_a_rate"))
-        .when(pl.col("rate").is_null() | (pl.col("rate") < 0))
+        .when(pl.col("rate").is_null())
         .then(pl.lit("non_numeric"))
+        .when(pl.col("rate") < 0)
+        .then(pl.lit("out_of_range"))
         .when(pl.col("rate") == 0)
         .then(pl.lit("kept"))  # nothing ran, in any unit
         .when(pl.col("amount").is_null())
@@ -156,6 +161,7 @@ def _units(charted: pl.DataFrame, drugs: Sequence[Drug]) -> pl.DataFrame:
                 "volume": substance == "mL",
                 "highest": of[drug].highest * limit[1],
                 "limit_per_kg": limit[2],
+                "may_be_misread": read_unit(unit) == read_unit(of[drug].misread.charted),
                 "misread_factor": misread[1],
                 "misread_low": of[drug].misread.low,
                 "misread_high": of[drug].misread.high,
@@ -163,4 +169,5 @@ def _units(charted: pl.DataFrame, drugs: Sequence[Drug]) -> pl.DataFrame:
         )
     schema = {"drug": pl.String, "unit": pl.String, "factor": pl.Float64, "per_kg": pl.Boolean, "volume": pl.Boolean}
     floats = ("highest", "misread_factor", "misread_low", "misread_high")
-    return pl.DataFrame(facts, schema=schema | dict.fromkeys(floats, pl.Float64) | {"limit_per_kg": pl.Boolean})
+    flags = ("limit_per_kg", "may_be_misread")
+    return pl.DataFrame(facts, schema=schema | dict.fromkeys(floats, pl.Float64) | dict.fromkeys(flags, pl.Boolean))

@@ -84,14 +84,13 @@ class ICUDataModule(lightning.LightningDataModule):
     def _tensors(self, rows: pl.Series) -> StayBatch:
         stays, values = self.stays.filter(rows), self.values[rows.to_numpy()]
         observed = torch.from_numpy(np.isfinite(values))
-        hour = np.arange(self.settings.hours)
         return StayBatch(
             values=torch.from_numpy(self.scaler.transform(values)),
             observed=observed,
             held_out=torch.zeros_like(observed),
             hours_since=hours_since_last(observed),
             static=torch.from_numpy(self.encoder.transform(stays)),
-            in_icu=torch.from_numpy(hour[None, :] < stays["los_hours"].to_numpy()[:, None]),
+            in_icu=torch.from_numpy(self._in_icu(stays)),
             label=_flag(stays[self.settings.outcome]),
             died_in_hospital=_flag(stays["died_in_hospital"]),
             died_in_icu=_flag(stays["died_in_icu"]),
@@ -108,9 +107,15 @@ class ICUDataModule(lightning.LightningDataModule):
         rates, stays = self.extract.rates[rows.to_numpy()].astype(np.float64), self.stays.filter(rows)
         score = vis(rates, vis_drugs(self.settings.vis_extended))
         channels = np.log1p(np.concatenate([rates, score[..., None]], axis=-1))
-        left = np.arange(self.settings.hours)[None, :] >= stays["los_hours"].to_numpy()[:, None]
-        channels[left] = np.nan
+        channels[~self._in_icu(stays)] = np.nan
         return channels
+
+    def _in_icu(self, stays: pl.DataFrame) -> np.ndarray:
+        """(B, T) True for hours that began before the patient left the unit or died; none, where the length of stay is unknown."""
+        left = stays.select(
+            pl.when(pl.col("los_hours").is_not_null()).then(pl.min_horizontal("los_hours", "death_hours"))
+        )
+        return np.arange(self.settings.hours)[None, :] < left.to_series().fill_null(0.0).to_numpy()[:, None]
 
     def scores(self, rows: pl.Series) -> np.ndarray:
         """(B, 1, K) the points of the scores that models are to predict, NaN where unknown."""

@@ -18,7 +18,7 @@ from icu_lightning.data.drugs import Drug
 from icu_lightning.data.infusions import RAN
 
 HOURLY = ("mean", "max", "last")
-RESOLUTION = 10**9  # integers a unit, so that sums do not depend on the order of the rows
+RESOLUTION = 10**12  # integers a unit, so that sums do not depend on the order of the rows
 
 
 def hourly_rates(

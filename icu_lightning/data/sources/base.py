@@ -45,6 +45,7 @@ says what their numbers stand for:
 | per_ml | Float64 | ug (of vasopressin: U) in a mL of the fluid; null if untold |
 | weight_kg | Float64 | charted with the infusion; null if untold |
 | wrong | Boolean | True if the database itself marks the row as rewritten |
+| typed | Boolean | True if a person typed the rate, whose unit may then be another; not if it was computed from amount and time |
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,7 @@ INFUSIONS: dict[str, Any] = {
     "per_ml": pl.Float64,
     "weight_kg": pl.Float64,
     "wrong": pl.Boolean,
+    "typed": pl.Boolean,
 }
 
 

@@ -1,6 +1,6 @@
 """Infusions of eICU: points in time with a free-text name, rate and unit, as in "Norepinephrine (mcg/min)", "20-40".
 
-What cannot be read (no unit in the name, a rate that is no number) stays, with a null: it ran, at an unknown rate.
+What cannot be read (no unit in the name, a rate that is no number) stays, with a null: it ran, at an unknown rate. "OFF" is 0.
 """
 
 from collections.abc import Sequence
@@ -37,11 +37,12 @@ def eicu_infusions(tables: RawTables, places: Sequence[Charted], drugs: Sequence
     rows = rows.with_columns(
         stay_id=number("patientunitstayid"),
         start_hours=number("infusionoffset") / 60,
-        rate=number("drugrate"),
+        rate=pl.when(pl.col("drugrate").str.to_lowercase() == "off").then(0.0).otherwise(number("drugrate")),
         unit=unit,
         weight_kg=number("patientweight"),
         per_ml=pl.coalesce(_of_name(), _of_columns(), _usual(drugs)),
         wrong=pl.lit(False),
+        typed=pl.lit(True),
     )
     known = pl.col("rate").is_not_null() & ~pl.col("unit").is_in(["", "unknown"])
     rank = pl.when(known & (pl.col("unit") != "ml/hr")).then(2).when(known).then(1).otherwise(0)

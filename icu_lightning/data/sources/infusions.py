@@ -51,9 +51,11 @@ def in_order(points: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def cut_at_next(intervals: pl.LazyFrame) -> pl.LazyFrame:
-    """Intervals of one order that overlap: the earlier one ends where the later begins. Different orders run side by side."""
-    order = ["stay_id", "drug", "orderid", "wrong"]
-    following = pl.col("start_hours").shift(-1).over(order)
-    return intervals.sort(*order, "start_hours", "end_hours", "rate").with_columns(
-        end_hours=pl.min_horizontal("end_hours", pl.when(pl.col("orderid").is_not_null()).then(following))
-    )
+    """Intervals of one order that overlap: the earlier one ends where the later begins. Different orders run side by side.
+
+    Rows that are `wrong`, or a bolus, cut nothing; an unreadable end stays null.
+    """
+    order = ["stay_id", "drug", "orderid", "wrong", "bolus"]
+    following = pl.when(pl.col("orderid").is_not_null()).then(pl.col("start_hours").shift(-1).over(order))
+    cut = pl.when(pl.col("end_hours").is_not_null()).then(pl.min_horizontal("end_hours", following))
+    return intervals.sort(*order, "start_hours", "end_hours", "rate").with_columns(end_hours=cut)

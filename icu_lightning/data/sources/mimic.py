@@ -24,8 +24,11 @@ ADMISSION = (
 
 
 def time(column: str) -> pl.Expr:
-    """'2180-07-23 12:36:00', or a date alone, as a time; null where it is neither."""
-    text = pl.col(column).str.slice(0, 19)
+    """'2180-07-23 12:36:00', with a T or a zone too, or a date alone, as a time; null where it is neither.
+
+    The times of one patient are shifted together and have no zone: one that a conversion added means nothing.
+    """
+    text = pl.col(column).str.slice(0, 19).str.replace("T", " ", literal=True)
     return pl.coalesce(
         text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False), text.str.to_datetime("%Y-%m-%d", strict=False)
     )

@@ -26,12 +26,16 @@ def metavision_infusions(
         start_hours="hours",
         end_hours=hours_between(pl.col("intime"), time("endtime")),
         wrong=pl.col("statusdescription").str.to_lowercase() == "rewritten",
-        unit=pl.when(pl.col("rate").is_null() & pl.col("rateuom").is_null()).then(pl.lit("bolus")).otherwise("rateuom"),
+        bolus=pl.col("rate").is_null() & pl.col("rateuom").is_null(),
+        typed=pl.lit(
+            False
+        ),  # MetaVision computes it from amount, time and weight: a bag emptied quickly has a high rate
         rate=number("rate"),
         weight_kg=number("patientweight"),
         stay_id=number("stay_id"),
     )
-    return complete(cut_at_next(rows), INFUSIONS)
+    unit = pl.when("bolus").then(pl.lit("bolus")).otherwise("rateuom")
+    return complete(cut_at_next(rows.with_columns(unit=unit)), INFUSIONS)
 
 
 def carevue_infusions(tables: RawTables, places: Sequence[Charted], times: pl.LazyFrame) -> pl.LazyFrame:
@@ -52,9 +56,15 @@ def carevue_infusions(tables: RawTables, places: Sequence[Charted], times: pl.La
         rate=pl.when(stopped).then(0.0).otherwise(number("rate")),
         said=pl.col("rate").is_not_null() | stopped,
     )
-    group = ["stay_id", "drug"]
-    rows = in_order(rows).with_columns(
-        rate=pl.when("said").then("rate").otherwise(pl.col("rate").forward_fill().over(group)),
-        unit=pl.when("said").then("unit").forward_fill().over(group).fill_null(pl.col("unit")),
+    # One struct, so that a rate that cannot be read is carried on too, with its unit
+    last_said = pl.when("said").then(pl.struct("rate", "unit")).forward_fill().over("stay_id", "drug")
+    rows = (
+        in_order(rows)
+        .with_columns(last_said=last_said)
+        .with_columns(
+            rate=pl.col("last_said").struct.field("rate"),
+            unit=pl.coalesce(pl.col("last_said").struct.field("unit"), "unit"),
+        )
     )
-    return complete(held(rows.with_columns(wrong=pl.lit(False)), HOLD["carevue"]), INFUSIONS)
+    rows = rows.with_columns(wrong=pl.lit(False), typed=pl.lit(True))
+    return complete(held(rows, HOLD["carevue"]), INFUSIONS)
