@@ -82,6 +82,10 @@ class StayBatch:
             return self
         return self._each(lambda tensor: tensor.to(device, **kwargs), lambda array: array)
 
+    def double(self) -> "StayBatch":
+        """The same batch with its numbers in double precision; masks stay boolean."""
+        return self._each(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor, lambda array: array)
+
     def _each(self, of_tensor: Callable[[Tensor], Tensor], of_array: Callable[[np.ndarray], np.ndarray]) -> "StayBatch":
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         new: dict[str, Any] = {

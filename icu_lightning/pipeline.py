@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
+from icu_lightning.batch import StayBatch
 from icu_lightning.build import built
+from icu_lightning.checkpoint import FORMAT
 from icu_lightning.data.audit import audit, audit_line
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import DataSettings
@@ -100,13 +102,15 @@ def cohort_line(data: ICUDataModule) -> str:
     )
 
 
+def draws_of(model: Model, stays: StayBatch) -> NDArray[np.float64]:
+    """(B, S) risks, asked of the model in batches."""
+    batches = [model.predict(stays[i : i + PREDICT_BATCH]) for i in range(0, len(stays), PREDICT_BATCH)]
+    return torch.cat(batches).double().numpy() if batches else np.empty((0, 0))
+
+
 def draws(model: Model, data: ICUDataModule) -> NDArray[np.float64]:
     """(B, S) risks of every stay of the cohort, in the order of `data.stays`."""
-    by_split = {}
-    for name in SPLITS:
-        part = getattr(data, name)
-        batches = [model.predict(part[i : i + PREDICT_BATCH]) for i in range(0, len(part), PREDICT_BATCH)]
-        by_split[name] = torch.cat(batches).double().numpy() if batches else np.empty((0, 0))
+    by_split = {name: draws_of(model, getattr(data, name)) for name in SPLITS}
     risks = np.full((data.stays.height, max(part.shape[1] for part in by_split.values())), np.nan)
     for name, part in by_split.items():
         rows = (data.stays["split"] == name).to_numpy()
@@ -125,6 +129,7 @@ def scored(
     prediction_table.write(table, folder / "predictions.parquet", outcome)
     content = {
         "icu_lightning": __version__,
+        "format": FORMAT,
         "model": config["model"],
         "state": dict(model.state_dict()),
         "shape": {
@@ -133,15 +138,11 @@ def scored(
             "static": list(data.shape.static),
             "vis": list(data.shape.vis),
         },
-        "outliers": data.outliers.state(),
-        "scaler": data.scaler.state(),
-        "static_encoder": data.encoder.state(),
-        "vis_scaler": data.vis_scaler.state() if data.settings.vis else None,
-        "severity_scaler": data.severity_scaler.state() if data.settings.severity else None,
+        **data.state(),
         "calibrator": calibrator.state(),
         "threshold": {"rule": config["threshold"], "value": table["threshold"][0]},
         "outcome": outcome,
-        "data": {"source": data.source.name, "synthetic": data.source.synthetic},
+        "data": {"source": data.source.name, "synthetic": data.source.synthetic, "settings": data.settings.plain},
     }
     with atomic_file(folder / "checkpoints" / "model.ckpt") as path:
         torch.save(content, path)

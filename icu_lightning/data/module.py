@@ -1,6 +1,7 @@
 """ICUDataModule: calls source, cohort, cleaning, grid, split, outliers and scaling in order, and hands out StayBatches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from icu_lightning.data.cohort import attrition_text
 from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.loader import StayLoader
 from icu_lightning.data.outliers import Outliers, counted
-from icu_lightning.data.prepared import prepared
+from icu_lightning.data.prepared import prepared, read
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.severity import SCORES
@@ -59,6 +60,36 @@ class ICUDataModule(lightning.LightningDataModule):
         self._fit()
         self.train, self.val, self.test = (self._tensors(self.stays["split"] == name) for name in SPLITS)
         self._ready = True
+
+    def apply(self, fitted: Mapping[str, Any]) -> StayBatch:
+        """Every stay of the cohort, transformed by what another run was fitted with; nothing is split or fitted here.
+
+        Arguments:
+            fitted: `state()` of that run's data module.
+
+        Labels that are unknown are NaN.
+        """
+        self.extract = read(self.source, self.settings, self.say, self.step)
+        self.stays = self.extract.stays
+        self.outliers, self.scaler = Outliers.restored(fitted["outliers"]), Scaler.restored(fitted["scaler"])
+        self.encoder = StaticEncoder(**fitted["static_encoder"])
+        if self.settings.vis is not None:
+            self.vis_scaler = Scaler.restored(fitted["vis_scaler"])
+        if self.settings.severity:
+            self.severity_scaler = Scaler.restored(fitted["severity_scaler"])
+        self.values = self.outliers.transform(self.extract.values).values
+        self._ready = True
+        return self._tensors(pl.Series([True] * self.stays.height, dtype=pl.Boolean))
+
+    def state(self) -> dict[str, Any]:
+        """What was fitted on the training stays, as plain values. Raises NotFittedError."""
+        return {
+            "outliers": self.outliers.state(),
+            "scaler": self.scaler.state(),
+            "static_encoder": self.encoder.state(),
+            "vis_scaler": self.vis_scaler.state() if self.settings.vis is not None else None,
+            "severity_scaler": self.severity_scaler.state() if self.settings.severity else None,
+        }
 
     def _fit(self) -> None:
         """Everything that is fitted, and nothing but training stays to fit it on."""

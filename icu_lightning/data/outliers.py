@@ -11,7 +11,7 @@ Buranaburustam et al., APSIPA Trans. SIP 14(1) e15, 2025); METHODS B.1 and B.3. 
 data; here they are of the training stays alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -80,6 +80,11 @@ class Outliers:
         repaired[stay, :, variable] = np.where(wrong, nearest_valid(series, ~wrong & np.isfinite(series)), series)
         missing = flagged & np.isnan(repaired)
         return Repaired(repaired, (flagged & ~missing).sum((0, 1)), missing.sum((0, 1)))
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> "Outliers":
+        """The bounds of a `state()`."""
+        return cls(state["rule"], *(np.asarray(state[side], dtype=np.float64) for side in ("low", "high")))
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint. Raises NotFittedError."""

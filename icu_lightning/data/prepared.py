@@ -27,20 +27,30 @@ def prepared(
 
     Raises UserError for what `extract` refuses, and for stays with an unknown outcome.
     """
+    data = read(source, settings, say, step)
+    if unknown := data.stays[settings.outcome].null_count():
+        raise UserError(
+            f"{unknown} stays of the cohort have an unknown outcome: add '- outcome_known: {settings.outcome}' to data.cohort."
+        )
+    return data, data.stays.with_columns(_split(data.stays, settings))
+
+
+def read(
+    source: Source,
+    settings: DataSettings,
+    say: Callable[[str], object],
+    step: Callable[[str], object] = lambda _: None,
+) -> Extract:
+    """The extract alone, built or from the cache; outcomes may be unknown. Raises UserError for what `extract` refuses."""
     cache_dir = Path(settings.cache_dir).expanduser() if settings.cache_dir else None
     chosen = settings.of_extract
-    data = cached(
+    return cached(
         cache_dir,
         source,
         chosen,
         lambda: extract(narrowed(source, cache_dir, say, step), **chosen, step=step),
         say,
     )
-    if unknown := data.stays[settings.outcome].null_count():
-        raise UserError(
-            f"{unknown} stays of the cohort have an unknown outcome: add '- outcome_known: {settings.outcome}' to data.cohort."
-        )
-    return data, data.stays.with_columns(_split(data.stays, settings))
 
 
 def _split(stays: pl.DataFrame, settings: DataSettings) -> pl.Series:

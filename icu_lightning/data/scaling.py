@@ -46,6 +46,11 @@ class Scaler:
             raise NotFittedError("the scaler has not seen training data")
         return np.nan_to_num((values - self.mean) / self.sd, nan=0.0).astype(np.float32)
 
+    @classmethod
+    def restored(cls, state: Mapping[str, Sequence[float]]) -> "Scaler":
+        """The scaler of a `state()`."""
+        return cls(np.asarray(state["mean"], dtype=np.float64), np.asarray(state["sd"], dtype=np.float64))
+
     def state(self) -> dict[str, list[float]]:
         if self.mean is None or self.sd is None:
             raise NotFittedError("the scaler has not seen training data")

@@ -88,6 +88,14 @@ class DataSettings:
             raise UserError(f"data.static must name each feature once; it is {list(self.static)}.")
 
     @property
+    def plain(self) -> dict[str, Any]:
+        """Plain values, without the cache: what a checkpoint keeps."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cache_dir"}
+        lists = ("variables", "fractions", "static", "severity")
+        cohort = [step if isinstance(step, str) else dict(step) for step in self.cohort]
+        return {**chosen, **{name: list(chosen[name]) for name in lists}, "cohort": cohort}
+
+    @property
     def of_extract(self) -> dict[str, Any]:
         """The part that an extract depends on; the rest is decided after it."""
         return {

@@ -4,6 +4,7 @@ A model may train in several stages, each a LightningModule handed to the traine
 network at all and fit itself; it may draw several risks a stay. `run` calls `fit`, then `predict`, and asks nothing.
 """
 
+import copy
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -106,8 +107,10 @@ class RiskModule(lightning.LightningModule):
 
     @torch.no_grad()
     def predict(self, batch: StayBatch) -> Tensor:
-        self.eval()
-        return torch.sigmoid(self.network(batch.to(self.device))).unsqueeze(1).cpu()  # (B) -> (B, 1)
+        # In double precision: in single, a stay's risk moves by 1e-7 with the others in its batch, and a steep calibrator makes
+        # 1e-5 of it
+        network = copy.deepcopy(self.network).double().eval()
+        return torch.sigmoid(network(batch.to(self.device).double())).unsqueeze(1).cpu()  # (B) -> (B, 1)
 
     def penalty(self) -> Tensor:
         """() what is added to the training loss beside the loss, such as the weight of squared weights; 0 unless overridden."""

@@ -1,0 +1,142 @@
+"""python -m icu_lightning.predict: the risks of a trained model for stays of any database, with or without known outcomes.
+
+The checkpoint decides about window, variables and features; the command about the database and the cohort. Risks are those
+that the run itself would give: the same scaler, calibrator and threshold, and nothing fitted anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from icu_lightning.errors import UserError
+from icu_lightning.run import CONF, answer, composed_config, one_line_errors
+
+OF_THE_CHECKPOINT = (
+    "outcome", "hours", "variables", "static", "outliers", "severity", "vis", "vis_extended",
+)  # fmt: skip
+
+
+def main() -> None:
+    """The command. A user's mistake is one message and exit code 1, never a traceback."""
+    answer(command)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
+def command(cfg: DictConfig) -> None:
+    """What Hydra calls with the composed configuration, once a job."""
+    with one_line_errors(Path(HydraConfig.get().runtime.output_dir)):
+        predict(composed_config(cfg), HydraConfig.get().overrides.task)
+
+
+def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
+    """Write the predictions to `config['out']`.
+
+    Arguments:
+        typed: overrides as typed on the command line.
+
+    Raises UserError for a checkpoint, a database or a setting that cannot be used, or a file that is there already.
+    """
+    from icu_lightning.terminal import say, steps
+
+    for name in ("checkpoint", "out"):
+        if not config[name]:
+            raise UserError(
+                f"{name}= is missing: python -m icu_lightning.predict checkpoint=RUN data=eicu out=FILE.parquet"
+            )
+    out = Path(config["out"]).expanduser()
+    if out.exists():
+        raise UserError(f"{out} is there already, and nothing is overwritten: choose another out=FILE.")
+    for override in typed:
+        key = override.split("=", 1)[0].lstrip("+~")
+        if key.removeprefix("data.") in OF_THE_CHECKPOINT and key != "data":
+            raise UserError(f"{key} is decided by the checkpoint; leave '{override}' out.")
+    checkpoint = Path(config["checkpoint"]).expanduser()
+    if not checkpoint.exists():  # told before torch is loaded
+        raise UserError(
+            f"There is no checkpoint {checkpoint}: checkpoint= names a run folder or its checkpoints/model.ckpt."
+        )
+    from icu_lightning.checkpoint import trained
+    from icu_lightning.data.module import ICUDataModule
+    from icu_lightning.data.settings import source_and_settings
+    from icu_lightning.pipeline import draws_of
+
+    model = trained(checkpoint)
+    own_cohort = any(override.split("=", 1)[0] in ("cohort", "data.cohort") for override in typed)
+    source, settings = source_and_settings(**chosen(config["data"], model.content, own_cohort))
+    with steps("Data", 4) as step:
+        data = ICUDataModule(source, settings, say=say, step=step)
+        stays = data.apply(model.content)
+    table = predictions(data.stays, settings.outcome, draws_of(model.model, stays), model, settings.hours)
+    write(table, out, settings.outcome)
+    known = table["label"].is_not_null().sum()
+    kind = "SYNTHETIC stays (no patients of any hospital)" if source.synthetic else "stays"
+    say(
+        f"{source.name}: {table.height:,} {kind}, {known:,} with a known {settings.outcome}; {int(table['flagged'].sum()):,} flagged"
+    )
+    say(f"Predictions: {out}")
+
+
+def chosen(data: Mapping[str, Any], content: Mapping[str, Any], own_cohort: bool) -> dict[str, Any]:
+    """The data settings: the source's own from the command, the model's from the checkpoint.
+
+    Arguments:
+        own_cohort: the command names a cohort; otherwise it is that of the training, without asking for a known outcome.
+    """
+    stored = content["data"]["settings"]
+    merged = dict(data) | {name: stored[name] for name in OF_THE_CHECKPOINT}
+    if not own_cohort:
+        merged["cohort"] = [step for step in stored["cohort"] if "outcome_known" not in step]
+    return merged
+
+
+def predictions(stays: Any, outcome: str, draws: Any, model: Any, hours: int) -> Any:
+    """One row a stay: the columns of predictions.parquet (without a split), `flagged`, and those of the MEDS evaluation schema.
+
+    MEDS wants an integer subject and a moment: the subject is the patient where its id is a number, else the stay; the moment
+    counts from 1970-01-01 00:00 as admission to the unit, because no frame of ours has dates.
+    """
+    import polars as pl
+
+    from icu_lightning.evaluation.predictions import SUBGROUPS, raw_predictions
+
+    raw = raw_predictions(stays.with_columns(split=pl.lit("none")), outcome, draws)
+    risk = model.calibrator.transform(raw["risk_raw"].to_numpy())
+    table = raw.with_columns(risk=pl.Series(risk), threshold=pl.lit(model.threshold))
+    return table.select(
+        subject_id=pl.coalesce(pl.col("patient_id").cast(pl.Int64, strict=False), "stay_id"),
+        prediction_time=pl.lit(datetime(1970, 1, 1) + timedelta(hours=hours)),
+        boolean_value=pl.col("label") == 1,
+        predicted_boolean_value=pl.col("risk") >= pl.col("threshold"),
+        predicted_boolean_probability="risk",
+        flagged=pl.col("risk") >= pl.col("threshold"),
+        **{
+            name: name
+            for name in (
+                "stay_id",
+                "patient_id",
+                "hospital_id",
+                "label",
+                "risk_raw",
+                "risk",
+                "risk_sd",
+                "threshold",
+                *SUBGROUPS,
+            )
+        },
+    )
+
+
+def write(table: Any, out: Path, outcome: str) -> None:
+    from icu_lightning.evaluation.predictions import write as write_predictions
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_predictions(table, out, outcome)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""python -m icu_lightning.predict: the run's own risks again, on any database, and a checkpoint that is data, not code."""
+
+import copy
+
+import polars as pl
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from icu_lightning import runfolder
+from icu_lightning.checkpoint import read_content, trained
+from icu_lightning.data.settings import source_and_settings
+from icu_lightning.errors import UserError
+from icu_lightning.pipeline import run_pipeline
+from icu_lightning.predict import chosen, predict
+from tests.conftest import CONF, composed
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run on made-up stays."""
+    config = composed("data.stays=300", "trainer.max_epochs=1", "bootstrap=20").plain
+    config["data"]["cache_dir"] = None
+    names = {"data": "synthetic", "model": "focal_lstm", "trainer": "cpu", "logger": "csv", "calibration": "isotonic"}
+    folder = tmp_path_factory.mktemp("run")
+    stored = runfolder.start(folder, {"names": names, **config})
+    run_pipeline(folder, stored, *source_and_settings(**config["data"]))
+    return folder
+
+
+def predict_here(*words: str) -> None:
+    """The command, without its process."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain = OmegaConf.to_container(compose("predict", list(words)), resolve=True)
+    predict({"names": {}, **plain}, words)
+
+
+def test_the_test_risks_are_those_of_the_run(finished, cli, tmp_path):
+    out = tmp_path / "risks.parquet"
+    done = cli(f"checkpoint={finished}", "data.stays=300", f"out={out}", module="icu_lightning.predict")
+    assert done.returncode == 0, done.stderr
+    assert "SYNTHETIC" in done.stdout
+    run, again = pl.read_parquet(finished / "predictions.parquet"), pl.read_parquet(out)
+    both = run.join(again, on="stay_id", suffix="_again")
+    assert both.height == run.height
+    assert (both["risk_raw"] - both["risk_raw_again"]).abs().max() < 1e-9
+    test = both.filter(pl.col("split") == "test")
+    assert (test["risk"] - test["risk_again"]).abs().max() < 1e-6
+    assert test["threshold"].equals(test["threshold_again"].rename("threshold"))
+
+
+def test_columns_of_the_meds_evaluation_schema_and_ours(finished, tmp_path):
+    out = tmp_path / "risks.parquet"
+    predict_here(f"checkpoint={finished / 'checkpoints' / 'model.ckpt'}", "data.stays=300", f"out={out}")
+    table = pl.read_parquet(out)
+    assert {name: str(kind) for name, kind in list(table.schema.items())[:5]} == {
+        "subject_id": "Int64",
+        "prediction_time": "Datetime(time_unit='us', time_zone=None)",
+        "boolean_value": "Boolean",
+        "predicted_boolean_value": "Boolean",
+        "predicted_boolean_probability": "Float64",
+    }
+    assert table["predicted_boolean_probability"].equals(table["risk"].rename("predicted_boolean_probability"))
+    assert table["predicted_boolean_value"].to_list() == (table["risk"] >= table["threshold"]).to_list()
+    assert table["prediction_time"].unique().dt.timestamp("ms").to_list() == [48 * 3600 * 1000]
+
+
+def test_unknown_outcomes_are_predicted_and_stay_unknown(finished):
+    content = read_content(finished / "checkpoints" / "model.ckpt")
+    merged = chosen({"source": "x", "cohort": ["typed"]}, content, own_cohort=False)
+    assert not any("outcome_known" in step for step in merged["cohort"])
+    assert {"in_icu_at_prediction": 48} in merged["cohort"]
+    assert chosen({"source": "x", "cohort": ["typed"]}, content, own_cohort=True)["cohort"] == ["typed"]
+    assert merged["hours"] == 48
+
+
+def test_a_stays_risk_does_not_depend_on_its_batch(finished, synthetic_data):
+    model = trained(finished)
+    data = synthetic_data(
+        300, **{k: v for k, v in chosen({}, model.content, own_cohort=False).items() if k not in ("stays",)}
+    )
+    everyone = data.apply(model.content)
+    alone = torch.cat([model.model.predict(everyone[i : i + 1]) for i in range(20)])
+    assert (model.model.predict(everyone)[:20] - alone).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["out=x.parquet"], "checkpoint= is missing"),
+        (["checkpoint={run}"], "out= is missing"),
+        (["checkpoint={run}", "out=x.parquet", "data.hours=24"], "data.hours is decided by the checkpoint"),
+        (["checkpoint=nowhere", "out=x.parquet"], "There is no checkpoint nowhere"),
+        (["checkpoint={run}/config.yaml", "out=x.parquet"], "is no checkpoint of a run, or it is damaged"),
+        (["checkpoint={run}", "out={run}/config.yaml"], "is there already, and nothing is overwritten"),
+    ],
+)
+def test_mistakes_are_told(finished, words, message):
+    with pytest.raises(UserError, match=message):
+        predict_here(*(word.format(run=finished) for word in words))
+
+
+def test_a_mistake_is_one_message_and_exit_code_1(cli):
+    done = cli("checkpoint=nowhere", "out=x.parquet", module="icu_lightning.predict")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: There is no checkpoint nowhere")
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.fixture
+def content(finished):
+    return copy.deepcopy(read_content(finished / "checkpoints" / "model.ckpt"))
+
+
+def saved(content, tmp_path):
+    torch.save(content, tmp_path / "model.ckpt")
+    return tmp_path / "model.ckpt"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "icu_lightning.runfolder.subprocess.run",
+        "icu_lightning.download.main",
+        "torch.hub.load",
+        "torch.optim.lr_scheduler.warnings.warn",
+    ],
+)
+def test_a_configuration_that_names_other_code_is_refused_before_it_is_built(content, tmp_path, target):
+    """Also by a path that begins in a trusted package and leaves it."""
+    for place in (content["model"], content["model"]["optimizer"]):
+        before = place["_target_"]
+        place["_target_"] = target
+        with pytest.raises(UserError, match="no class of this package"):
+            trained(saved(content, tmp_path))
+        place["_target_"] = before
+    trained(saved(content, tmp_path))
+
+
+def test_a_pickle_that_runs_code_is_not_run(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "written"), "w"))
+
+    torch.save({"icu_lightning": Attack()}, tmp_path / "model.ckpt")
+    with pytest.raises(UserError, match="no checkpoint of a run, or it is damaged"):
+        trained(tmp_path / "model.ckpt")
+    assert not (tmp_path / "written").exists()
+
+
+def test_other_versions_and_other_variables_are_told(content, tmp_path):
+    with pytest.raises(
+        UserError, match=r"was written by icu_lightning 9.0, whose checkpoints this version .* does not read"
+    ):
+        trained(saved(content | {"icu_lightning": "9.0", "format": 99}, tmp_path))
+    content["shape"]["variables"] = content["shape"]["variables"][:-1]
+    with pytest.raises(UserError, match="do not fit the model that it describes"):
+        trained(saved(content, tmp_path))
+
+
+def test_a_class_that_is_not_installed_here_is_told(content, tmp_path):
+    content["model"]["_target_"] = "icu_lightning.models.mine.Mine"
+    with pytest.raises(UserError, match="is its model's file missing"):
+        trained(saved(content, tmp_path))
