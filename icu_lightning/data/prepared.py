@@ -6,6 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from icu_lightning.data.cache import cached
+from icu_lightning.data.concepts import all_concepts, concepts_of
+from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.extract import Extract, extract
 from icu_lightning.data.narrow import narrowed
 from icu_lightning.data.settings import DataSettings
@@ -42,6 +44,8 @@ def read(
     step: Callable[[str], object] = lambda _: None,
 ) -> Extract:
     """The extract alone, built or from the cache; outcomes may be unknown. Raises UserError for what `extract` refuses."""
+    if line := _unlisted(source, settings):
+        say(line)
     cache_dir = Path(settings.cache_dir).expanduser() if settings.cache_dir else None
     chosen = settings.of_extract
     return cached(
@@ -51,6 +55,19 @@ def read(
         lambda: extract(narrowed(source, cache_dir, say, step), **chosen, step=step),
         say,
     )
+
+
+def _unlisted(source: Source, settings: DataSettings) -> str | None:
+    """What the database's dictionaries do not know of what this run reads; a dictionary that cannot be read is said too."""
+    judge = getattr(source, "unlisted_items", None)
+    if judge is None:
+        return None
+    wanted = all_concepts().values() if settings.of_extract["scores"] else concepts_of(settings.variables)
+    drugs = vis_drugs(settings.vis_extended) if settings.vis is not None else []
+    try:
+        return judge([place for facts in (*wanted, *drugs) for place in facts.charted.get(source.name, ())])
+    except UserError as error:
+        return f"The item ids are not compared with the database's own: {error}"
 
 
 def _split(stays: pl.DataFrame, settings: DataSettings) -> pl.Series:

@@ -104,7 +104,10 @@ INFUSIONS: dict[str, Any] = {
 
 
 class Source(Protocol):
-    """A database. `name` is the one in conf/data and concepts.yaml; `synthetic` marks data that are no patients'."""
+    """A database. `name` is the one in conf/data and concepts.yaml; `synthetic` marks data that are no patients'.
+
+    One that has dictionaries of its items also has `unlisted_items(places)`, see `sources.dictionary`.
+    """
 
     name: str
     synthetic: bool

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from icu_lightning.data.concepts import Concept, charted_in
+from icu_lightning.data.concepts import Charted, Concept, charted_in
 from icu_lightning.data.drugs import Drug
+from icu_lightning.data.sources.dictionary import unlisted_items
 from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.data.sources.mimic import (
     ADMISSION,
@@ -34,6 +35,9 @@ ACCESS = """Ways to get MIMIC-III:
   - the full database (credentialed): https://physionet.org/content/mimiciii/1.4/
   - the open demo, 136 stays:         https://physionet.org/content/mimiciii-demo/1.4/
   - no files at all:                  data=synthetic"""
+
+DICTIONARIES = {"chartevents": "d_items", "outputevents": "d_items", "labevents": "d_labitems"}
+DICTIONARIES |= {"inputevents_cv": "d_items", "inputevents_mv": "d_items"}
 
 CODED = {
     "microbiologyevents": Coded("microbiologyevents", ["spec_type_desc"], "subject_id", "charttime", "chartdate"),
@@ -96,6 +100,9 @@ class MIMIC3:
                 metavision_infusions(self.tables, "inputevents_mv", "icustay_id", metavision, times),
             ]
         )
+
+    def unlisted_items(self, places: Sequence[Charted]) -> str | None:
+        return unlisted_items(self.tables, DICTIONARIES, places)
 
     def _times(self) -> pl.LazyFrame:
         times = self.tables.scan("icustays", ["icustay_id", "subject_id", "hadm_id", "intime", "outtime"])

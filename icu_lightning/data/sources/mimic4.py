@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from icu_lightning.data.concepts import Concept, charted_in
+from icu_lightning.data.concepts import Charted, Concept, charted_in
 from icu_lightning.data.drugs import Drug
+from icu_lightning.data.sources.dictionary import unlisted_items
 from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.data.sources.mimic import (
     ADMISSION,
@@ -32,6 +33,9 @@ ACCESS = """Ways to get MIMIC-IV:
   - the full database (credentialed): https://physionet.org/content/mimiciv/
   - the open demo, 140 stays:         https://physionet.org/content/mimic-iv-demo/2.2/
   - no files at all:                  data=synthetic"""
+
+DICTIONARIES = {"chartevents": "icu/d_items", "outputevents": "icu/d_items", "labevents": "hosp/d_labitems"}
+DICTIONARIES |= {"inputevents": "icu/d_items"}
 
 CODED = {
     "microbiologyevents": Coded("hosp/microbiologyevents", ["spec_type_desc"], "subject_id", "charttime", "chartdate"),
@@ -83,6 +87,9 @@ class MIMIC4:
     def infusions(self, drugs: Sequence[Drug]) -> pl.LazyFrame:
         places = drug_places(self.name, drugs)
         return metavision_infusions(self.tables, "icu/inputevents", "stay_id", places, self._times())
+
+    def unlisted_items(self, places: Sequence[Charted]) -> str | None:
+        return unlisted_items(self.tables, DICTIONARIES, places)
 
     def _times(self) -> pl.LazyFrame:
         times = self.tables.scan("icu/icustays", ["stay_id", "subject_id", "hadm_id", "intime", "outtime"])

@@ -56,8 +56,8 @@ def coded_events(
 
 
 def _coded(tables: RawTables, coded: Coded, places: Sequence[Charted], times: pl.LazyFrame) -> pl.LazyFrame:
-    optional = [column for column in (coded.time, coded.day, "route", "drug_type") if column]
-    rows = tables.scan(coded.table, [coded.on, *coded.text], optional=optional)
+    times_of_row = [column for column in (coded.time, coded.day) if column]
+    rows = tables.scan(coded.table, [coded.on, *coded.text, *times_of_row], optional=["route", "drug_type"])
     systemic = pl.col("route").is_in(NOT_SYSTEMIC) | pl.col("route").str.contains("(?i)eye|ear")
     rows = rows.filter(systemic.not_().fill_null(True) & (pl.col("drug_type") != "BASE").fill_null(True))
     version = [pl.lit(coded.version)] if coded.version else []
