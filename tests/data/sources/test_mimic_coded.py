@@ -112,6 +112,7 @@ def test_diagnoses_are_dated_at_discharge_however_late(source, variable):
     assert variable == "aids" or len(expected) > 10
 
 
+@pytest.mark.slow
 def test_ventilation_of_mimic4_in_words(real_root):
     source = MIMIC4(real_root)
     units = {row["stay_id"]: datetime.fromisoformat(row["intime"]) for row in rows(source, "icustays")}
@@ -147,6 +148,7 @@ CAREVUE = {
 SILENT = {("467", "Other/Remarks"), ("720", "Other/Remarks"), ("226732", "Other"), ("223849", "Standby")}
 
 
+@pytest.mark.slow
 def test_ventilation_of_mimic3_in_words(real_root):
     """Devices, modes and the extubation in words. Needs CHARTEVENTS and ICUSTAYS."""
     source = MIMIC3(real_root)
