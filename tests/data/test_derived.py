@@ -7,6 +7,7 @@ from icu_lightning.data.drugs import all_drugs
 from icu_lightning.data.sources.eicu import EICU
 from icu_lightning.data.sources.mimic3 import MIMIC3
 from icu_lightning.data.sources.mimic4 import MIMIC4
+from icu_lightning.data.sources.physionet2012 import PhysioNet2012
 from icu_lightning.errors import UserError
 from tests.data.in_memory import InMemory, infusion, stays
 
@@ -54,13 +55,10 @@ def test_extended_drugs_are_not_vasoactive_by_default():
     assert first(infusion(1, "phenylephrine", 4.0, 6.0, 2.0)) == []
 
 
-def test_a_database_without_infusions_is_refused():
-    from icu_lightning.data.sources.synthetic import SyntheticICU
-
-    source = SyntheticICU(stays=10, generator_seed=0)
-    for name in ("first_vasoactive_hours", "hospital_charts_infusions"):
-        with pytest.raises(UserError, match="data=synthetic charts no infusions"):
-            DERIVED[name](source, source.stays().collect(), 24)
+@pytest.mark.parametrize("name", ["first_vasoactive_hours", "hospital_charts_infusions"])
+def test_a_database_without_infusions_is_refused(name, real_root):
+    with pytest.raises(UserError, match="data=physionet2012 charts no infusions"):
+        DERIVED[name](PhysioNet2012(real_root), stays(1), 24)
 
 
 def test_a_hospital_charts_infusions_if_any_of_its_stays_has_one_in_the_cohort_or_not():
@@ -96,7 +94,7 @@ def test_pounds_are_kilograms_and_a_database_without_weights_keeps_its_own():
     source = InMemory([(1, 1.0, "weight", 220.0)])
     source.rows = source.rows.with_columns(unit=source.rows.collect()["unit"].replace("kg", "lb"))
     assert with_weight(source, stays(1, weight_kg=None), 24)["weight_kg"].to_list() == [pytest.approx(99.79, abs=0.01)]
-    assert with_weight(InMemory(name="synthetic"), stays(1, weight_kg=None), 24)["weight_kg"].to_list() == [None]
+    assert with_weight(InMemory(name="elsewhere"), stays(1, weight_kg=None), 24)["weight_kg"].to_list() == [None]
 
 
 @pytest.mark.parametrize(("make", "known"), [(MIMIC3, 0.85), (MIMIC4, 0.9)])

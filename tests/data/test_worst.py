@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from icu_lightning.data.sources.synthetic import SyntheticICU
 from icu_lightning.data.worst import (
     FirstDay,
     coma_scale,
@@ -97,9 +96,8 @@ def test_a_score_of_a_stay_without_events_is_null_and_the_order_of_stays_is_kept
 
 
 def test_a_database_without_any_of_it_is_refused():
-    source = SyntheticICU(stays=10, generator_seed=0)
-    with pytest.raises(UserError, match=r"data=synthetic charts nothing that severity scores"):
-        severity_scores(source, source.stays().collect(), 24)
+    with pytest.raises(UserError, match=r"data=elsewhere charts nothing that severity scores"):
+        severity_scores(InMemory(name="elsewhere"), stays(1), 24)
 
 
 # Blood gases
