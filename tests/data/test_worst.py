@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from icu_lightning.data.sources.synthetic import SyntheticICU
 from icu_lightning.data.worst import (
     FirstDay,
     coma_scale,
@@ -97,17 +96,18 @@ def test_a_score_of_a_stay_without_events_is_null_and_the_order_of_stays_is_kept
 
 
 def test_a_database_without_any_of_it_is_refused():
-    source = SyntheticICU(stays=10, generator_seed=0)
-    with pytest.raises(UserError, match=r"data=synthetic charts nothing that severity scores"):
-        severity_scores(source, source.stays().collect(), 24)
+    with pytest.raises(UserError, match=r"data=elsewhere charts nothing that severity scores"):
+        severity_scores(InMemory(name="elsewhere"), stays(1), 24)
 
 
 # Blood gases
 
+FOUR_HOURS = (4.3, 8.3)  # and a bit more in floating point
+
 
 @pytest.mark.parametrize(
     ("fio2_at", "pao2_at", "ratio"),
-    [(1.0, 5.0, 160), (0.3, 4.3, 160), (1.0, 5.01, None), (5.0, 5.0, 160), (5.1, 5.0, None), (-7.5, -5.5, 160)],
+    [(1.0, 5.0, 160), (*FOUR_HOURS, 160), (1.0, 5.01, None), (5.0, 5.0, 160), (5.1, 5.0, None), (-7.5, -5.5, 160)],
 )
 def test_a_gas_takes_the_latest_fio2_of_four_hours(fio2_at, pao2_at, ratio):
     found = day([(1, fio2_at, "fio2", 0.5), (1, pao2_at, "pao2", 80.0)])
@@ -332,6 +332,22 @@ def test_hours_that_are_computed_in_pieces_are_the_same(made_up, monkeypatch):
     whole = hourly_sofa(source, frame, 48)
     monkeypatch.setattr("icu_lightning.data.worst.CHUNK", 5)
     assert hourly_sofa(source, frame, 48).equals(whole)
+
+
+def test_what_was_charted_before_the_first_trailing_day_still_holds_in_it():
+    rows: list[Event] = [(1, -24.5, "fio2", 0.5), (1, -22.5, "pao2", 80.0), (1, -33.0, "ventilation", 2.0)]
+    assert hourly_sofa(InMemory(rows), stays(1), 2)["sofa"].to_list() == [3, None]
+
+
+def test_a_day_of_urine_begins_with_the_stay_and_is_known_after_twenty_two_hours():
+    rows: list[Event] = [
+        (1, -1.0, "urine", 900.0),
+        (1, 5.5, "urine", 100.0),
+        (1, 29.5, "urine", 300.0),
+        (1, 40.0, "urine", 900.0),
+    ]
+    found = hourly_sofa(InMemory(rows), stays(1), 48)["sofa"].to_list()
+    assert found == [None] * 21 + [4] * 8 + [3] * 11 + [0] * 8, "100 mL at the ends of hours 22 to 29, 300 mL until 40"
 
 
 def test_hourly_sofa_of_nothing_is_null_and_of_nobody_empty():

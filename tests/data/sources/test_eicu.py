@@ -181,3 +181,158 @@ def test_made_up_events_have_the_promised_shape_and_derive_the_mean_pressure(wri
     assert count["temperature"]["converted"] == count["temperature"]["cells"] > 0
     assert count["map"]["kept"] == 0
     assert count["map"]["derived"] == count["map"]["cells"] == count["sbp"]["cells"]
+
+
+def events_of(source, *variables):
+    from icu_lightning.data.concepts import concepts_of
+
+    found = source.collect(source.events(concepts_of(variables)))
+    assert found.schema == pl.Schema(EVENTS)
+    return sorted(found.select("stay_id", "variable", pl.col("hours").round(6), "value", "preference").rows())
+
+
+def note(minute, name, value, label="Glasgow coma score"):
+    return {
+        "patientunitstayid": 1,
+        "nursingchartoffset": minute,
+        "nursingchartcelltypevallabel": label,
+        "nursingchartcelltypevalname": name,
+        "nursingchartvalue": value,
+    }
+
+
+def aps(**said):
+    return {"patientunitstayid": 1, "intubated": 0, "vent": 0, "eyes": 4, "motor": 6, "verbal": 5} | said
+
+
+def test_a_coma_scale_in_nurses_notes(write_eicu):
+    notes = [note(60, "GCS Total", "9"), note(60, "Eyes", "3"), note(60, "Verbal", "1"), note(60, "Motor", "5")]
+    notes += [
+        note(120, "Value", "14", label="Score (Glasgow Coma Scale)"),
+        note(180, "GCS Total", "Unable to score due to medication"),
+    ]
+    notes += [note(60, "Eyes", "3", label="Pupils"), note(-30, "Motor", "6")]
+    source = EICU(write_eicu(stays=1, nurseCharting=notes, apacheApsVar=[aps(patientunitstayid=9)]))
+    of_notes = [row for row in events_of(source, "gcs", "gcs_eyes", "gcs_verbal", "gcs_motor") if row[0] == 1]
+    assert of_notes == [
+        (1, "gcs", 1.0, 9.0, 0),
+        (1, "gcs", 2.0, 14.0, 1),
+        (1, "gcs", 3.0, None, 0),
+        (1, "gcs_eyes", 1.0, 3.0, 0),
+        (1, "gcs_motor", -0.5, 6.0, 0),
+        (1, "gcs_motor", 1.0, 5.0, 0),
+        (1, "gcs_verbal", 1.0, 1.0, 0),
+    ]
+
+
+def test_minus_one_in_the_apache_tables_is_not_measured_and_the_rest_is_known_at_the_days_end(write_eicu):
+    rows = [aps(eyes=-1, verbal=2, intubated=1), aps(patientunitstayid=2, vent=-1, motor=5)]
+    charting = {
+        "patientunitstayid": 2,
+        "respchartoffset": 60,
+        "respchartvaluelabel": "Vent Rate",
+        "respchartvalue": "14",
+    }
+    care = {"patientunitstayid": 2, "respcarestatusoffset": 90, "airwaytype": "No Artificial Airway"}
+    source = EICU(write_eicu(stays=1, apacheApsVar=rows, respiratoryCharting=[charting], respiratoryCare=[care]))
+    found = events_of(source, "gcs_eyes", "gcs_verbal", "gcs_motor", "gcs_tube", "ventilation")
+    end = round((24 * 60 - 1) / 60, 6)
+    assert [(stay, variable, value) for stay, variable, hours, value, _ in found if hours == end] == [
+        (1, "gcs_motor", 6.0),
+        (1, "gcs_tube", 1.0),
+        (1, "gcs_verbal", 2.0),
+        (1, "ventilation", 0.0),
+        (2, "gcs_eyes", 4.0),
+        (2, "gcs_motor", 5.0),
+        (2, "gcs_tube", 0.0),
+        (2, "gcs_verbal", 5.0),
+    ]
+    assert [row[2:] for row in found if row[2] != end] == [(1.0, 2.0, 2), (1.5, 0.0, 3)], "in words, in their places"
+
+
+def test_urine_is_what_the_paths_of_the_demo_call_urine(real_eicu):
+    """Needs intakeOutput: every path with urine, foley, void, ... in its last part below Output (ml), but no stool or counts."""
+    slow = []
+    words = ("urine", "urinary", "foley", "urethral", "indwelling cath", "straight cath", "void", "nephrostomy")
+    never = ("count", "occurrence", "unmeasured", "stool", "incontinen")
+    for row in table(real_eicu, "intakeOutput"):
+        path = row["cellpath"].lower()
+        _, _, last = path.partition("|output (ml)|")
+        if any(word in last for word in words) and not any(word in path for word in never):
+            slow.append(
+                (
+                    int(row["patientunitstayid"]),
+                    round(int(row["intakeoutputoffset"]) / 60, 6),
+                    float(row["cellvaluenumeric"]),
+                )
+            )
+    fast = [(stay, hours, value) for stay, _, hours, value, _ in events_of(EICU(real_eicu), "urine")]
+    assert fast == sorted(slow)
+    assert len(slow) > 10_000
+
+
+def test_ventilation_of_the_demo_in_words(real_eicu):
+    """Needs respiratoryCharting, respiratoryCare and apacheApsVar."""
+    code = {
+        "Start": 2,
+        "Continued": 2,
+        "Off": 0,
+        "Ventilator": 2,
+        "Mechanical ventilator": 2,
+        "Bi-PAP": 1,
+        "BiPAP": 1,
+        "CPAP": 1,
+    }
+    code |= dict.fromkeys(
+        ("Nasal cannula", "None (Room air)", "Room air", "High flow nasal cannula", "Simple mask", "Face mask"), 0
+    )
+    code |= dict.fromkeys(("High flow mask", "Non-rebreather mask", "Aerosol mask", "Venturi mask", "Face tent"), 0)
+    code |= {"Heated high flow nasal cannula": 0, "Oral ETT": 2, "Tracheostomy": 2, "No Artificial Airway": 0}
+    settings_of = (
+        "Ventilator Support Mode",
+        "Vent Rate",
+        "Tidal Volume (set)",
+        "Plateau Pressure",
+        "Exhaled TV (machine)",
+    )
+    slow = []
+    for row in table(real_eicu, "respiratoryCharting"):
+        label, text = row["respchartvaluelabel"], row["respchartvalue"].strip()
+        kind = 2 if label in settings_of and text else None
+        if label in ("RT Vent On/Off", "O2 Device", "Oxygen Delivery Method"):
+            kind = code.get(text)
+        if kind is not None:
+            slow.append((int(row["patientunitstayid"]), round(int(row["respchartoffset"]) / 60, 6), float(kind)))
+    for row in table(real_eicu, "respiratoryCare"):
+        if row["airwaytype"].strip() in code:
+            when = round(int(row["respcarestatusoffset"]) / 60, 6)
+            slow.append((int(row["patientunitstayid"]), when, float(code[row["airwaytype"].strip()])))
+    for row in table(real_eicu, "apacheApsVar"):
+        if row["vent"] != "-1":
+            slow.append((int(row["patientunitstayid"]), round((24 * 60 - 1) / 60, 6), float(row["vent"])))
+    fast = [(stay, hours, value) for stay, _, hours, value, _ in events_of(EICU(real_eicu), "ventilation")]
+    assert sorted(fast) == sorted(slow)
+
+
+def test_history_of_the_demo(real_eicu):
+    """Needs admissionDx and apachePredVar."""
+    source = EICU(real_eicu)
+    operated = {
+        int(row["patientunitstayid"])
+        for row in table(real_eicu, "admissionDx")
+        if "|all diagnosis|operative|" in row["admitdxpath"].lower()
+    }
+    assert {stay for stay, _, _, value, _ in events_of(source, "surgical") if value == 1} == operated
+    columns = {
+        "elective": ["electivesurgery"],
+        "haematologic_malignancy": ["leukemia", "lymphoma"],
+        "metastatic_cancer": ["metastaticcancer"],
+    }
+    for variable, names in columns.items():
+        said = {
+            int(row["patientunitstayid"])
+            for row in table(real_eicu, "apachePredVar")
+            if any(row[name] == "1" for name in names)
+        }
+        assert {stay for stay, _, _, value, _ in events_of(source, variable) if value == 1} == said
+        assert said
