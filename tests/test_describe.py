@@ -125,7 +125,7 @@ def test_torch_is_not_loaded(tmp_path):
 def test_the_eicu_demo(describe, real_eicu, tmp_path):
     """Needs the eICU demo."""
     folder = tmp_path / "page"
-    done = describe("data=eicu", f"data.root={real_eicu}", f"hydra.run.dir={folder}")
+    done = describe("model=logistic_regression", "data=eicu", f"data.root={real_eicu}", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
     page = (folder / "index.html").read_text()
     assert "1,542 stays of 1,259 patients" in page
