@@ -95,15 +95,15 @@ def _finished(node: Any) -> Any:
 
 def _metrics(label: Array, risk: Array, raw: Array, threshold: float, weight: Array) -> dict[str, Any]:
     """Of the calibrated risk, of the flags at the threshold, and, with RAW before their names, of the model's own score."""
-    rows = pooled(label, risk, weight)
-    calibrated = _of_risk(*rows) | {"ece": reliability.ece(label, risk, weight)}
-    flagged = (rows[1] >= threshold).astype(float)
-    flags = _of_flags(*pooled(rows[0], flagged, rows[2]), threshold)
-    own = _of_risk(*pooled(label, raw, weight)) | {"ece": reliability.ece(label, raw, weight)}
-    return calibrated | flags | {RAW + name: values for name, values in own.items()}
+    rows = pooled(label, (risk >= threshold).astype(float), weight)
+    own = of_risk(label, raw, weight)
+    return of_risk(label, risk, weight) | _of_flags(*rows, threshold) | {RAW + name: own[name] for name in own}
 
 
-def _of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
+def of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
+    """name -> (R,) of every metric that needs no threshold."""
+    ece = reliability.ece(label, risk, weight)  # its groups are of stays, so before they are pooled
+    label, risk, weight = pooled(label, risk, weight)
     auroc, auprc = discrimination(label, risk, weight)
     slope, intercept, in_the_large = reliability.recalibration(label, risk, weight)
     accuracy = {name: metric(label, risk, weight) for name, metric in ACCURACY_METRICS.items()}
@@ -115,6 +115,7 @@ def _of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
         "calibration_intercept": intercept,
         "calibration_slope": slope,
         "observed_to_expected": reliability.observed_to_expected(label, risk, weight),
+        "ece": ece,
     }
 
 
