@@ -59,8 +59,8 @@ def compare_runs(named: Sequence[str], folder: Path, *, by_data: bool, bootstrap
     for part in parts.values():
         refuse_unlike(part)
     comparisons = [compare(models(part), bootstrap, seed) for part in parts.values()]
-    show(comparisons)
-    write(comparisons, folder, runs=len(runs), seed=seed)
+    write(comparisons, folder, runs=len(runs), seed=seed)  # before it is shown: whoever reads the output may go
+    show(comparisons, folder)
 
 
 def run_folders(named: Sequence[str]) -> list[Path]:
@@ -111,8 +111,8 @@ def read_run(folder: Path) -> Run:
     return Run(name=str(folder), config=config, test=test, facts=stored.facts)
 
 
-def show(comparisons: Sequence[Comparison]) -> None:
-    """The tables on the terminal."""
+def show(comparisons: Sequence[Comparison], folder: Path) -> None:
+    """The tables on the terminal, and where everything is."""
     from icu_lightning.comparison.tables import counts, difference_rows, ranking_rows
     from icu_lightning.terminal import print_table, say
 
@@ -124,6 +124,7 @@ def show(comparisons: Sequence[Comparison]) -> None:
             print_table("Differences, paired on the same stays", *difference_rows(comparison.differences))
         if comparison.events in (0, comparison.n):
             say("All test stays have the same outcome: what needs both is undefined.")
+    say(f"Comparison: {folder / 'index.html'}")
 
 
 def write(comparisons: Sequence[Comparison], folder: Path, *, runs: int, seed: int) -> None:
@@ -131,7 +132,6 @@ def write(comparisons: Sequence[Comparison], folder: Path, *, runs: int, seed: i
     from icu_lightning.comparison import tables
     from icu_lightning.comparison.page import page
     from icu_lightning.runfolder import git_commit
-    from icu_lightning.terminal import say
 
     made = {
         "Made": f"{datetime.now():%Y-%m-%d %H:%M}",
@@ -146,7 +146,6 @@ def write(comparisons: Sequence[Comparison], folder: Path, *, runs: int, seed: i
             table(comparisons).write_csv(path)
     write_text(folder / "comparison.tex", tables.latex(comparisons))
     write_text(folder / "index.html", page(comparisons, made))
-    say(f"Comparison: {folder / 'index.html'}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def rewrite(folder, table: pl.DataFrame, *, keep_digest: bool = False) -> None:
         (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
-def test_a_run_keeps_the_digest_of_its_predictions_and_is_redone_to_the_letter(finished, capsys):
+def test_a_run_keeps_the_digest_of_its_predictions_and_is_redone_to_the_letter(run_here, capsys):
+    finished = run_here(*SMALL)
     whole = (finished / "metrics.json").read_text()
     kept = json.loads(whole)["evaluation"]
     assert kept["predictions_sha256"] == hashlib.sha256((finished / "predictions.parquet").read_bytes()).hexdigest()

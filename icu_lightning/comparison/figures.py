@@ -42,8 +42,8 @@ def figures(models: Sequence[SeededModel]) -> list[Figure]:
     if 0 < label.sum() < len(label):
         drawn += [
             _square("ROC", "1 − specificity", "Sensitivity", models, roc_curve, [(0, 0), (1, 1)], "Diagonal: chance."),
-            _square("Precision and recall", "Sensitivity", "Positive predictive value", models, pr_curve, [(0, rate), (1, rate)],
-                    f"Thin line: the death rate, {rate:.3f}."),
+            _square("Precision and recall", "Sensitivity", "Positive predictive value", models, pr_steps, [(0, rate), (1, rate)],
+                    f"Steps, as average precision counts them. Thin line: the death rate, {rate:.3f}."),
         ]  # fmt: skip
     note = f"Diagonal: perfect. Up to {groups} groups of equal size, so of about {len(label) // groups:,} stays and "
     note += f"{label.sum() / groups:.1f} deaths each: with few deaths a curve is noise."
@@ -52,6 +52,12 @@ def figures(models: Sequence[SeededModel]) -> list[Figure]:
     )
     drawn.append(_decision(models, rate))
     return drawn
+
+
+def pr_steps(label: Array, risk: Array) -> Points:
+    """The precision-recall curve as steps: each precision over the recall gained with it, without the made-up start at (0, 1)."""
+    recall, precision = (points[1:] for points in pr_curve(label, risk))
+    return np.concatenate([[0.0], np.repeat(recall, 2)[:-1]]), np.repeat(precision, 2)
 
 
 def decision_curve(label: Array, risk: Array) -> Points:

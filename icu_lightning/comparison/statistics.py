@@ -21,15 +21,15 @@ from icu_lightning.evaluation.evaluate import of_risk
 
 Array = NDArray[np.float64]
 METRICS = {  # name in metrics.json -> heading, what is best
-    "auroc": ("AUROC", "higher"),
-    "auprc": ("AUPRC", "higher"),
-    "brier": ("Brier score", "lower"),
-    "scaled_brier": ("Scaled Brier", "higher"),
-    "log_loss": ("Log loss", "lower"),
-    "calibration_slope": ("Calibration slope", "nearest 1"),
-    "calibration_in_the_large": ("Calibration in the large", "nearest 0"),
-    "observed_to_expected": ("O:E", "nearest 1"),
-    "ece": ("ECE", "lower"),
+    "auroc": ("AUROC", "higher is better"),
+    "auprc": ("AUPRC", "higher is better"),
+    "brier": ("Brier score", "lower is better"),
+    "scaled_brier": ("Scaled Brier", "higher is better"),
+    "log_loss": ("Log loss", "lower is better"),
+    "calibration_slope": ("Calibration slope", "best near 1"),
+    "calibration_in_the_large": ("Calibration in the large", "best near 0"),
+    "observed_to_expected": ("O:E", "best near 1"),
+    "ece": ("ECE", "lower is better"),
 }
 
 

@@ -79,12 +79,16 @@ def ranking_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     rows = []
     for summary in comparison.summaries:
         cells = [
-            interval(summary.metrics[name]).replace(" (", "\n(")
-            + (f"\n± {sd:.3f}" if (sd := summary.sd[name]) is not None else "")
+            _in_lines(summary.metrics[name]) + (f"\n± {sd:.3f}" if (sd := summary.sd[name]) is not None else "")
             for name in TERMINAL
         ]
         rows.append([summary.model.name, str(len(summary.model.runs)), *cells])
     return heads, rows
+
+
+def _in_lines(estimate: Estimate) -> str:
+    """Value, low and high below one another: five metrics are then as wide as a terminal."""
+    return interval(estimate).replace(" (", "\n").replace("–", "–\n").replace(" to ", " to\n").removesuffix(")")
 
 
 def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:

@@ -64,7 +64,7 @@ def ece(label: Array, risk: Array, weight: Array) -> Array:
     The groups are those of the stays as given, each counted once; stays of one risk are never parted, so that the result does
     not depend on their order. Resampled weights fill the same groups.
     """
-    order, starts = _equal_mass(risk)
+    order, starts = equal_mass(risk)
     weight, difference = in_order(weight, order), (risk - label)[order]
     total = np.asarray(weight.sum(-1), float)
     gap = np.zeros_like(total)
@@ -73,7 +73,7 @@ def ece(label: Array, risk: Array, weight: Array) -> Array:
     return np.divide(gap, total, out=np.full_like(total, np.nan), where=total > 0)
 
 
-def _equal_mass(risk: Array, bins: int = BINS) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def equal_mass(risk: Array, bins: int = BINS) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The stays in rising order of risk, and where in it each group begins; a group ends with the last stay of its risk."""
     order, ranked = sorted_by(risk)
     cuts = np.searchsorted(ranked, ranked[np.arange(1, bins) * len(risk) // bins], side="left")
