@@ -25,10 +25,10 @@ from icu_lightning.data.splits import SPLITS
 from icu_lightning.description.flow_chart import flow_chart
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
-from icu_lightning.evaluation.evaluate import evaluate
+from icu_lightning.evaluation.stored import digest
 from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model
-from icu_lightning.results import show
+from icu_lightning.results import evaluated, show, write_metrics
 from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training import stable_seed
 
@@ -126,7 +126,8 @@ def scored(
     calibrator = built(config["calibration"])
     raw = prediction_table.raw_predictions(data.stays, outcome, draws(model, data))
     table = prediction_table.calibrate(raw, calibrator, config["threshold"])
-    prediction_table.write(table, folder / "predictions.parquet", outcome)
+    stored, source = folder / "predictions.parquet", data.source
+    prediction_table.write(table, stored, outcome=outcome, source=source.name, synthetic=source.synthetic)
     content = {
         "icu_lightning": __version__,
         "format": FORMAT,
@@ -146,6 +147,6 @@ def scored(
     }
     with atomic_file(folder / "checkpoints" / "model.ckpt") as path:
         torch.save(content, path)
-    metrics = evaluate(table, n_replicates=config["bootstrap"], seed=config["seed"])
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    metrics = evaluated(table, digest(stored), bootstrap=config["bootstrap"], seed=config["seed"])
+    write_metrics(folder, metrics)
     return table, metrics

@@ -1,10 +1,14 @@
-"""The results of a finished run, read back from its folder and shown."""
+"""The results of a run: computed from its predictions, kept in metrics.json, read back and shown."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from icu_lightning.atomic import write_text
+from icu_lightning.evaluation.evaluate import SMALLEST, evaluate
 from icu_lightning.terminal import print_table, say
 
 SHOWN = (  # of the metrics in metrics.json
@@ -23,6 +27,27 @@ SHOWN = (  # of the metrics in metrics.json
     "net_benefit",
 )
 UNCALIBRATED = ("auroc", "auprc", "brier", "calibration_slope", "observed_to_expected")
+
+
+def evaluated(
+    predictions: pl.DataFrame, sha256: str, *, bootstrap: int, seed: int, smallest: int = SMALLEST
+) -> dict[str, Any]:
+    """The content of metrics.json: `evaluate`'s, and under `evaluation` the digest of predictions.parquet and the settings."""
+    settings = {"bootstrap": bootstrap, "seed": seed, "smallest": smallest}
+    return {
+        **evaluate(predictions, bootstrap, seed, smallest),
+        "evaluation": {"predictions_sha256": sha256, **settings},
+    }
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def stored_digest(metrics: Mapping[str, Any] | None) -> str | None:
+    """SHA-256 that predictions.parquet had when it was evaluated; None for a run that kept none."""
+    block = (metrics or {}).get("evaluation")
+    return block.get("predictions_sha256") if isinstance(block, dict) else None
 
 
 def finished_metrics(folder: Path) -> dict[str, Any] | None:

@@ -69,20 +69,22 @@ def command(cfg: DictConfig) -> None:
 
 
 @contextmanager
-def one_line_errors(folder: Path, stopped: str = "Start it again.") -> Iterator[None]:
+def one_line_errors(folder: Path, stopped: str = "Start it again.", *, new: bool = True) -> Iterator[None]:
     """Errors of a job as one message and exit code 1; an interruption as `stopped` and 130.
 
-    The traceback of an error that nobody foresaw is kept in error.txt in `folder`.
+    The traceback of an error that nobody foresaw is kept in error.txt in `folder`. A `new` one, which Hydra has made, goes if
+    it is still empty.
     """
+    discard = runfolder.remove_if_empty if new else (lambda folder: None)
     try:
         yield
     except (UserError, OSError, OmegaConfBaseException) as error:
-        runfolder.remove_if_empty(folder)  # Hydra made it
+        discard(folder)
         sys.exit(f"error: {error}")
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise  # rich's, when whoever reads the output has gone; Lightning's comes from a KeyboardInterrupt
-        runfolder.remove_if_empty(folder)
+        discard(folder)
         print(f"Stopped. {stopped}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:

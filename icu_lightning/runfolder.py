@@ -103,15 +103,20 @@ def reopen(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
     Raises UserError if there is, or if the folder is no run folder.
     """
-    if not (folder / "config.yaml").exists():
-        raise UserError(f"resume={folder}: there is no run in that folder (no config.yaml).")
-    if overrides:
+    if overrides and (folder / "config.yaml").exists():
         raise UserError(
             f"resume continues a run with its own configuration; leave out {' '.join(overrides)}, or start a new run."
         )
+    return configuration(folder)
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """The stored configuration of a run. Raises UserError if the folder is no run folder."""
+    if not (folder / "config.yaml").exists():
+        raise UserError(f"{folder}: there is no run in that folder (no config.yaml).")
     try:
         stored = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / 'config.yaml'} is no valid YAML: {error}") from error
     if not isinstance(stored, dict) or not stored.keys() >= NEEDED:
         raise UserError(f"{folder / 'config.yaml'} is not the configuration of a run.")

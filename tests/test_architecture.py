@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "icu_lightning"
-SHARED = {"", "atomic", "batch", "errors"}  # what every room may import; "" is the package itself
+SHARED = {"", "atomic", "batch", "errors", "templates"}  # what every room may import; "" is the package itself
 ROOMS = {
     "data": SHARED,
     "models": SHARED,
     "evaluation": SHARED - {"batch"},
     "description": (SHARED - {"batch"}) | {"data"},
+    "comparison": (SHARED - {"batch"}) | {"evaluation", "terminal"},
 }
 INSIDE_DATA = [
     "concepts",

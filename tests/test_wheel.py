@@ -30,9 +30,10 @@ def test_an_installed_wheel_runs_from_any_folder(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     for path in [*(ROOT / "conf").rglob("*.yaml")]:
         assert f"icu_lightning/conf/{path.relative_to(ROOT / 'conf')}" in names
-    templates = [p.name for p in (ROOT / "icu_lightning" / "description").iterdir() if p.suffix in (".html", ".svg")]
-    assert len(templates) >= 4
-    assert {f"icu_lightning/description/{name}" for name in templates} <= set(names)
+    package = ROOT / "icu_lightning"
+    templates = [str(p.relative_to(ROOT)) for p in package.rglob("*") if p.suffix in (".html", ".svg")]
+    assert len(templates) >= 6
+    assert set(templates) <= set(names)
     assert not [name for name in names if "tests/" in name]
     site = tmp_path / "site"
     call(

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from icu_lightning.evaluation.reliability import equal_mass
+
 Array = NDArray[np.float64]
 Points = tuple[Array, Array]
 
@@ -25,6 +27,10 @@ def pr_curve(label: Array, risk: Array) -> Points:
 
 
 def calibration_curve(label: Array, risk: Array, bins: int = 10) -> Points:
-    """Mean risk and observed share of deaths in up to `bins` groups of equal size, from the lowest risk up."""
-    groups = [g for g in np.array_split(np.argsort(risk, kind="stable"), bins) if g.size]
+    """Mean risk and observed share of deaths in up to `bins` groups of equal size, from the lowest risk up.
+
+    Stays of one risk are never parted, as in `reliability.ece`: the curve does not depend on their order.
+    """
+    order, starts = equal_mass(risk, bins)
+    groups = np.split(order, starts[1:])
     return np.array([risk[g].mean() for g in groups]), np.array([label[g].mean() for g in groups])

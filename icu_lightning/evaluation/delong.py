@@ -57,11 +57,19 @@ def interval(label: Array, risk: Array, level: float = 0.95) -> tuple[float, flo
 
 def difference(label: Array, first: Array, second: Array, level: float = 0.95) -> Difference:
     """Of two models on the same stays. Two that rank alike differ by 0, with p = 1."""
-    auroc, covariance = auroc_covariance(label, np.stack([first, second]))
-    value = float(auroc[0] - auroc[1])
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return contrast(label, np.stack([first, second]), np.array([1.0, -1.0]), level)
+
+
+def contrast(label: Array, risks: Array, factors: Array, level: float = 0.95) -> Difference:
+    """Sum of factor times AUROC over models on the same stays, and the test that it is 0.
+
+    Arguments:
+        risks: (M, n). factors: (M,) that add up to 0, as [.5, .5, -1] for the mean of two seeds against a third model.
+    """
+    auroc, covariance = auroc_covariance(label, risks)
+    value, variance = float(factors @ auroc), float(factors @ covariance @ factors)
     if variance <= 1e-18:
-        return Difference(value, value, value, 1.0 if value == 0 else 0.0)
+        return Difference(value, value, value, 1.0 if abs(value) < 1e-12 else 0.0)
     sd = float(np.sqrt(variance))
     half = float(norm.ppf((1 + level) / 2)) * sd
     return Difference(value, value - half, value + half, float(2 * norm.sf(abs(value) / sd)))

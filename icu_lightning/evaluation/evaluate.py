@@ -4,6 +4,9 @@ Every number is on the calibrated risk, with the 95 % interval over resampled pa
 own score, and under `subgroups` for the groups that are large enough.
 """
 
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -13,11 +16,13 @@ from numpy.typing import NDArray
 
 from icu_lightning.evaluation import delong, reliability
 from icu_lightning.evaluation.bootstrap import with_intervals
-from icu_lightning.evaluation.metrics import RISK_METRICS, THRESHOLD_METRICS, net_benefit
+from icu_lightning.evaluation.metrics import ACCURACY_METRICS, THRESHOLD_METRICS, discrimination, net_benefit, pooled
 from icu_lightning.evaluation.subgroups import subgroups
 
 SPLITS = ("test", "val")  # the training split's numbers would only be mistaken for something
 SMALLEST = 50  # stays of a subgroup that is scored
+WORKERS = 4  # threads; each holds some 200 MB of weights
+RAW = "raw "  # before the names of the metrics of the uncalibrated score
 Array = NDArray[np.float64]
 
 
@@ -35,29 +40,30 @@ def evaluate(
         smallest: stays that a subgroup must have.
     """
     parts = {name: predictions.filter(pl.col("split") == name) for name in SPLITS}
-    results = {name: _split(part, n_replicates, seed) for name, part in parts.items()}
-    for name, part in parts.items():
-        results[name] |= _subgroups(part, predictions, n_replicates, seed, smallest)
-    return results
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+
+        def start(stays: pl.DataFrame) -> "Future[dict[str, Any]]":
+            return pool.submit(_split, stays, n_replicates, seed)
+
+        whole = {name: start(part) for name, part in parts.items()}  # the largest first
+        groups = {name: _subgroups(part, predictions, smallest, start) for name, part in parts.items()}
+    return {name: whole[name].result() | _finished(groups[name]) for name in parts}
 
 
 def _split(part: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any]:
+    part = part.sort("risk", "risk_raw", "stay_id")  # one sorting, in which most metrics find their stays as they stand
     label, patients = part["label"].to_numpy(), part["patient_id"].to_numpy()
     result: dict[str, Any] = {"n": part.height, "patients": part["patient_id"].n_unique(), "events": int(label.sum())}
     if part.is_empty():
         return result | {"note": "no stays in this split"}
     threshold = float(part["threshold"][0])
     risk, raw = part["risk"].to_numpy(), part["risk_raw"].to_numpy()
-    flagged = (risk >= threshold).astype(float)
-    result |= with_intervals(
-        lambda weight: _of_risk(label, risk, weight) | _of_flags(label, flagged, weight, threshold),
-        patients,
-        n_replicates,
-        seed,
-    )
+    metrics = partial(_metrics, label, risk, raw, threshold)
+    cells = with_intervals(metrics, patients, n_replicates, seed)
+    result |= {name: cell for name, cell in cells.items() if not name.startswith(RAW)}
     result["auroc_delong"] = _delong(label, risk)
     result["threshold"] = threshold
-    result["raw"] = with_intervals(partial(_of_risk, label, raw), patients, n_replicates, seed)
+    result["raw"] = {name.removeprefix(RAW): cell for name, cell in cells.items() if name.startswith(RAW)}
     if len(np.unique(label)) < 2:
         result["note"] = (
             f"only {'deaths' if label.all() else 'survivors'} among {part.height} stays: what needs both classes is null"
@@ -66,29 +72,50 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any]:
 
 
 def _subgroups(
-    part: pl.DataFrame, everyone: pl.DataFrame, n_replicates: int, seed: int, smallest: int
+    part: pl.DataFrame, everyone: pl.DataFrame, smallest: int, start: Callable[[pl.DataFrame], Any]
 ) -> dict[str, Any]:
-    """{subgroups: column -> group -> metrics, too_small: column -> group -> {n, events}}."""
+    """{subgroups: column -> group -> what `start` gives, too_small: column -> group -> {n, events}}."""
     scored: dict[str, Any] = {}
     too_small: dict[str, Any] = {}
     for column, group, stays in subgroups(part, everyone):
         if stays.height >= smallest and stays["label"].n_unique() == 2:
-            scored.setdefault(column, {})[group] = _split(stays, n_replicates, seed)
+            scored.setdefault(column, {})[group] = start(stays)
         else:
             counts = {"n": stays.height, "events": int(stays["label"].sum())}
             too_small.setdefault(column, {})[group] = counts
     return {"subgroups": scored, "too_small": too_small}
 
 
-def _of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
-    slope, intercept = reliability.slope_and_intercept(label, risk, weight)
+def _finished(node: Any) -> Any:
+    """The same with each Future's result in its place."""
+    if isinstance(node, dict):
+        return {name: _finished(below) for name, below in node.items()}
+    return node.result() if isinstance(node, Future) else node
+
+
+def _metrics(label: Array, risk: Array, raw: Array, threshold: float, weight: Array) -> dict[str, Any]:
+    """Of the calibrated risk, of the flags at the threshold, and, with RAW before their names, of the model's own score."""
+    rows = pooled(label, (risk >= threshold).astype(float), weight)
+    own = of_risk(label, raw, weight)
+    return of_risk(label, risk, weight) | _of_flags(*rows, threshold) | {RAW + name: own[name] for name in own}
+
+
+def of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
+    """name -> (R,) of every metric that needs no threshold."""
+    ece = reliability.ece(label, risk, weight)  # its groups are of stays, so before they are pooled
+    label, risk, weight = pooled(label, risk, weight)
+    auroc, auprc = discrimination(label, risk, weight)
+    slope, intercept, in_the_large = reliability.recalibration(label, risk, weight)
+    accuracy = {name: metric(label, risk, weight) for name, metric in ACCURACY_METRICS.items()}
     return {
-        **{name: metric(label, risk, weight) for name, metric in RISK_METRICS.items()},
-        "calibration_in_the_large": reliability.in_the_large(label, risk, weight),
+        "auroc": auroc,
+        "auprc": auprc,
+        **accuracy,
+        "calibration_in_the_large": in_the_large,
         "calibration_intercept": intercept,
         "calibration_slope": slope,
         "observed_to_expected": reliability.observed_to_expected(label, risk, weight),
-        "ece": reliability.ece(label, risk, weight),
+        "ece": ece,
     }
 
 

@@ -16,17 +16,37 @@ Array = NDArray[np.float64]
 
 def auroc(label: Array, risk: Array, weight: Array) -> Array:
     """Area under the ROC curve: the probability that a death's risk exceeds a survivor's, ties counting half."""
-    died, lived = _by_risk(label, risk, weight)
-    below = np.cumsum(lived, axis=-1) - lived
-    return _ratio((died * (below + 0.5 * lived)).sum(-1), died.sum(-1) * lived.sum(-1))
+    return discrimination(label, risk, weight)[0]
 
 
 def auprc(label: Array, risk: Array, weight: Array) -> Array:
     """Average precision: precision at each distinct risk, weighted by the recall gained there (no interpolation)."""
-    died, lived = (part[..., ::-1] for part in _by_risk(label, risk, weight))  # from the highest risk down
-    flagged_deaths, flagged = np.cumsum(died, axis=-1), np.cumsum(died + lived, axis=-1)
+    return discrimination(label, risk, weight)[1]
+
+
+def discrimination(label: Array, risk: Array, weight: Array) -> tuple[Array, Array]:
+    """AUROC and AUPRC from one sorting and one cumulative sum, looked up only at the risks of deaths."""
+    order, ranked = sorted_by(risk)
+    weight = in_order(weight, order)
+    deaths = np.flatnonzero(label[order] == 1)
+    if not deaths.size:
+        nothing = np.full(weight.shape[:-1], np.nan)
+        return nothing, nothing
+    starts = np.flatnonzero(np.diff(ranked, prepend=-np.inf))  # where a new risk begins
+    levels, first = np.unique(np.searchsorted(starts, deaths, side="right") - 1, return_index=True)
+    ends = np.append(starts[1:], len(risk))[levels]
+    cumulative = np.cumsum(weight, axis=-1)
+    total, up_to = cumulative[..., -1:], cumulative[..., ends - 1]
+    below = np.where(starts[levels] > 0, cumulative[..., starts[levels] - 1], 0.0)
+    died = np.add.reduceat(weight[..., deaths], first, axis=-1)  # (..., distinct risks of deaths)
+    died_up_to = np.cumsum(died, axis=-1)
+    all_died = died_up_to[..., -1:]
+    lived_below, lived = below - (died_up_to - died), up_to - below - died
+    pairs = (died * (lived_below + 0.5 * lived)).sum(-1)
+    flagged_deaths, flagged = all_died - died_up_to + died, total - below
     precision = np.divide(flagged_deaths, flagged, out=np.zeros_like(flagged), where=flagged > 0)
-    return _ratio((died * precision).sum(-1), died.sum(-1))
+    all_died, total = all_died[..., 0], total[..., 0]
+    return _ratio(pairs, all_died * (total - all_died)), _ratio((died * precision).sum(-1), all_died)
 
 
 def brier(label: Array, risk: Array, weight: Array) -> Array:
@@ -93,13 +113,8 @@ def net_benefit(label: Array, flagged: Array, weight: Array, threshold: float) -
 
 
 Metric = Callable[[Array, Array, Array], Array]
-RISK_METRICS: dict[str, Metric] = {
-    "auroc": auroc,
-    "auprc": auprc,
-    "brier": brier,
-    "scaled_brier": scaled_brier,
-    "log_loss": log_loss,
-}
+ACCURACY_METRICS: dict[str, Metric] = {"brier": brier, "scaled_brier": scaled_brier, "log_loss": log_loss}
+RISK_METRICS: dict[str, Metric] = {"auroc": auroc, "auprc": auprc, **ACCURACY_METRICS}
 THRESHOLD_METRICS: dict[str, Metric] = {
     "sensitivity": sensitivity,
     "specificity": specificity,
@@ -112,12 +127,28 @@ THRESHOLD_METRICS: dict[str, Metric] = {
 }
 
 
-def _by_risk(label: Array, risk: Array, weight: Array) -> tuple[Array, Array]:
-    """Weights of deaths and of survivors, summed over each distinct risk, in rising order of risk."""
+def pooled(label: Array, risk: Array, weight: Array) -> tuple[Array, Array, Array]:
+    """Stays of one risk and outcome as one row, with the sum of their weights: every metric of this module stays what it is.
+
+    A calibrated risk has few levels, a flag two. Where most stays have a risk of their own, they are returned as they are.
+    """
+    order = np.lexsort((label, risk))
+    ranked, died = risk[order], label[order]
+    starts = np.flatnonzero((np.diff(ranked, prepend=-np.inf) > 0) | (np.diff(died, prepend=-1.0) != 0))
+    if len(starts) > len(risk) / 4:
+        return label, risk, weight
+    return died[starts], ranked[starts], np.add.reduceat(in_order(weight, order), starts, axis=-1)
+
+
+def sorted_by(risk: Array) -> tuple[NDArray[np.intp], Array]:
+    """The stays in rising order of risk, and their risks."""
     order = np.argsort(risk, kind="stable")
-    starts = np.flatnonzero(np.diff(risk[order], prepend=-np.inf))  # where a new risk begins
-    weight, label = weight[..., order], label[order]
-    return np.add.reduceat(weight * label, starts, axis=-1), np.add.reduceat(weight * (1 - label), starts, axis=-1)
+    return order, risk[order]
+
+
+def in_order(weight: Array, order: NDArray[np.intp]) -> Array:
+    """Weights (..., n) in an order of stays; not copied if they stand in it already."""
+    return weight if (order[:-1] < order[1:]).all() else np.take(weight, order, axis=-1)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

@@ -5,7 +5,7 @@
 | stay_id, patient_id, hospital_id | as in the raw tables |
 | split | train, val or test |
 | fold | of a cross-validation; null in a single split |
-| label | 1.0 if the outcome happened, 0.0 if not; the outcome's name is in the file's metadata |
+| label | 1.0 if the outcome happened, 0.0 if not; outcome, source and whether it is synthetic are in the file's metadata |
 | risk_raw | the model's score, the mean of its draws |
 | risk | calibrated; of a validation stay by calibrators that did not see its patient |
 | risk_sd | SD of the draws' scores; null for a model with one draw |
@@ -27,6 +27,19 @@ from icu_lightning.evaluation.thresholds import Rule, threshold_rule
 
 FOLDS = 5  # of cross-fitting the calibrator
 SUBGROUPS = ("sex", "age", "ethnicity", "unit_type", "insurance")
+COLUMNS = (
+    "stay_id",
+    "patient_id",
+    "hospital_id",
+    "split",
+    "fold",
+    "label",
+    "risk_raw",
+    "risk",
+    "risk_sd",
+    "threshold",
+    *SUBGROUPS,
+)
 
 
 def raw_predictions(stays: pl.DataFrame, outcome: str, draws: NDArray[np.floating]) -> pl.DataFrame:
@@ -78,20 +91,7 @@ def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: Rule) -> 
     threshold = threshold_rule(rule)(label, own)
     risk = calibrator.transform(predictions["risk_raw"].to_numpy())
     risk[is_val.to_numpy()] = own
-    columns = [
-        "stay_id",
-        "patient_id",
-        "hospital_id",
-        "split",
-        "fold",
-        "label",
-        "risk_raw",
-        "risk",
-        "risk_sd",
-        "threshold",
-        *SUBGROUPS,
-    ]
-    return predictions.with_columns(risk=pl.Series(risk), threshold=pl.lit(threshold)).select(columns)
+    return predictions.with_columns(risk=pl.Series(risk), threshold=pl.lit(threshold)).select(COLUMNS)
 
 
 def cross_fitted(calibrator: Calibrator, label: NDArray, raw: NDArray, patient_id: NDArray) -> NDArray:
@@ -115,6 +115,8 @@ def cross_fitted(calibrator: Calibrator, label: NDArray, raw: NDArray, patient_i
     return risk
 
 
-def write(predictions: pl.DataFrame, path: Path, outcome: str) -> None:
+def write(predictions: pl.DataFrame, path: Path, *, outcome: str, source: str, synthetic: bool) -> None:
+    """The file; whose outcome, database and kind of stays it tells is in its metadata, for those who compare runs."""
+    facts = {"outcome": outcome, "source": source, "synthetic": str(synthetic).lower()}
     with atomic_file(path) as temporary:
-        predictions.write_parquet(temporary, metadata={"outcome": outcome})
+        predictions.write_parquet(temporary, metadata=facts)

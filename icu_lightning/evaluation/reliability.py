@@ -10,8 +10,15 @@ References: Calibration of risk prediction models: impact on decision-analytic p
     calibration hierarchy for risk models was defined (Van Calster et al., 2016).
 """
 
+import math
+from typing import NamedTuple
+
 import numpy as np
+from numpy.polynomial.chebyshev import chebvander
 from numpy.typing import NDArray
+from scipy.special import expit
+
+from icu_lightning.evaluation.metrics import in_order, sorted_by
 
 Array = NDArray[np.float64]
 
@@ -20,26 +27,28 @@ BINS = 10
 LONGEST = 2.0  # step of Newton's method
 STEPS = 40  # of Newton's method; a regression that has not settled by then has no finite answer
 SETTLED = 1e-9
+WIDER = 1.5  # than the slope of all weightings together: how far condensed stays are trusted
+PRECISION = -math.log(1e-14)  # of condensed stays
 
 
 def in_the_large(label: Array, risk: Array, weight: Array) -> Array:
     """Calibration in the large: the logit by which all risks would have to be raised."""
-    return _regression(label, risk, weight, free_slope=False)[0]
+    return recalibration(label, risk, weight)[2]
 
 
 def slope(label: Array, risk: Array, weight: Array) -> Array:
     """Calibration slope; NaN where the risks separate the classes, or are all the same."""
-    return _regression(label, risk, weight, free_slope=True)[1]
+    return recalibration(label, risk, weight)[0]
 
 
 def intercept(label: Array, risk: Array, weight: Array) -> Array:
     """Calibration intercept, beside the slope."""
-    return _regression(label, risk, weight, free_slope=True)[0]
+    return recalibration(label, risk, weight)[1]
 
 
 def slope_and_intercept(label: Array, risk: Array, weight: Array) -> tuple[Array, Array]:
     """Both from one regression."""
-    a, b = _regression(label, risk, weight, free_slope=True)
+    b, a, _ = recalibration(label, risk, weight)
     return b, a
 
 
@@ -55,17 +64,18 @@ def ece(label: Array, risk: Array, weight: Array) -> Array:
     The groups are those of the stays as given, each counted once; stays of one risk are never parted, so that the result does
     not depend on their order. Resampled weights fill the same groups.
     """
-    order, starts = _equal_mass(risk)
-    weight, difference = weight[..., order], (risk - label)[order]
+    order, starts = equal_mass(risk)
+    weight, difference = in_order(weight, order), (risk - label)[order]
     total = np.asarray(weight.sum(-1), float)
-    gap = np.abs(np.add.reduceat(weight * difference, starts, axis=-1)).sum(-1)
+    gap = np.zeros_like(total)
+    for start, end in zip(starts, [*starts[1:], len(risk)], strict=True):
+        gap += np.abs(weight[..., start:end] @ difference[start:end])
     return np.divide(gap, total, out=np.full_like(total, np.nan), where=total > 0)
 
 
-def _equal_mass(risk: Array, bins: int = BINS) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def equal_mass(risk: Array, bins: int = BINS) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The stays in rising order of risk, and where in it each group begins; a group ends with the last stay of its risk."""
-    order = np.argsort(risk, kind="stable")
-    ranked = risk[order]
+    order, ranked = sorted_by(risk)
     cuts = np.searchsorted(ranked, ranked[np.arange(1, bins) * len(risk) // bins], side="left")
     return order, np.unique(np.concatenate([[0], cuts]))
 
@@ -75,31 +85,100 @@ def logit(risk: Array) -> Array:
     return np.log(inside) - np.log1p(-inside)
 
 
-def _regression(label: Array, risk: Array, weight: Array, *, free_slope: bool) -> tuple[Array, Array]:
-    """a and b (R,) of the recalibration, by Newton's method; NaN where there is no finite answer.
+# ---- the regression ---------------------------------------------------------------------------------------------------
 
-    It begins at risks that are all alike (or, with b held, at those given), for several weightings at the answer for all of them
-    together, which is near; no step is longer than LONGEST, because a full one can overshoot.
+
+class Terms(NamedTuple):
+    """All that the likelihood of the recalibration depends on.
+
+    x: (K,) logits. weight, died: (R, K) weight of all stays, and of the deaths, at each.
     """
-    weights = np.atleast_2d(weight)
-    x = logit(risk)
-    # Stays of one risk and outcome are one row: a calibrated model has few different risks
-    x, label, weights = _pooled(x, label, weights)
-    a, b = np.zeros(len(weights)), np.full(len(weights), 0.0 if free_slope else 1.0)
-    if len(weights) > 1:
-        together = _regression_of(x, label, weights.mean(0, keepdims=True), a[:1].copy(), b[:1].copy(), free_slope)
-        if np.isfinite(together).all():
-            a[:], b[:] = together
-    a, b = _regression_of(x, label, weights, a, b, free_slope)
-    return (a[0], b[0]) if np.ndim(weight) == 1 else (a, b)
+
+    x: Array
+    weight: Array
+    died: Array
+
+    def rows(self, which: NDArray) -> "Terms":
+        whole = which.all() if which.dtype == bool else len(which) == len(self.weight)
+        return self if whole else Terms(self.x, self.weight[which], self.died[which])
+
+    def together(self) -> "Terms":
+        return Terms(self.x, self.weight.mean(0, keepdims=True), self.died.mean(0, keepdims=True))
 
 
-def _regression_of(x: Array, label: Array, weights: Array, a: Array, b: Array, free_slope: bool) -> tuple[Array, Array]:
-    """a and b after Newton's steps from the given ones, which are changed."""
-    active = np.arange(len(weights))
+def recalibration(label: Array, risk: Array, weight: Array) -> tuple[Array, Array, Array]:
+    """Slope, intercept and calibration in the large; NaN where there is no finite answer.
+
+    Several weightings begin at the answer for all of them together, which is near, and look at `_condensed` stays; those for
+    which that is not good enough are done again with the stays themselves.
+    """
+    x, weights = logit(risk), np.atleast_2d(weight)
+    stays = _levels(label, x, weights)
+    starts = [_regression(stays.together(), (0.0, float(not free)), free) for free in (True, False)]
+    if len(weights) == 1:
+        return _shaped(starts, weight)
+    widest = WIDER * max([1.0, *(abs(b[0]) for _, b in starts if np.isfinite(b[0]))])
+    few = _condensed(stays, widest)
+    died, total = stays.died.sum(1), stays.weight.sum(1)
+    one_class = (died == 0) | (died == total)
+    results = []
+    for (a0, b0), free in zip(starts, (True, False), strict=True):
+        start = (float(a0[0]), float(b0[0])) if np.isfinite(a0[0]) else (0.0, float(not free))
+        a, b = _regression(few, start, free)
+        again = one_class | ~(np.abs(b) <= widest)
+        if few is not stays and again.any():
+            a[again], b[again] = _regression(stays.rows(again), start, free)
+        results.append((a, b))
+    return _shaped(results, weight)
+
+
+def _shaped(results: list[tuple[Array, Array]], weight: Array) -> tuple[Array, Array, Array]:
+    (a, b), (large, _) = results
+    return (b[0], a[0], large[0]) if np.ndim(weight) == 1 else (b, a, large)
+
+
+def _levels(label: Array, x: Array, weight: Array) -> Terms:
+    """One row for each different logit."""
+    order, ranked = sorted_by(x)
+    weight, died = in_order(weight, order), label[order] == 1
+    starts = np.flatnonzero(np.diff(ranked, prepend=-np.inf))
+    if len(starts) == len(x):
+        return Terms(ranked, weight, weight * died)
+    return Terms(
+        ranked[starts], np.add.reduceat(weight, starts, axis=1), np.add.reduceat(weight * died, starts, axis=1)
+    )
+
+
+def _condensed(stays: Terms, widest: float) -> Terms:
+    """The same likelihood from fewer rows, where there are many different logits: at Chebyshev's nodes of their range.
+
+    The likelihood sums f(x) over stays, f being analytic but for poles of 1 / (1 + exp(-a - b x)), which are pi / |b| away from
+    the real line. Its polynomial through N Chebyshev nodes is as good as f itself, to rounding, for N as below and
+    |b| <= widest; so weights are moved to the nodes once, by a matrix product, and no step asks every stay again. Nodes may get
+    negative weights. (Approximation Theory and Approximation Practice, Trefethen, 2013, theorem 8.2.)
+    """
+    middle, half = (stays.x[-1] + stays.x[0]) / 2, (stays.x[-1] - stays.x[0]) / 2
+    n_nodes = math.ceil(PRECISION / math.asinh(math.pi / (widest * half))) if half > 0 else 1
+    if 2 * n_nodes >= len(stays.x):
+        return stays
+    nodes = np.cos((np.arange(n_nodes) + 0.5) * math.pi / n_nodes)
+    to_nodes = chebvander(nodes, n_nodes - 1).T * 2 / n_nodes
+    to_nodes[0] /= 2
+    polynomials = chebvander((stays.x - middle) / half, n_nodes - 1)  # (K, N)
+    some = stays.died.any(0)  # most logits are of survivors alone
+    died = stays.died[:, some] @ polynomials[some]
+    return Terms(middle + half * nodes, stays.weight @ polynomials @ to_nodes, died @ to_nodes)
+
+
+def _regression(terms: Terms, start: tuple[float, float], free_slope: bool) -> tuple[Array, Array]:
+    """a and b (R,) by Newton's method from `start`; NaN where there is no finite answer.
+
+    No step is longer than LONGEST, because a full one can overshoot.
+    """
+    a, b = (np.full(len(terms.weight), value) for value in start)
+    active = np.arange(len(a))
     for _ in range(STEPS):
-        rows = weights if len(active) == len(weights) else weights[active]
-        step = _newton_step(x, label, rows, a[active], b[active], free_slope)
+        step = _newton_step(terms.rows(active), a[active], b[active], free_slope)
         a[active] += np.clip(step[0], -LONGEST, LONGEST)
         b[active] += np.clip(step[1], -LONGEST, LONGEST)
         moved = np.abs(step).max(0)
@@ -112,28 +191,19 @@ def _regression_of(x: Array, label: Array, weights: Array, a: Array, b: Array, f
     return a, b
 
 
-def _pooled(x: Array, label: Array, weights: Array) -> tuple[Array, Array, Array]:
-    order = np.lexsort((label, x))
-    x, label = x[order], label[order]
-    starts = np.flatnonzero(np.diff(x, prepend=-np.inf) + np.diff(label, prepend=-1.0) * 2**-20)
-    return x[starts], label[starts], np.add.reduceat(weights[:, order], starts, axis=1)
-
-
-def _newton_step(x: Array, label: Array, weights: Array, a: Array, b: Array, free_slope: bool) -> Array:
+def _newton_step(terms: Terms, a: Array, b: Array, free_slope: bool) -> Array:
     """(2, R) what to add to a and b."""
-    p = np.multiply.outer(b, x)
+    p = np.multiply.outer(b, terms.x)
     p += a[:, None]
-    np.negative(p, out=p)
+    expit(p, out=p)
+    curvature = terms.weight * p
+    residual = terms.died - curvature
+    curvature *= np.subtract(1, p, out=p)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        np.exp(p, out=p)
-        p += 1
-        np.reciprocal(p, out=p)
-        residual = weights * (label - p)
-        curvature = weights * p * (1 - p)
         g0, h00 = residual.sum(1), curvature.sum(1)
         if not free_slope:
             return np.stack([g0 / h00, np.zeros_like(g0)])
-        g1, h01, h11 = residual @ x, curvature @ x, curvature @ x**2
+        g1, h01, h11 = residual @ terms.x, curvature @ terms.x, curvature @ terms.x**2
         determinant = h00 * h11 - h01**2
         determinant[determinant <= 1e-12 * h00 * h11] = np.nan
         return np.stack([(h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant])

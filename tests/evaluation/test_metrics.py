@@ -95,3 +95,15 @@ def test_net_benefit_by_hand():
     assert treat_all == pytest.approx(0, abs=1e-12), "flagging everybody is worth nothing at the death rate"
     assert metrics.net_benefit(label, np.zeros(10), np.ones((3, 10)), 0.9).tolist() == [0, 0, 0]
     assert np.isnan(metrics.net_benefit(label, flagged, np.ones(10), 1.0))
+
+
+def test_pooling_stays_of_one_risk_changes_no_metric(case):
+    label, risk, weights = case
+    fifths = (risk * 5).round() / 5
+    rows = metrics.pooled(label, fifths, weights)
+    assert rows[0].shape == rows[1].shape == (rows[2].shape[1],)
+    assert len(rows[0]) <= 12
+    for metric in metrics.RISK_METRICS.values():
+        assert metric(*rows) == pytest.approx(metric(label, fifths, weights), abs=1e-12)
+    everybodys_own = np.arange(300) / 300
+    assert metrics.pooled(label, everybodys_own, weights)[2] is weights

@@ -80,3 +80,31 @@ def test_ece_by_hand_and_whatever_the_order():
         reliability.ece(LABEL[::-1], FEW_LEVELS[::-1], np.ones(500)), abs=1e-12
     )
     assert tied.size == 500
+
+
+def test_many_weightings_of_many_risks_are_condensed_without_loss():
+    """4,000 different logits become some dozens of nodes; every weighting's answer is the one it has alone, from the stays."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=4000) * 2 - 2
+    label = (rng.random(4000) < expit(0.7 * x)).astype(float)
+    weights = rng.multinomial(4000, np.full(4000, 1 / 4000), 20).astype(float)
+    weights[3], weights[4] = label, 1 - label  # one class only
+    terms = reliability._levels(label, reliability.logit(expit(x)), weights)
+    assert len(reliability._condensed(terms, 1.5).x) < 200
+    together = reliability.recalibration(label, expit(x), weights)
+    alone = [reliability.recalibration(label, expit(x), weight) for weight in weights]
+    assert pytest.approx(np.array(alone), abs=1e-9, nan_ok=True) == np.array(together).T
+    assert np.isnan(np.array(together)[:, 3:5]).all()
+
+
+def test_weightings_far_from_the_others_are_done_with_the_stays_themselves():
+    """Ten weightings with a slope near zero and one with a slope of five, for which the nodes are too few."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=3000)
+    label = (rng.random(3000) < 0.3).astype(float)
+    steep = np.where((rng.random(3000) < expit(5 * x)) == (label == 1), 1.0, 0.0)
+    weights = np.concatenate([rng.integers(1, 4, (10, 3000)).astype(float), steep[None]])
+    slopes = reliability.slope(label, expit(x), weights)
+    assert slopes[-1] > 3
+    alone = reliability.slope(label, expit(x), steep)
+    assert slopes[-1] == pytest.approx(alone, abs=1e-9)

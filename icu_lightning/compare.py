@@ -1,0 +1,152 @@
+"""python -m icu_lightning.compare runs/...: several finished runs in one table, tested pair by pair. torch is not loaded."""
+
+import argparse
+import glob
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from icu_lightning import __version__
+from icu_lightning.atomic import atomic_file, write_text
+from icu_lightning.comparison.runs import Run, models
+from icu_lightning.comparison.statistics import Comparison, compare
+from icu_lightning.errors import UserError, whole_number
+from icu_lightning.run import one_line_errors, time_and_suffix
+
+DEEPEST = 3  # levels below a folder in which its runs are looked for
+
+
+def main() -> None:
+    """The command. A user's mistake is one message and exit code 1, never a traceback."""
+    asked = arguments(sys.argv[1:])
+    folder = Path(asked.out or f"comparisons/{time_and_suffix()}").expanduser()
+    with one_line_errors(Path(), new=False):
+        compare_runs(asked.runs, folder, by_data=asked.by == "data", bootstrap=asked.bootstrap, seed=asked.seed)
+
+
+def arguments(typed: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m icu_lightning.compare",
+        description="Compare finished runs on the same test stays: a table, paired tests, CSV, LaTeX and one HTML page.",
+    )
+    parser.add_argument(
+        "runs", nargs="+", help="run folders, folders that hold runs, or patterns such as 'runs/eicu-*'"
+    )
+    parser.add_argument("--by", choices=["data"], help="a table for each data set, instead of refusing to mix them")
+    parser.add_argument("--out", help="new or empty folder for the results (default: comparisons/<time>-<suffix>)")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="patient resamples behind every interval (1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
+    return parser.parse_args(typed)
+
+
+def compare_runs(named: Sequence[str], folder: Path, *, by_data: bool, bootstrap: int, seed: int) -> None:
+    """Read, refuse or compare, print, and write into `folder`.
+
+    Raises UserError for runs that cannot be compared, or a folder that holds anything; then nothing is written.
+    """
+    from icu_lightning.comparison.refusals import refuse_unlike
+
+    whole_number("--bootstrap", bootstrap, 1)
+    whole_number("--seed", seed, 0)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not an empty folder, and nothing is overwritten: choose another --out.")
+    runs = [read_run(path) for path in run_folders(named)]
+    parts: dict[str, list[Run]] = {}
+    for run in runs:
+        parts.setdefault(f"{run.data}, {run.synthetic}" if by_data else "", []).append(run)
+    for part in parts.values():
+        refuse_unlike(part)
+    comparisons = [compare(models(part), bootstrap, seed) for part in parts.values()]
+    write(comparisons, folder, runs=len(runs), seed=seed)  # before it is shown: whoever reads the output may go
+    show(comparisons, folder)
+
+
+def run_folders(named: Sequence[str]) -> list[Path]:
+    """The run folders that were meant, each once, in the order named.
+
+    A name is a run folder, a folder with runs up to DEEPEST levels below it, or a pattern. Raises UserError for a name that
+    leads to no run.
+    """
+    found: dict[Path, Path] = {}
+    for name in named:
+        expanded = Path(name).expanduser()
+        paths = [expanded] if expanded.exists() else [Path(path) for path in sorted(glob.glob(str(expanded)))]
+        runs = [run for path in paths for run in _runs_at_or_below(path)]
+        if not runs:
+            raise UserError(f"{name}: there is no run in that folder (no config.yaml), and none below it.")
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def _runs_at_or_below(path: Path) -> list[Path]:
+    """The folder itself if it is a run, else those of the first level below it that has any."""
+    for level in range(DEEPEST + 1):
+        if configs := sorted(path.glob("*/" * level + "config.yaml")):
+            return [config.parent for config in configs]
+    return []
+
+
+def read_run(folder: Path) -> Run:
+    """The Run of a folder. Raises UserError if it is not finished, damaged or altered, or has no test stays."""
+    import polars as pl
+
+    from icu_lightning import runfolder
+    from icu_lightning.evaluation.stored import read
+    from icu_lightning.results import finished_metrics, stored_digest
+
+    config = runfolder.configuration(folder)
+    metrics = finished_metrics(folder)
+    if metrics is None:
+        raise UserError(
+            f"{folder} is not finished (no whole metrics.json). Continue it with python -m icu_lightning.run "
+            f"{runfolder.resume_argument(folder)}, or leave it out."
+        )
+    stored = read(folder / "predictions.parquet", stored_digest(metrics))
+    test = stored.table.filter(pl.col("split") == "test").sort("stay_id")
+    if test.is_empty():
+        raise UserError(f"{folder} has no test stays: there is nothing to compare.")
+    return Run(name=str(folder), config=config, test=test, facts=stored.facts)
+
+
+def show(comparisons: Sequence[Comparison], folder: Path) -> None:
+    """The tables on the terminal, and where everything is."""
+    from icu_lightning.comparison.tables import counts, difference_rows, ranking_rows
+    from icu_lightning.terminal import print_table, say
+
+    for comparison in comparisons:
+        kind = "SYNTHETIC stays (no patients of any hospital): " if comparison.synthetic else ""
+        say(f"{comparison.data}, {comparison.outcome}: {kind}{counts(comparison)}, the same in every run")
+        print_table("Mean over seeds (95 % patient-bootstrap interval), ± SD over seeds", *ranking_rows(comparison))
+        if comparison.differences:
+            print_table("Differences, paired on the same stays", *difference_rows(comparison.differences))
+        if comparison.events in (0, comparison.n):
+            say("All test stays have the same outcome: what needs both is undefined.")
+    say(f"Comparison: {folder / 'index.html'}")
+
+
+def write(comparisons: Sequence[Comparison], folder: Path, *, runs: int, seed: int) -> None:
+    """index.html, comparison.tex and three tables as CSV."""
+    from icu_lightning.comparison import tables
+    from icu_lightning.comparison.page import page
+    from icu_lightning.runfolder import git_commit
+
+    made = {
+        "Made": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "By": f"icu_lightning {__version__}, code {git_commit()}",
+        "Command": shlex.join(["python", "-m", "icu_lightning.compare", *sys.argv[1:]]),
+        "Runs": str(runs),
+        "Resamples": f"{comparisons[0].replicates:,} of patients, seed {seed}",
+    }
+    csv = {"models": tables.summary_table, "runs": tables.run_table, "differences": tables.difference_table}
+    for name, table in csv.items():
+        with atomic_file(folder / f"{name}.csv") as path:
+            table(comparisons).write_csv(path)
+    write_text(folder / "comparison.tex", tables.latex(comparisons))
+    write_text(folder / "index.html", page(comparisons, made))
+
+
+if __name__ == "__main__":
+    main()

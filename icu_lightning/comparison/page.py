@@ -1,0 +1,31 @@
+"""The comparison as one HTML page: sortable tables, overlaid curves, nothing fetched from elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from icu_lightning.comparison.figures import STYLES, figures
+from icu_lightning.comparison.statistics import METRICS, Comparison
+from icu_lightning.comparison.tables import counts, interval, p_text
+from icu_lightning.templates import rendered
+
+
+def page(comparisons: Sequence[Comparison], made: Mapping[str, str]) -> str:
+    """The page as HTML text.
+
+    Arguments:
+        made: facts of its making, name -> text.
+    """
+    return rendered(
+        Path(__file__).parent,
+        "page.html",
+        comparisons=[
+            (comparison, counts(comparison), figures([summary.model for summary in comparison.summaries]))
+            for comparison in comparisons
+        ],
+        made=made,
+        metrics=METRICS,
+        interval=interval,
+        p_text=p_text,
+        styles=STYLES,
+        several=any(len(summary.model.runs) > 1 for c in comparisons for summary in c.summaries),
+    )

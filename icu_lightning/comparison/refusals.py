@@ -1,0 +1,61 @@
+"""What may stand in one ranking: predictions of one outcome, at one time, for the very same test stays."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from icu_lightning.comparison.runs import Run
+from icu_lightning.errors import UserError
+
+
+def _kind(run: Run) -> str:
+    return "synthetic" if run.synthetic else "real"
+
+
+def _setting(name: str) -> Callable[[Run], Any]:
+    return lambda run: run.config["data"].get(name)
+
+
+SAME: dict[str, Callable[[Run], Any]] = {  # in the order in which a difference is told
+    "synthetic or real data": _kind,
+    "data": lambda run: run.data,
+    "outcome": lambda run: run.facts.get("outcome"),
+    "protocol": lambda run: run.config.get("protocol", "clean"),
+    "window of prediction (data.hours)": _setting("hours"),
+    "cohort (data.cohort)": _setting("cohort"),
+    "split (data.split)": _setting("split"),
+    "split (data.split_seed)": _setting("split_seed"),
+    "split (data.fractions)": _setting("fractions"),
+}
+BY_DATA = "Put them into separate tables with --by data."
+
+
+def refuse_unlike(runs: Sequence[Run]) -> None:
+    """Raise UserError, naming two runs and their difference, if not all are predictions of one thing for the same stays."""
+    first = runs[0]
+    for other in runs[1:]:
+        for name, fact in SAME.items():
+            a, b = fact(first), fact(other)
+            if a != b:
+                raise UserError(
+                    f"{first.name} and {other.name} cannot stand in one ranking: {name} is {a} and {b}. "
+                    + (BY_DATA if name in ("synthetic or real data", "data") else "Leave one out.")
+                )
+        _refuse_other_stays(first, other)
+
+
+def _refuse_other_stays(first: Run, other: Run) -> None:
+    """Ids, patients and labels of the test stays; models are compared stay by stay."""
+    ids, others = first.test["stay_id"], other.test["stay_id"]
+    pair = f"{first.name} and {other.name} cannot stand in one ranking: "
+    if ids.dtype != others.dtype or not ids.equals(others):
+        shared = set(ids.to_list()) & set(others.to_list())
+        raise UserError(
+            f"{pair}their test stays differ ({len(ids):,} and {len(others):,}, {len(shared):,} in both). "
+            "Run both with the same cohort, window, split and tables."
+        )
+    for column in ("patient_id", "label"):
+        if not first.test[column].equals(other.test[column]):
+            n = int((first.test[column] != other.test[column]).sum())
+            raise UserError(
+                f"{pair}{n:,} of {len(ids):,} test stays have another {column}. One of them is of other tables."
+            )

@@ -1,0 +1,205 @@
+"""Models on the same test stays: values, their spread over seeds, and paired tests of the differences.
+
+A model with several seeds is the mean of its seeds' metrics, not the metric of their mean risk: an ensemble is another, better
+model that nobody trained. Intervals resample patients and hold for these seeds; the spread over seeds stands beside them. All
+models see the same resamples, so differences are paired. DeLong's test is that of the contrast of the seeds' AUROCs.
+
+References: A simple sequentially rejective multiple test procedure (Holm, 1979); delong.py; bootstrap.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icu_lightning.comparison.runs import SeededModel
+from icu_lightning.evaluation import delong
+from icu_lightning.evaluation.bootstrap import patient_weights, percentile_interval
+from icu_lightning.evaluation.evaluate import of_risk
+
+Array = NDArray[np.float64]
+METRICS = {  # name in metrics.json -> heading, what is best
+    "auroc": ("AUROC", "higher is better"),
+    "auprc": ("AUPRC", "higher is better"),
+    "brier": ("Brier score", "lower is better"),
+    "scaled_brier": ("Scaled Brier", "higher is better"),
+    "log_loss": ("Log loss", "lower is better"),
+    "calibration_slope": ("Calibration slope", "best near 1"),
+    "calibration_in_the_large": ("Calibration in the large", "best near 0"),
+    "observed_to_expected": ("O:E", "best near 1"),
+    "ece": ("ECE", "lower is better"),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval; None where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A model: of each metric the mean over seeds with its interval, and the SD over seeds (None with one seed)."""
+
+    model: SeededModel
+    metrics: Mapping[str, Estimate]
+    sd: Mapping[str, float | None]
+    by_run: Sequence[Mapping[str, Estimate]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """First minus second in one metric; `p` of the bootstrap and, for AUROC, DeLong's, each raw and after Holm."""
+
+    first: str
+    second: str
+    metric: str
+    estimate: Estimate
+    p: float | None
+    p_holm: float | None
+    delong: Estimate | None
+    p_delong: float | None
+    p_delong_holm: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One ranking. n, patients, events: of the test stays, the same for every run."""
+
+    data: str
+    synthetic: bool
+    outcome: str
+    n: int
+    patients: int
+    events: int
+    replicates: int
+    summaries: Sequence[Summary]
+    differences: Sequence[Difference]
+
+
+def compare(models: Sequence[SeededModel], n_replicates: int, seed: int) -> Comparison:
+    """The comparison of models whose runs `refuse_unlike` has let pass."""
+    one = models[0].runs[0]
+    patients = one.test["patient_id"].to_numpy()
+    risks = np.concatenate([model.risks for model in models])  # (runs, n)
+    values = _metrics(one.label, risks, np.ones((1, len(patients))))
+    chunks = [_metrics(one.label, risks, weight) for weight in patient_weights(patients, n_replicates, seed)]
+    replicates = {
+        name: np.concatenate([chunk[name] for chunk in chunks], axis=1) if chunks else np.empty((len(risks), 0))
+        for name in METRICS
+    }
+    ends = np.cumsum([len(model.runs) for model in models]).tolist()
+    rows = [slice(end - len(model.runs), end) for model, end in zip(models, ends, strict=True)]
+    return Comparison(
+        data=one.data,
+        synthetic=one.synthetic,
+        outcome=one.facts.get("outcome", "outcome"),
+        n=len(patients),
+        patients=one.test["patient_id"].n_unique(),
+        events=int(one.label.sum()),
+        replicates=n_replicates,
+        summaries=[_summary(m, values, replicates, at) for m, at in zip(models, rows, strict=True)],
+        differences=_differences(models, rows, risks, values, replicates),
+    )
+
+
+def _metrics(label: Array, risks: Array, weight: Array) -> dict[str, Array]:
+    """name -> (runs, R)."""
+    by_run = [of_risk(label, risk, weight) for risk in risks]
+    return {name: np.stack([np.asarray(metrics[name]) for metrics in by_run]) for name in METRICS}
+
+
+def _summary(model: SeededModel, values: dict[str, Array], replicates: dict[str, Array], at: slice) -> Summary:
+    seeds = range(at.start, at.stop)
+    return Summary(
+        model=model,
+        metrics={name: _estimate(values[name][at].mean(), replicates[name][at].mean(0)) for name in METRICS},
+        sd={name: _plain(values[name][at].std(ddof=1)) if len(seeds) > 1 else None for name in METRICS},
+        by_run=[{name: _estimate(values[name][i, 0], replicates[name][i]) for name in METRICS} for i in seeds],
+    )
+
+
+def _differences(
+    models: Sequence[SeededModel],
+    rows: Sequence[slice],
+    risks: Array,
+    values: dict[str, Array],
+    replicates: dict[str, Array],
+) -> list[Difference]:
+    """Every pair in every metric. Holm's correction is over the pairs, within a metric and a test."""
+    pairs = list(combinations(range(len(models)), 2))
+    label, result = models[0].runs[0].label, []
+    by_delong = [_delong(label, risks, rows[i], rows[j]) for i, j in pairs]
+    delong_holm = holm([_plain(test.p) for test in by_delong])
+    for name in METRICS:
+        value = [values[name][rows[i]].mean() - values[name][rows[j]].mean() for i, j in pairs]
+        drawn = [replicates[name][rows[i]].mean(0) - replicates[name][rows[j]].mean(0) for i, j in pairs]
+        p = [bootstrap_p(d) for d in drawn]
+        for k, ((i, j), p_holm) in enumerate(zip(pairs, holm(p), strict=True)):
+            test = by_delong[k] if name == "auroc" else None
+            result.append(
+                Difference(
+                    first=models[i].name,
+                    second=models[j].name,
+                    metric=name,
+                    estimate=_estimate(value[k], drawn[k]),
+                    p=p[k],
+                    p_holm=p_holm,
+                    delong=Estimate(*map(_plain, test[:3])) if test else None,
+                    p_delong=_plain(test.p) if test else None,
+                    p_delong_holm=delong_holm[k] if test else None,
+                )
+            )
+    return result
+
+
+def _delong(label: Array, risks: Array, first: slice, second: slice) -> delong.Difference:
+    contrast = np.zeros(len(risks))
+    contrast[first], contrast[second] = 1 / (first.stop - first.start), -1 / (second.stop - second.start)
+    used = contrast != 0
+    return delong.contrast(label, risks[used], contrast[used])
+
+
+def bootstrap_p(differences: Array) -> float | None:
+    """Two-sided p of no difference: twice the share of replicates on the rarer side of 0, zero itself on both, one added.
+
+    It is the level at which the percentile interval just reaches 0; with R replicates it is at least 2 / (R + 1). None if no
+    replicate is defined.
+    """
+    defined = differences[np.isfinite(differences)]
+    if not defined.size:
+        return None
+    rarer = min((defined <= 0).sum(), (defined >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (defined.size + 1)))
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p values, in the order given; those that are None count for nothing and stay None.
+
+    >>> holm([0.01, 0.04, None, 0.03])
+    [0.03, 0.06, None, 0.06]
+    """
+    defined = sorted((value, i) for i, value in enumerate(p) if value is not None)
+    adjusted: list[float | None] = [None] * len(p)
+    highest = 0.0
+    for rank, (value, i) in enumerate(defined):
+        highest = max(highest, min(1.0, (len(defined) - rank) * value))
+        adjusted[i] = highest
+    return adjusted
+
+
+def _estimate(value: float, replicates: Array) -> Estimate:
+    """A metric that is undefined on the stays themselves has no interval either."""
+    if not np.isfinite(value):
+        return Estimate(None, None, None)
+    low, high = percentile_interval(replicates)
+    return Estimate(float(value), _plain(low), _plain(high))
+
+
+def _plain(number: float) -> float | None:
+    return float(number) if np.isfinite(number) else None

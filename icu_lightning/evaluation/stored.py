@@ -1,0 +1,94 @@
+"""predictions.parquet read back from a run folder, or refused: nothing is computed from a file that is not what a run wrote."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from icu_lightning.errors import UserError
+from icu_lightning.evaluation.evaluate import SPLITS
+from icu_lightning.evaluation.predictions import COLUMNS
+
+TRAINING = "train"
+NUMBERS = ("label", "risk_raw", "risk", "threshold")
+NEEDED = ("stay_id", "patient_id", "split", *NUMBERS)  # without a null
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What is in the file. table: as predictions.py describes it. facts: its metadata (outcome, source, synthetic)."""
+
+    path: Path
+    table: pl.DataFrame
+    facts: dict[str, str]
+    sha256: str
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: Path, sha256: str | None) -> Stored:
+    """The predictions in `path`.
+
+    Arguments:
+        sha256: the digest that the file had when its run wrote it; None if the run kept none.
+
+    Raises UserError, naming the file, if it is missing, unreadable or altered, or has other columns, a stay twice, or a risk,
+    label, threshold or split that is none (the stays counted, the first ones named).
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing: the run did not come so far. Continue it with python -m icu_lightning.run resume={path.parent}"
+        )
+    now = digest(path)
+    if sha256 is not None and now != sha256:
+        raise UserError(
+            f"{path} is not the file that its run wrote: its SHA-256 begins with {now[:12]}, the one kept in metrics.json with "
+            f"{str(sha256)[:12]}. Put the original back, or run again."
+        )
+    try:
+        table, facts = pl.read_parquet(path), pl.read_parquet_metadata(path)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): run again.") from error
+    check(path, table)
+    return Stored(path=path, table=table, facts={k: v for k, v in facts.items() if k != "ARROW:schema"}, sha256=now)
+
+
+def check(path: Path, table: pl.DataFrame) -> None:
+    """Raise UserError for a table that is not as predictions.py describes it."""
+    missing, other = [c for c in COLUMNS if c not in table.columns], [c for c in table.columns if c not in COLUMNS]
+    if missing or other:
+        said = [f"without {', '.join(missing)}"] * bool(missing) + [f"with unknown {', '.join(other)}"] * bool(other)
+        raise UserError(f"{path} has other columns than a run writes: {'; '.join(said)}. Evaluate an unaltered file.")
+    words = [name for name in NUMBERS if not table.schema[name].is_numeric()]
+    if words:
+        raise UserError(f"{path}: {', '.join(words)} should hold numbers, not {table.schema[words[0]]}.")
+    _refuse(path, table, table["stay_id"].is_duplicated(), "a row for a stay that has another")
+    for name in NEEDED:
+        _refuse(path, table, table[name].is_null(), f"no {name}")
+    for name in ("risk_raw", "risk"):
+        wrong = ~table[name].cast(pl.Float64).is_between(0, 1)  # a NaN is not between
+        _refuse(path, table, wrong, f"a {name} that is no number in [0, 1]")
+    _refuse(path, table, ~table["label"].cast(pl.Float64).is_in([0.0, 1.0]), "a label that is neither 0 nor 1")
+    _refuse(path, table, ~table["threshold"].cast(pl.Float64).is_finite(), "a threshold that is no number")
+    _refuse(
+        path,
+        table,
+        ~table["split"].cast(pl.String).is_in([TRAINING, *SPLITS]),
+        "a split that is none of train, val and test",
+    )
+    if table["threshold"].n_unique() > 1:
+        raise UserError(f"{path} has {table['threshold'].n_unique()} different thresholds; a run has one.")
+
+
+def _refuse(path: Path, table: pl.DataFrame, wrong: pl.Series, what: str) -> None:
+    if wrong.any():
+        first = table["stay_id"].filter(wrong).head(3).to_list()
+        raise UserError(
+            f"{path} has {what} in {wrong.sum():,} of {table.height:,} rows (stays {', '.join(map(str, first))}, ...). "
+            "Nothing is computed from it: put the original back, or run again."
+        )

@@ -1,0 +1,153 @@
+"""Tables and page: escaped, complete, self-contained; in a browser they sort, by keyboard too, without a console error."""
+
+import html
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from icu_lightning.comparison.figures import MOST, pr_steps, thinned
+from icu_lightning.comparison.page import page
+from icu_lightning.comparison.runs import models
+from icu_lightning.comparison.statistics import METRICS, compare
+from icu_lightning.comparison.tables import difference_table, escaped, interval, latex, run_table, summary_table
+from tests.comparison.conftest import table
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NASTY = "<script>alert(1)</script> 50 % & a_b"
+
+
+@pytest.fixture
+def comparison(make_run):
+    runs = [make_run(f"runs/{i}", table(1.5, i), seed=i) for i in range(2)]
+    runs += [
+        make_run("runs/x", table(0.2, 5), names__model=NASTY),
+        make_run("runs/y", table(1.0, 6), names__model="middle"),
+    ]
+    return compare(models(runs), 30, 0)
+
+
+@pytest.fixture
+def text(comparison):
+    return page([comparison], {"Made": "today <now>"})
+
+
+def test_latex_is_escaped_and_has_booktabs(comparison):
+    source = latex([comparison])
+    assert r"\textless{}script\textgreater{}alert(1)\textless{}/script\textgreater{} 50 \% \& a\_b" in source
+    for word in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrrrrr}", r"focal\_lstm & 2 & $0."):
+        assert word in source
+    body = source[source.index(r"\toprule") : source.index(r"\bottomrule")]
+    assert not re.search(r"(?<!\\)[_%#]", body)
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {6}, "as many cells as columns"
+
+
+def test_every_letter_that_latex_takes_for_a_command_is_escaped():
+    assert escaped("\\ ^ ~ { } $ # é") == r"\textbackslash{} \textasciicircum{} \textasciitilde{} \{ \} \$ \# é"
+
+
+def test_csv_tables_hold_every_number(comparison):
+    assert summary_table([comparison]).height == 3 * len(METRICS)
+    assert run_table([comparison]).height == 4 * len(METRICS)
+    assert difference_table([comparison]).height == 3 * len(METRICS)
+    assert set(summary_table([comparison])["stays"]) == {240}
+    assert summary_table([comparison]).filter(model="focal_lstm")["sd_over_seeds"].null_count() == 0
+    assert difference_table([comparison])["p_delong"].count() == 3
+    assert difference_table([]).columns == difference_table([comparison]).columns
+
+
+def test_an_interval_stands_beside_every_value(comparison):
+    for summary in comparison.summaries:
+        for estimate in summary.metrics.values():
+            assert re.fullmatch(r"−?\d+\.\d{3} \(−?\d+\.\d{3}(–| to −?)\d+\.\d{3}\)", interval(estimate))
+
+
+def test_the_page_is_self_contained_and_escaped(text):
+    assert "<script>alert" not in text
+    assert html.escape(NASTY) in text
+    assert "today &lt;now&gt;" in text
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert not re.search(r"""(src|href)=["'](?!data:,)""", text)
+    assert "url(" not in text
+    assert "@import" not in text
+    assert text.count("<svg xmlns") == 4
+    assert text.count('role="img" aria-label=') == 4
+    assert text.count('class="line line-') == 4 * 4 + 3, "a line a run in four figures, and a key"
+    assert "nan" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.DOTALL).lower()
+
+
+def test_synthetic_stays_and_few_deaths_are_said_in_plain_sight(make_run):
+    made = page([compare(models([make_run(synthetic="true")]), 5, 0)], {})
+    assert "SYNTHETIC DATA" in made
+    assert "fewer than 100 stays of either outcome" in made
+    assert "SYNTHETIC" not in page([compare(models([make_run()]), 5, 0)], {})
+
+
+def test_a_page_without_test_deaths(make_run):
+    runs = [make_run("a", table(1, 1, deaths=False)), make_run("b", table(1, 2, deaths=False), names__model="b")]
+    result = compare(models(runs), 10, 0)
+    made = page([result], {})
+    assert "All test stays have the same outcome" in made
+    assert "undefined" in made
+    assert made.count("<svg xmlns") == 2, "calibration and decision curve need no second class"
+    assert "undefined" in latex([result])
+
+
+def test_a_ninth_model_shares_a_line_and_the_page_says_so(make_run):
+    runs = [make_run(str(i), table(1, i, n=60), names__model=f"m{i}") for i in range(9)]
+    assert "colours and dashes begin again" in page([compare(models(runs), 5, 0)], {})
+
+
+def test_lines_are_thinned_and_keep_their_ends():
+    import numpy as np
+
+    x = np.linspace(0, 1, 5000)
+    points = thinned(x, x**2)
+    assert len(points) == MOST
+    assert (points[0], points[-1]) == ((0, 0), (1, 1))
+
+
+def test_the_area_under_the_steps_is_average_precision(make_run):
+    import numpy as np
+    from sklearn.metrics import average_precision_score
+
+    run = make_run()
+    recall, precision = pr_steps(run.label, run.risk)
+    area = (np.diff(recall) * precision[1:]).sum()
+    assert area == pytest.approx(average_precision_score(run.label, run.risk))
+
+
+SORTING = """
+<script>
+const table = document.querySelector("table.sortable"), heads = [...table.tHead.rows[0].cells], log = [];
+const column = i => [...table.tBodies[0].rows].map(row => Number(row.cells[i].dataset.value));
+const names = () => [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
+const press = i => { heads[i].querySelector("button").focus(); document.activeElement.click(); };
+const rising = a => a.every((x, k) => k === 0 || a[k - 1] <= x);
+press(4); log.push(rising(column(4)), heads[4].getAttribute("aria-sort"));
+press(4); log.push(rising(column(4).reverse()), heads[4].getAttribute("aria-sort"));
+press(0); log.push(names()[0].startsWith("<"), heads[0].getAttribute("aria-sort"), heads[4].hasAttribute("aria-sort"));
+const drawn = [...document.querySelectorAll("svg.curves")].every(svg => svg.getBoundingClientRect().height > 100);
+log.push(document.documentElement.scrollWidth <= innerWidth, drawn);
+log.push(performance.getEntriesByType("resource").length);
+document.body.dataset.log = log.join(" ");
+</script>
+</body>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize("width", [1300, 500])
+def test_in_a_browser_it_sorts_fits_and_fetches_nothing(width, text, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(text.replace("</body>", SORTING))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--window-size={width},900"]
+    command = [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr
+    assert (
+        re.search(r'data-log="([^"]*)"', done.stdout)[1]
+        == "true ascending true descending true ascending false true true 0"
+    )
