@@ -63,6 +63,7 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     from icu_lightning.checkpoint import trained
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import source_and_settings
+    from icu_lightning.evaluation.predictions import write
     from icu_lightning.pipeline import draws_of
 
     model = trained(checkpoint)
@@ -72,7 +73,8 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
         data = ICUDataModule(source, settings, say=say, step=step)
         stays = data.apply(model.content)
     table = predictions(data.stays, settings.outcome, draws_of(model.model, stays), model, settings.hours)
-    write(table, out, settings.outcome)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write(table, out, outcome=settings.outcome, source=source.name, synthetic=source.synthetic)
     known = table["label"].is_not_null().sum()
     kind = "SYNTHETIC stays (no patients of any hospital)" if source.synthetic else "stays"
     say(
@@ -129,13 +131,6 @@ def predictions(stays: Any, outcome: str, draws: Any, model: Any, hours: int) ->
             )
         },
     )
-
-
-def write(table: Any, out: Path, outcome: str) -> None:
-    from icu_lightning.evaluation.predictions import write as write_predictions
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_predictions(table, out, outcome)
 
 
 if __name__ == "__main__":
