@@ -12,7 +12,7 @@ import argparse
 import gzip
 import io
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,8 +99,9 @@ UNITS = ("Medical Intensive Care Unit (MICU)", "Surgical Intensive Care Unit (SI
 Block = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parsed(description: str | None) -> tuple[Path, int, int | None, int]:
+    """Folder, rows of chartevents, rows of labevents (None: a twentieth) and seed of the command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "folder", type=Path, help="of the tables: hosp/ and icu/ are made in it; it is replaced as a whole"
     )
@@ -108,18 +109,37 @@ def main() -> None:
     parser.add_argument("--lab-rows", type=int, help="of labevents (MIMIC-IV 2.2: 118171367; default: rows / 20)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    write(arguments.folder, arguments.rows, arguments.lab_rows, arguments.seed)
+    return arguments.folder, arguments.rows, arguments.lab_rows, arguments.seed
 
 
-def write(folder: Path, rows: int, lab_rows: int | None = None, seed: int = 0) -> None:
-    """All tables of `rows` chart events into `folder`, which is whole or not there."""
+def write(
+    folder: Path,
+    rows: int,
+    lab_rows: int | None = None,
+    seed: int = 0,
+    *,
+    blocks: Mapping[str, Block] | None = None,
+    more: Mapping[str, tuple[int, Block]] | None = None,
+) -> None:
+    """All tables of `rows` chart events into `folder`, which is whole or not there.
+
+    Arguments:
+        blocks: how the blocks of "icu/chartevents" and "hosp/labevents" are made, if not as here.
+        more: further tables: number of rows, and how their blocks are made.
+    """
     stays = made_up_stays(rows, rows // 20 if lab_rows is None else lab_rows, seed)
+    of_events = {"icu/chartevents": chartevents, "hosp/labevents": labevents, **(blocks or {})}
+    long = {"icu/chartevents": "chart_rows", "hosp/labevents": "lab_rows"}
+    for name, (number, block) in (more or {}).items():
+        column = name.partition("/")[2]
+        stays = stays.with_columns(pl.Series(column, _shares(stays["los"].to_numpy(), number)))
+        of_events, long = of_events | {name: block}, long | {name: column}
     with atomic_folder(folder) as target:
         for name in ("hosp", "icu"):
             (target / name).mkdir()
         _write_small(target, stays)
-        _write_long(target / "icu" / "chartevents.csv.gz", stays, "chart_rows", chartevents, (seed, 1))
-        _write_long(target / "hosp" / "labevents.csv.gz", stays, "lab_rows", labevents, (seed, 2))
+        for index, (name, column) in enumerate(long.items(), start=1):
+            _write_long(target / f"{name}.csv.gz", stays, column, of_events[name], (seed, index))
 
 
 # Stays, and the tables with a row each
@@ -349,4 +369,4 @@ def _compressed(table: pl.DataFrame, *, header: bool) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    write(*parsed(__doc__))

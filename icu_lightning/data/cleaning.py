@@ -70,7 +70,7 @@ def clean(events: pl.LazyFrame, concepts: Sequence[Concept], hours: float, start
 
 
 def cleaning_table(counts: pl.DataFrame, variables: Sequence[str]) -> pl.DataFrame:
-    """One row a variable: a count a status, and the hour of the latest usable value, from `grid.hourly_cells`' rows.
+    """One row a variable: a count a status, and the hour of the latest usable value, from `grid.status_counts`' rows.
 
     Counts are 0, and the hour is null, where there is nothing.
     """

@@ -11,7 +11,7 @@ from icu_lightning.data.cohort import Derive, Step, select_cohort
 from icu_lightning.data.concepts import concepts_of, with_ingredients
 from icu_lightning.data.derived import DERIVED, with_weight
 from icu_lightning.data.drugs import vis_drugs
-from icu_lightning.data.grid import dense, derive, hourly_cells, preferred
+from icu_lightning.data.grid import dense, derive, hourly_cells, preferred, status_counts
 from icu_lightning.data.infusions import clean_infusions, infusion_table
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.vis import hourly_rates
@@ -67,12 +67,12 @@ def extract(
     stays = with_weight(source, stays, hours)
     step("events to hours")
     events = _of_cohort(source.events(wanted), stays, everyone)
-    cells = source.collect(hourly_cells(clean(events, wanted, hours)))
+    cells = source.collect(hourly_cells(clean(events, wanted, hours), wanted))
     step("grid")
     names = [concept.name for concept in wanted]
     values = dense(preferred(cells, wanted), stays["stay_id"], names, hours)
     derived = derive(values, wanted)
-    cleaning = cleaning_table(cells, names).with_columns(
+    cleaning = cleaning_table(status_counts(cells), names).with_columns(
         derived=pl.col("variable").replace_strict(derived, default=0, return_dtype=pl.Int64),
         cells=pl.Series(np.isfinite(values).sum((0, 1))),
     )

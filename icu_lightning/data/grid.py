@@ -13,47 +13,64 @@ from icu_lightning.data.cleaning import STATUSES, USABLE
 from icu_lightning.data.concepts import Concept
 
 RESOLUTION = 10_000  # integers a unit; no clinical value is charted finer
+PLACES = 128  # more than a preference, an Int8, can count
 
 
-def hourly_cells(cleaned: pl.LazyFrame) -> pl.LazyFrame:
-    """Cleaned events by (stay, hour, variable, preference): total, number, last, and the number a status. Any order.
+def hourly_cells(cleaned: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
+    """Cleaned events by (stay, hour, variable, preference): total, number, last, and what was left out. Any order.
 
-    Events that are only counted share one row a variable and place, without stay and hour. So the result is never larger
-    than the grid times the places of charting, however many events there are.
+    Events that are only counted share one row a variable and status (`left_out`), without stay, hour and preference. So the
+    result is never larger than the grid times the places of charting, however many events there are. `last` is null but for
+    concepts whose hour is its last value.
+
+    Arguments:
+        cleaned: as `cleaning.clean` gives them for a window that begins at 0; every variable is one of the concepts.
     """
     usable = pl.col("status").is_in(USABLE)
-    ticks = (pl.col("value") * RESOLUTION).round().cast(pl.Int64)
-    order = pl.struct("hours", pl.col("revision").fill_null(float("-inf")), "value")
-    cells = (
-        cleaned.with_columns(
-            hour=pl.when(usable).then(pl.col("hours").floor()).cast(pl.Int32),
-            stay_id=pl.when(usable).then("stay_id"),
-            left_out=pl.when(~usable).then("status"),
-        )
-        .group_by("stay_id", "hour", "variable", "preference", "left_out")
-        .agg(
-            total=ticks.sum(),
-            n=pl.len(),
-            last=pl.col("value").max_by(order),
-            latest_hours=pl.when(usable).then("hours").max(),
-            **{status: (pl.col("status") == status).sum() for status in USABLE[1:]},
-        )
+    variables = pl.Enum([concept.name for concept in concepts])
+    # Hour, variable and preference as one integer: grouping by it instead of by five columns, two of them text, takes a
+    # third of the processor time and half of the memory (2.7 million events: 0.9 to 0.3 s, 0.37 to 0.2 GB)
+    v = pl.col("variable").cast(variables).to_physical().cast(pl.Int32)
+    hour = pl.col("hours").floor().cast(pl.Int32)
+    place = (hour * len(concepts) + v) * PLACES + pl.col("preference")
+    left_out = -1 - (v * len(STATUSES) + pl.col("status").to_physical().cast(pl.Int32))
+    is_last = pl.col("variable").is_in([concept.name for concept in concepts if concept.hourly == "last"])
+    order = pl.when(is_last).then(pl.struct("hours", pl.col("revision").fill_null(float("-inf")), "value"))
+    cells = cleaned.group_by(
+        pl.when(usable).then("stay_id").alias("stay_id"), pl.when(usable).then(place).otherwise(left_out).alias("cell")
+    ).agg(
+        total=(pl.col("value") * RESOLUTION).round().cast(pl.Int64).sum(),
+        n=pl.len(),
+        last=pl.when(is_last).then("value").max_by(order),
+        latest_hours=pl.when(usable).then("hours").max(),
+        **{status: (pl.col("status") == status).sum() for status in USABLE[1:]},
     )
-    return cells.with_columns(**_counts()).drop("left_out")
+    return _unpacked(cells, variables)
 
 
-def _counts() -> dict[str, pl.Expr]:
-    """The number a status from the columns n, left_out (null where usable) and those of USABLE but its first.
+def _unpacked(cells: pl.LazyFrame, variables: pl.Enum) -> pl.LazyFrame:
+    cell, counted = pl.col("cell"), pl.col("cell") < 0
+    v = pl.when(counted).then((-1 - cell) // len(STATUSES)).otherwise(cell // PLACES % len(variables.categories))
+    return cells.with_columns(
+        hour=pl.when(~counted).then(cell // (PLACES * len(variables.categories))),
+        variable=v.cast(pl.UInt32).cat.to(variables),
+        preference=pl.when(~counted).then(cell % PLACES).cast(pl.Int8),
+        left_out=pl.when(counted).then((-1 - cell) % len(STATUSES)).cast(pl.UInt32).cat.to(pl.Enum(STATUSES)),
+    ).drop("cell")
 
-    Ten sums in the group-by would be most of the memory that it takes.
-    """
+
+def status_counts(cells: pl.DataFrame) -> pl.DataFrame:
+    """Variable, the latest usable hour, and a count a status: one row a variable and reason to leave out, for `cleaning_table`."""
+    sums = cells.group_by("variable", "left_out").agg(
+        pl.col("n", *USABLE[1:]).cast(pl.Int64).sum(), pl.col("latest_hours").max()
+    )
     left_out = {
         status: pl.when(pl.col("left_out") == status).then("n").otherwise(0)
         for status in STATUSES
         if status not in USABLE
     }
     first = pl.when(pl.col("left_out").is_null()).then(pl.col("n") - pl.sum_horizontal(USABLE[1:])).otherwise(0)
-    return {USABLE[0]: first, **left_out}
+    return sums.with_columns(**{USABLE[0]: first, **left_out})
 
 
 def preferred(cells: pl.DataFrame, concepts: Sequence[Concept]) -> pl.DataFrame:
