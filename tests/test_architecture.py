@@ -16,6 +16,7 @@ ROOMS = {
 INSIDE_DATA = [
     "concepts",
     "drugs",
+    "synthetic",
     "sources",
     "cohort",
     "splits",
