@@ -16,6 +16,8 @@ from omegaconf import OmegaConf
 
 from icu_lightning.data.settings import DataSettings, source_and_settings
 from icu_lightning.data.sources.synthetic import SyntheticICU
+from icu_lightning.data.synthetic.settings import settings_of
+from icu_lightning.data.synthetic.writers.write import write
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -94,6 +96,14 @@ def generator_conf(option: str = "icu", **changes: Any) -> dict[str, Any]:
 def synthetic_icu(stays: int, seed: int = 0) -> SyntheticICU:
     """The synthetic ICU with its defaults; one a size and seed, so that its tables are made once."""
     return SyntheticICU(stays, seed, generator_conf())
+
+
+@pytest.fixture(scope="session")
+def synthetic_eicu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of 1,000 made-up stays as eICU's tables: the schema with hospitals."""
+    folder = tmp_path_factory.mktemp("synthetic") / "eicu"
+    write(folder, "eicu", settings_of(generator_conf()), 1000, seed=0)
+    return folder
 
 
 @pytest.fixture(scope="session")

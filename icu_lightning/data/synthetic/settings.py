@@ -52,7 +52,7 @@ class GeneratorSettings:
     censored: shares of stays that end (by transfer, against advice, lost to follow-up) with an outcome nobody saw.
     ambiguous: share of stays with an ambiguous outcome.
     shifted: share of patients of the other domain.
-    correlations: (variable, variable, correlation, SD between patients).
+    correlated: (variable, variable, correlation, SD between patients).
 
     Raises UserError for a value that cannot be meant.
     """
@@ -70,7 +70,7 @@ class GeneratorSettings:
     censored: tuple[float, float, float]
     ambiguous: float
     shifted: float
-    correlations: Sequence[tuple[str, str, float, float]]
+    correlated: Sequence[tuple[str, str, float, float]]
 
     def __post_init__(self) -> None:
         self._check_features()
@@ -87,9 +87,9 @@ class GeneratorSettings:
             raise UserError(f"generator.censored must not sum to more than 1; it is {self.censored}.")
         if not _is_number(self.physiology_weight) or self.physiology_weight < 0:
             raise UserError(f"generator.physiology_weight must be 0 or more; it is {self.physiology_weight}.")
-        if not np.linalg.eigvalsh(self.correlation_matrix()).min() > 1e-6:
+        if not np.linalg.eigvalsh(self._listed()).min() > 1e-6:
             raise UserError(
-                "generator.correlations is not positive definite: no body can have these correlations at once. "
+                "generator.correlated is not positive definite: no body can have these correlations at once. "
                 "Make the strongest of them weaker."
             )
 
@@ -106,27 +106,29 @@ class GeneratorSettings:
         return self.features[feature]
 
     def correlation_matrix(self) -> NDArray[np.float64]:
-        """(15, 15) correlation of the innovations of SERIES: the identity where `correlations` is off."""
+        """(15, 15) correlation of the innovations of SERIES: the identity where the feature `correlations` is off."""
+        return self._listed() if self.features["correlations"] else np.eye(len(SERIES))
+
+    def _listed(self) -> NDArray[np.float64]:
         matrix = np.eye(len(SERIES))
-        if self.features["correlations"]:
-            for (i, j), scale, (_, _, r, _) in self.pairs():
-                matrix[i, j] = matrix[j, i] = scale * r
+        for (i, j), scale, (_, _, r, _) in self.pairs():
+            matrix[i, j] = matrix[j, i] = scale * r
         return matrix
 
     def pairs(self) -> list[tuple[tuple[int, int], float, tuple[str, str, float, float]]]:
         """Every listed correlation with the places of its variables in SERIES and its scale. Raises UserError."""
         found = []
-        for entry in self.correlations:
+        for entry in self.correlated:
             if len(entry) != 4:
                 raise UserError(
-                    f"An entry of generator.correlations is [variable, variable, r, SD]; this is not: {entry}."
+                    f"An entry of generator.correlated is [variable, variable, r, SD]; this is not: {entry}."
                 )
             a, b, r, sd = entry
             for name in (a, b):
                 if name not in SERIES:
-                    raise unknown_name("variable in generator.correlations", name, SERIES)
+                    raise unknown_name("variable in generator.correlated", name, SERIES)
             if a == b or not _is_number(r) or not -1 < r < 1 or not _is_number(sd) or sd < 0:
-                raise UserError(f"generator.correlations: {a} and {b} cannot have r = {r} with an SD of {sd}.")
+                raise UserError(f"generator.correlated: {a} and {b} cannot have r = {r} with an SD of {sd}.")
             within = (a in VITALS) == (b in VITALS)
             found.append(((SERIES.index(a), SERIES.index(b)), WITHIN_SCALE if within else ACROSS_SCALE, entry))
         return found
