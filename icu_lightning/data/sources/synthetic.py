@@ -21,7 +21,8 @@ from icu_lightning.data.concepts import Concept
 from icu_lightning.data.drugs import Drug
 from icu_lightning.data.sources.mimic4 import MIMIC4
 from icu_lightning.data.synthetic.settings import check_stays, settings_of
-from icu_lightning.data.synthetic.writers.write import MARKER, ORACLE, write
+from icu_lightning.data.synthetic.writers.columns import MARKER, ORACLE
+from icu_lightning.data.synthetic.writers.write import write
 from icu_lightning.errors import whole_number
 
 

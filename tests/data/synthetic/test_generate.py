@@ -135,9 +135,9 @@ def test_unknown_and_missing_settings_are_refused():
     conf = generator_conf()
     with pytest.raises(UserError, match=r"Unknown setting 'generator.prevalance'. Did you mean 'generator.prevalence'"):
         settings_of(conf | {"prevalance": 0.1})
-    with pytest.raises(UserError, match="Unknown feature in generator.features 'slep'. Did you mean 'sleep'"):
+    with pytest.raises(UserError, match=r"Unknown feature in generator.features 'slep'. Did you mean 'sleep'"):
         settings_of(conf | {"features": conf["features"] | {"slep": True}})
-    with pytest.raises(UserError, match="generator.dropout is missing"):
+    with pytest.raises(UserError, match=r"generator.dropout is missing"):
         settings_of({name: value for name, value in conf.items() if name != "dropout"})
 
 

@@ -12,7 +12,8 @@ from icu_lightning.data.synthetic.people import EPOCH, MINUTES_A_DAY, YEARS
 from icu_lightning.data.synthetic.variables import BEDSIDE, CHARTED, DECIMALS, LABORATORY
 
 TUBE = 0.0  # gcs_verbal of a patient with a tube, who cannot be asked
-SIGNS = {"culture": "BLOOD CULTURE"}
+MARKER = "SYNTHETIC.json"  # in every folder of made-up stays, for sources and readers
+ORACLE = "oracle.arrow"  # what is true of every stay; no source reads this ending
 _DAYS = pl.Series([str(day) for day in (EPOCH.astype("M8[D]") + np.arange((YEARS + 20) * 366))])
 _CLOCK = pl.Series([f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(MINUTES_A_DAY)])
 

@@ -18,12 +18,12 @@ from icu_lightning.atomic import atomic_folder
 from icu_lightning.data.synthetic.generate import Block, in_blocks, simulated
 from icu_lightning.data.synthetic.settings import GeneratorSettings, check_stays
 from icu_lightning.data.synthetic.writers import eicu, mimic3, mimic4
-from icu_lightning.data.synthetic.writers.columns import marker
+from icu_lightning.data.synthetic.writers.columns import MARKER, ORACLE, marker
+from icu_lightning.data.synthetic.writers.episodes import write_episodes
 from icu_lightning.errors import UserError, unknown_name, whole_number
 
 SCHEMAS: Mapping[str, ModuleType] = {"mimic3": mimic3, "mimic4": mimic4, "eicu": eicu}
-MARKER = "SYNTHETIC.json"
-ORACLE = "oracle.arrow"
+EPISODES = "episodes"
 
 
 def write(
@@ -37,7 +37,7 @@ def write(
     replace: bool = False,
     step: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """All tables of `schema` into the folder `out`, which appears when it is whole.
+    """All tables of `schema`, or the benchmark's episode files, into the folder `out`, which appears when it is whole.
 
     Arguments:
         stays: exactly so many. seed: of everything that is drawn.
@@ -47,12 +47,14 @@ def write(
     Raises UserError for an unknown schema, an impossible number, or a folder that holds anything; OSError from a full disk, with
     nothing left behind.
     """
-    if schema not in SCHEMAS:
-        raise unknown_name("schema", schema, SCHEMAS)
+    if schema not in (*SCHEMAS, EPISODES):
+        raise unknown_name("schema", schema, (*SCHEMAS, EPISODES))
     check_stays(stays, settings)
     whole_number("seed", seed, 0)
     if not replace:
         refuse_full(out)
+    if schema == EPISODES:
+        return write_episodes(out, settings, stays, seed, workers=workers, step=step)
     writer = SCHEMAS[schema]
     with atomic_folder(out) as folder:
         oracle = _write_tables(folder, writer, settings, stays, seed, workers, step)

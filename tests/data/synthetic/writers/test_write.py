@@ -18,7 +18,8 @@ from icu_lightning.data.synthetic.generate import in_blocks
 from icu_lightning.data.synthetic.people import ETHNICITY
 from icu_lightning.data.synthetic.variables import CHARTED, LABORATORY
 from icu_lightning.data.synthetic.writers import eicu
-from icu_lightning.data.synthetic.writers.write import MARKER, ORACLE, SCHEMAS, write
+from icu_lightning.data.synthetic.writers.columns import MARKER, ORACLE
+from icu_lightning.data.synthetic.writers.write import SCHEMAS, write
 from icu_lightning.errors import UserError
 from tests.conftest import settings
 from tests.data.synthetic.conftest import configured
