@@ -7,6 +7,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError
 from icu_lightning.run import CONF, answer, one_line_errors
 
@@ -43,6 +44,11 @@ def synthesize(config: dict[str, Any]) -> None:
     with bar(f"{config['schema']} tables", config["stays"]) as step:
         write(out, config["schema"], settings, config["stays"], config["seed"], workers=workers, step=step)
     say(told(out, config["schema"]))
+    if config["look"]:
+        from icu_lightning.description.look import look, real_root
+
+        write_text(out / "look.html", look(settings, config["stays"], config["seed"], real_root()))
+        say(f"What it looks like: {out / 'look.html'}")
 
 
 def told(out: Path, schema: str) -> str:

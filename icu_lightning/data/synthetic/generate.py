@@ -136,11 +136,11 @@ def _truth(visits: Visits, outcome: mortality.Outcome, pattern: np.ndarray) -> p
             "died": outcome.died,
             "recorded_death": outcome.recorded,
             "outcome": np.array(mortality.REASONS)[outcome.censored],
-            "ambiguity": [scenario[place + 1] for place in outcome.ambiguous.tolist()],
+            "ambiguity": pl.Series([scenario[place + 1] for place in outcome.ambiguous.tolist()], dtype=pl.String),
             "flipped": outcome.flipped,
             "condition": np.array(CONDITIONS)[visits.condition],
             "chronic": np.array(list(CHRONIC))[visits.chronic],
-            "progression": [[*PATTERNS, None][place] for place in pattern.tolist()],
+            "progression": pl.Series([[*PATTERNS, None][place] for place in pattern.tolist()], dtype=pl.String),
             "domain_shift": visits.shift.astype(np.float64),
         }
     )
