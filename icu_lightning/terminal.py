@@ -37,6 +37,21 @@ def steps(title: str, total: int) -> Iterator[Callable[[str], object]]:
         yield begin
 
 
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Callable[[int], object]]:
+    """A bar over `total` things; call the yielded function with how many more are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}"))
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not interactive()
+    ) as progress:
+        task = progress.add_task(title, total=total)
+
+        def advance(more: int) -> None:
+            progress.update(task, advance=more)
+
+        yield advance
+
+
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     table = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):

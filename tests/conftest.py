@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from icu_lightning.data.settings import DataSettings, source_and_settings
+from icu_lightning.data.sources.synthetic import SyntheticICU
+from icu_lightning.data.synthetic.settings import settings_of
+from icu_lightning.data.synthetic.writers.write import write
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -81,19 +85,36 @@ def composed(*overrides: str) -> Composed:
     return Composed(*overrides)
 
 
+def generator_conf(option: str = "icu", **changes: Any) -> dict[str, Any]:
+    """conf/generator/<option>.yaml, with changes; a feature of FEATURES may be changed by its name."""
+    conf = composed("data=synthetic", f"generator@data.generator={option}").plain["data"]["generator"]
+    features = {name: changes.pop(name) for name in list(changes) if name in conf["features"]}
+    return conf | changes | {"features": conf["features"] | features}
+
+
+@cache
+def synthetic_icu(stays: int, seed: int = 0) -> SyntheticICU:
+    """The synthetic ICU with its defaults; one a size and seed, so that its tables are made once."""
+    return SyntheticICU(stays, seed, generator_conf())
+
+
+@pytest.fixture(scope="session")
+def synthetic_eicu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of 1,000 made-up stays as eICU's tables: the schema with hospitals."""
+    folder = tmp_path_factory.mktemp("synthetic") / "eicu"
+    write(folder, "eicu", settings_of(generator_conf()), 1000, seed=0)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def synthetic_data() -> Callable[..., Any]:
     """A function: number of stays, changed settings -> an ICUDataModule of the synthetic ICU, 24 h x 11 by default, set up."""
     from icu_lightning.data.module import ICUDataModule
 
     def make(stays: int = 400, **changes: Any) -> ICUDataModule:
-        plain = (
-            composed("data=synthetic", "model=logistic_regression").plain["data"]
-            | {"stays": stays, "cache_dir": None}
-            | changes
-        )
-        source, chosen = source_and_settings(**plain)
-        data = ICUDataModule(source, chosen, seed=0)
+        plain = composed("data=synthetic", "model=logistic_regression").plain["data"] | {"cache_dir": None} | changes
+        _, chosen = source_and_settings(**plain)
+        data = ICUDataModule(synthetic_icu(stays), chosen, seed=0)
         data.setup()
         return data
 

@@ -17,6 +17,7 @@ ROOMS = {
 INSIDE_DATA = [
     "concepts",
     "drugs",
+    "synthetic",
     "sources",
     "cohort",
     "splits",

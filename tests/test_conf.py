@@ -11,7 +11,7 @@ from icu_lightning.data.settings import DataSettings, _source_class
 from icu_lightning.models.base import RiskModule
 from tests.conftest import CONF, MTDM, composed
 
-GROUPS = ("cohort", "data", "model", "trainer", "logger", "calibration")
+GROUPS = ("cohort", "data", "generator", "model", "trainer", "logger", "calibration")
 OPTIONS = [
     (path.parent.relative_to(CONF).as_posix(), path.stem)
     for path in sorted(CONF.rglob("*.yaml"))
@@ -22,6 +22,10 @@ GIVEN_BY_CODE = {"network", "shape", "folder", "seed", "loggers", "progress"}
 
 def part(group: str, *overrides: str):
     """What a group decides of a composed configuration; a cohort is a list inside of data."""
+    if group == "generator":  # a part of data=synthetic
+        return composed(
+            "data=synthetic", *(o.replace("generator=", "generator@data.generator=") for o in overrides)
+        ).plain["data"]["generator"]
     plain = composed(*overrides).plain
     return plain["data"]["cohort"] if group == "cohort" else plain[group]
 

@@ -111,7 +111,7 @@ def test_help_names_the_overrides(describe):
     done = describe("--help")
     assert done.returncode == 0
     assert "smallest_cell=10" in done.stdout
-    assert "eicu, mimic3, mimic4, physionet2012, synthetic" in done.stdout
+    assert "eicu, episodes, mimic3, mimic4, physionet2012, synthetic" in done.stdout
 
 
 def test_torch_is_not_loaded(tmp_path):

@@ -4,7 +4,7 @@ A concept says what a variable is (unit, plausible range, how an hour is summari
 database keeps it. Nothing else in the package knows an item id, a label or a range.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from icu_lightning.errors import UserError, unknown_name
 
 FILE = Path(__file__).with_name("concepts.yaml")
 FIELDS = {"label", "unit", "range", "hourly", "also", "derive"}
+SAME_TABLES = {"synthetic": "mimic4"}  # the synthetic ICU writes MIMIC-IV's tables
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,18 @@ def _concept(name: str, entry: Mapping[str, Any]) -> Concept:
         units=tuple(units),
         hourly=entry["hourly"],
         derive=entry.get("derive", {}),
-        charted={
-            database: tuple(charted_at(name, entry["unit"], i, place) for i, place in enumerate(places))
-            for database, places in entry.items()
-            if database not in FIELDS
-        },
+        charted=charted_everywhere(name, entry, FIELDS),
     )
+
+
+def charted_everywhere(name: str, entry: Mapping[str, Any], fields: Collection[str]) -> dict[str, tuple[Charted, ...]]:
+    """Database -> its places, of an entry of a file of facts; `fields` are the keys that are no databases."""
+    charted = {
+        database: tuple(charted_at(name, entry["unit"], i, place) for i, place in enumerate(places))
+        for database, places in entry.items()
+        if database not in fields
+    }
+    return charted | {other: charted[same] for other, same in SAME_TABLES.items() if same in charted}
 
 
 def charted_at(variable: str, unit: str, preference: int, place: Mapping[str, Any]) -> Charted:

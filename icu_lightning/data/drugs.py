@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from icu_lightning.data.concepts import FIELDS as CONCEPT_FIELDS
-from icu_lightning.data.concepts import Charted, charted_at
+from icu_lightning.data.concepts import Charted, charted_everywhere
 
 FILE = Path(__file__).with_name("drugs.yaml")
 FIELDS = CONCEPT_FIELDS | {"vis", "extended", "highest", "of", "misread", "per_ml"}
@@ -66,9 +66,5 @@ def _drug(name: str, entry: Mapping[str, Any]) -> Drug:
         limit_unit=entry.get("of", entry["unit"]),
         misread=Misread(**(usual | entry.get("misread", {}))),
         per_ml=entry.get("per_ml", {}),
-        charted={
-            database: tuple(charted_at(name, entry["unit"], i, place) for i, place in enumerate(places))
-            for database, places in entry.items()
-            if database not in FIELDS
-        },
+        charted=charted_everywhere(name, entry, FIELDS),
     )

@@ -11,8 +11,7 @@ import pytest
 
 from icu_lightning.data import cache
 from icu_lightning.data.extract import extract
-from icu_lightning.data.sources.synthetic import SyntheticICU
-from tests.conftest import settings
+from tests.conftest import settings, synthetic_icu
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def kept(tmp_path):
     calls, said = [], []
 
     def build(stays: int = 60, **changes):
-        source, chosen = SyntheticICU(stays, 0), settings(**changes).of_extract
+        source, chosen = synthetic_icu(stays), settings(**changes).of_extract
 
         def really():
             calls.append(1)
@@ -109,10 +108,10 @@ from pathlib import Path
 import numpy as np
 from icu_lightning.data import cache
 from icu_lightning.data.extract import extract
-from icu_lightning.data.sources.synthetic import SyntheticICU
+from tests.conftest import synthetic_icu
 folder = Path(sys.argv[1])
 settings = {"hours": 6, "variables": ["map", "spo2"], "cohort": ["age_known"], "outcome": "died_in_hospital"}
-source = SyntheticICU(20, 0)
+source = synthetic_icu(20)
 first = extract(source, **settings)
 for i in range(40):
     kept = cache.cached(folder, source, settings, lambda: extract(source, **settings), print)

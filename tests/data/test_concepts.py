@@ -4,7 +4,7 @@ import pytest
 
 from icu_lightning.data.concepts import all_concepts, charted_in, concepts_of, with_ingredients
 from icu_lightning.data.sources.eicu import LONG, OFFSET, WORDS
-from icu_lightning.data.sources.synthetic import PHYSIOLOGY
+from icu_lightning.data.synthetic.variables import CHARTED
 from icu_lightning.data.worst import SCORES
 from icu_lightning.errors import UserError
 from tests.conftest import MTDM, composed
@@ -43,7 +43,7 @@ def test_the_papers_variables_are_there():
     for database in ("eicu", "mimic3", "mimic4"):
         assert len(charted_in(database, concepts_of(FOCAL_LSTM))) >= 15
         charted_in(database, concepts_of(list(dict.fromkeys([*MTDM, *SCORES]))))
-    assert {*MTDM, *FOCAL_LSTM} <= set(PHYSIOLOGY), "the synthetic ICU simulates what the papers' models read"
+    assert {*MTDM, *FOCAL_LSTM} <= set(CHARTED), "the synthetic ICU simulates what the papers' models read"
     assert len(composed("data=physionet2012").plain["data"]["variables"]) == 37
 
 

@@ -10,6 +10,7 @@ import torch
 from icu_lightning.batch import StayBatch
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
+from icu_lightning.data.sources.eicu import EICU
 from icu_lightning.errors import NotFittedError, UserError
 from tests.conftest import settings
 
@@ -144,7 +145,7 @@ def test_a_cohort_that_keeps_unknown_outcomes_is_refused(synthetic_data):
     data = synthetic_data()
     unknown = Perturbed(data.source, [])
     unknown.stays = lambda: data.source.stays().with_columns(
-        died_in_hospital=pl.when(pl.col("stay_id") > 5).then("died_in_hospital")
+        died_in_hospital=pl.when(pl.col("stay_id") % 10 > 2).then("died_in_hospital")
     )
     chosen = dataclasses.replace(data.settings, cohort=["age_known"])
     with pytest.raises(UserError, match="add '- outcome_known: died_in_hospital'"):
@@ -165,13 +166,14 @@ def test_a_source_that_is_not_there_is_refused(name):
 
 def test_any_static_features_reach_the_batches_in_their_order(synthetic_data):
     data = synthetic_data(static=["weight_kg", "unit_type", "insurance"])
-    assert data.shape.static == (
-        "weight_kg", "unit_type=medical", "unit_type=surgical", "unit_type=unknown", "insurance=unknown",
-    )  # fmt: skip
-    assert data.train.static.shape == (len(data.train), 5)
+    units = [name for name in data.shape.static if name.startswith("unit_type=")]
+    assert data.shape.static[0] == "weight_kg"
+    assert data.shape.static[1:6] == tuple(units)
+    assert data.shape.static[6:] == ("insurance=medicaid", "insurance=medicare", "insurance=other", "insurance=unknown")
+    assert data.train.static.shape == (len(data.train), 10)
     assert data.train.static[:, 0].mean() == pytest.approx(0, abs=1e-4)
-    assert (data.train.static[:, 1:4].sum(1) == 1).all()
-    assert (data.train.static[:, 4] == 1).all()
+    assert (data.train.static[:, 1:6].sum(1) == 1).all()
+    assert (data.train.static[:, 6:].sum(1) == 1).all()
 
 
 def test_outliers_are_replaced_counted_and_gone_from_the_batches(synthetic_data):
@@ -193,8 +195,9 @@ def test_plausible_ranges_alone_change_nothing_and_count_nothing(synthetic_data)
     assert data.cleaning["cells"].equals(data.extract.cleaning["cells"])
 
 
-def test_hospitals_are_on_one_side_where_asked_for(synthetic_data):
-    data = synthetic_data(1000, split="hospital")
+def test_hospitals_are_on_one_side_where_asked_for(synthetic_eicu):
+    data = ICUDataModule(EICU(synthetic_eicu), settings(split="hospital", fractions=[0.7, 0.15, 0.15]), seed=0)
+    data.setup()
     sides = [set(part["hospital_id"]) for part in data.stays.partition_by("split")]
     assert len(sides) == 3
     assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]

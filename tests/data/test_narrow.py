@@ -17,9 +17,8 @@ from icu_lightning.data.sources.base import EVENTS, STAYS
 from icu_lightning.data.sources.eicu import EICU
 from icu_lightning.data.sources.mimic3 import MIMIC3
 from icu_lightning.data.sources.mimic4 import MIMIC4
-from icu_lightning.data.sources.synthetic import SyntheticICU
 from icu_lightning.errors import UserError
-from tests.conftest import settings
+from tests.conftest import settings, synthetic_icu
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def test_the_data_module_keeps_one_narrow_entry_for_all_settings(write_eicu, tmp
 
 
 def test_without_a_folder_or_raw_tables_the_source_is_left_alone(write_eicu, tmp_path):
-    for source, cache in ((EICU(write_eicu()), None), (SyntheticICU(20, 0), tmp_path)):
+    for source, cache in ((EICU(write_eicu()), None), (synthetic_icu(20), tmp_path)):
         assert narrowed(source, cache, print) is source
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from icu_lightning.data.prepared import prepared
 from icu_lightning.data.settings import source_and_settings
+from icu_lightning.data.sources.eicu import EICU
 from icu_lightning.errors import UserError
-from tests.conftest import composed
+from tests.conftest import composed, settings
 
 
 def of_synthetic(**changes):
@@ -22,9 +23,13 @@ def of_synthetic(**changes):
 
 
 @pytest.mark.parametrize("split", ["patient", "hospital"])
-def test_a_run_and_a_description_see_the_same_stays_and_splits(split, synthetic_data):
-    extract, stays = prepared(*of_synthetic(split=split), say=print)
-    module = synthetic_data(200, split=split)
+def test_a_run_and_a_description_see_the_same_stays_and_splits(split, synthetic_eicu):
+    from icu_lightning.data.module import ICUDataModule
+
+    source, chosen = EICU(synthetic_eicu), settings(split=split)
+    extract, stays = prepared(source, chosen, say=print)
+    module = ICUDataModule(source, chosen, seed=0)
+    module.setup()
     assert stays.equals(module.stays)
     assert stays.drop("split").equals(extract.stays)
     assert np.array_equal(extract.values, module.extract.values, equal_nan=True)

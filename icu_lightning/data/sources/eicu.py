@@ -60,11 +60,10 @@ class EICU:
     """
 
     name = "eicu"
-    synthetic = False
 
     def __init__(self, root: str | os.PathLike[str] | None) -> None:
         self.tables = RawTables(root, "eICU", markers=("patient", "vitalPeriodic"), access=ACCESS)
-        self.collect = self.tables.collect
+        self.collect, self.synthetic = self.tables.collect, self.tables.synthetic
         self.fingerprint = self.tables.fingerprint
 
     def stays(self) -> pl.LazyFrame:

@@ -56,11 +56,10 @@ class MIMIC3:
     """
 
     name = "mimic3"
-    synthetic = False
 
     def __init__(self, root: str | os.PathLike[str] | None) -> None:
         self.tables = RawTables(root, "MIMIC-III", markers=("icustays", "admissions", "chartevents"), access=ACCESS)
-        self.collect = self.tables.collect
+        self.collect, self.synthetic = self.tables.collect, self.tables.synthetic
         self.fingerprint = self.tables.fingerprint
 
     def stays(self) -> pl.LazyFrame:

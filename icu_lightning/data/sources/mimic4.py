@@ -54,11 +54,10 @@ class MIMIC4:
     """
 
     name = "mimic4"
-    synthetic = False
 
     def __init__(self, root: str | os.PathLike[str] | None) -> None:
         self.tables = RawTables(root, "MIMIC-IV", markers=("icu/icustays", "hosp/admissions"), access=ACCESS)
-        self.collect = self.tables.collect
+        self.collect, self.synthetic = self.tables.collect, self.tables.synthetic
         self.fingerprint = self.tables.fingerprint
 
     def stays(self) -> pl.LazyFrame:

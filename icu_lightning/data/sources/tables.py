@@ -14,6 +14,7 @@ import polars as pl
 from icu_lightning.errors import UserError
 
 ENDINGS = (".parquet", ".csv", ".csv.gz")
+MADE_UP = "SYNTHETIC.json"  # in a folder of tables of no patients
 DEPTH = 3  # how many folders below the root a database may lie
 
 
@@ -69,6 +70,11 @@ class RawTables:
             f"No {self.database} tables in {root}: table '{missing[0]}' ({', '.join(missing[0] + e for e in ENDINGS)}, any case) "
             f"was looked for in {_listing(folders)}.\n{self.access}"
         )
+
+    @property
+    def synthetic(self) -> bool:
+        """True if the tables were made up by `icu_lightning.synthesize`, which says so in the folder."""
+        return (self.folder / MADE_UP).exists()
 
     def __contains__(self, table: str) -> bool:
         return table.lower() in self.files

@@ -1,0 +1,238 @@
+"""Values in, values out: what a schema's tables say, read by the source of the real database, is what was simulated."""
+
+import gzip
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from icu_lightning.data.concepts import all_concepts, concepts_of
+from icu_lightning.data.drugs import all_drugs
+from icu_lightning.data.extract import extract
+from icu_lightning.data.infusions import clean_infusions
+from icu_lightning.data.sources.eicu import EICU
+from icu_lightning.data.sources.mimic3 import MIMIC3
+from icu_lightning.data.sources.mimic4 import MIMIC4
+from icu_lightning.data.synthetic.generate import in_blocks
+from icu_lightning.data.synthetic.people import ETHNICITY
+from icu_lightning.data.synthetic.variables import CHARTED, LABORATORY
+from icu_lightning.data.synthetic.writers import eicu
+from icu_lightning.data.synthetic.writers.columns import MARKER, ORACLE
+from icu_lightning.data.synthetic.writers.write import SCHEMAS, write
+from icu_lightning.errors import UserError
+from tests.conftest import settings
+from tests.data.synthetic.conftest import configured
+
+SOURCES = {"mimic3": MIMIC3, "mimic4": MIMIC4, "eicu": EICU}
+STAYS, SEED = 70, 4
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """A function: schema -> (folder of its tables, the block that was written)."""
+    made = {}
+
+    def make(schema):
+        if schema not in made:
+            folder = tmp_path_factory.mktemp("synthetic") / schema
+            write(folder, schema, configured("icu"), STAYS, SEED)
+            (_, block), *_ = in_blocks(configured("icu"), SEED, STAYS, lambda block: block)
+            made[schema] = folder, block
+        return made[schema]
+
+    return make
+
+
+def simulated_events(writer, block) -> pl.DataFrame:
+    """stay_id, variable, minute, value of all that was charted, as the variables of concepts.yaml."""
+    row, hour, v = np.isfinite(block.values).nonzero()
+    laboratory = np.array([name in LABORATORY for name in CHARTED])[v]
+    minute = np.where(laboratory, block.laboratory[row, hour], block.bedside[row, hour])
+    value = block.values[row, hour, v].astype(np.float64)
+    frame = pl.DataFrame(
+        {"stay_id": writer.stay(block)[row], "variable": np.array(CHARTED)[v], "minute": minute, "value": value}
+    )
+    tube = (pl.col("variable") == "gcs_verbal") & (pl.col("value") == 0)
+    return frame.with_columns(value=pl.when(tube).then(1.0).otherwise("value"))
+
+
+@pytest.mark.parametrize("schema", SOURCES)
+def test_every_charted_value_is_read_back(schema, written):
+    folder, block = written(schema)
+    source = SOURCES[schema](folder)
+    sent = simulated_events(SCHEMAS[schema], block)
+    got = source.collect(source.events(concepts_of(CHARTED)))
+    if schema == "eicu":  # the first day's flags, and when a tube was seen, say again what is charted elsewhere
+        got = got.filter((pl.col("variable") != "ventilation") | pl.col("preference").is_in([0]))
+    shown = got.with_columns(
+        minute=(pl.col("hours") * 60).round().cast(pl.Int64),
+        value=pl.when(pl.col("unit") == "degF").then((pl.col("value") - 32) / 1.8)
+        .when(pl.col("unit") == "percent").then(pl.col("value") / 100).otherwise("value"),
+    )  # fmt: skip
+    key = ["stay_id", "variable", "minute"]
+    both = sent.join(shown.select(*key, read="value"), on=key, how="full", coalesce=True)
+    assert both.null_count().sum_horizontal().item() == 0, "nothing lost, nothing added"
+    assert both.height == sent.height
+    assert (both["value"] - both["read"]).abs().max() < 0.03, "a tenth of a degree Fahrenheit"
+
+
+@pytest.mark.parametrize("schema", SOURCES)
+def test_every_stay_is_read_back(schema, written):
+    folder, block = written(schema)
+    source = SOURCES[schema](folder)
+    stays = source.collect(source.stays()).sort("stay_id")
+    visits = block.visits
+    order = np.argsort(SCHEMAS[schema].stay(block))
+    assert stays["stay_id"].to_list() == SCHEMAS[schema].stay(block)[order].tolist()
+    assert stays["los_hours"].to_numpy() == pytest.approx(visits.length[order] / 60)
+    assert stays["pre_icu_hours"].to_numpy() == pytest.approx(visits.before[order] / 60)
+    assert stays["died_in_hospital"].to_list() == block.died[order].tolist()
+    assert stays["died_in_icu"].to_list() == block.died_in_unit[order].tolist()
+    assert stays["sex"].to_list() == np.where(visits.male, "male", "female")[order].tolist()
+    assert stays["stay_number"].to_list() == (visits.visit[order] + 1).tolist()
+    young = (visits.age <= 89)[order]
+    assert (np.abs(stays["age"].to_numpy() - visits.age[order]) < 1)[young].all()
+    assert (stays["age"].to_numpy()[~young] > 89).all()
+    died = block.died[order]
+    assert stays["death_hours"].is_null().to_list() == (~died).tolist()
+    in_unit = block.died_in_unit[order]
+    end = np.where(in_unit, visits.length[order], block.left[order]) / 60
+    assert stays["death_hours"].to_numpy()[died] == pytest.approx(end[died])
+    names = np.array([{"unknown": None}.get(name, name) for name in ETHNICITY], dtype=object)[visits.ethnicity[order]]
+    unclear = {"other"} if schema == "eicu" else set()
+    assert [x for x in stays["ethnicity"]] == [None if name in unclear else name for name in names]
+    if schema != "eicu":
+        assert stays["marital_status"].drop_nulls().n_unique() >= 3
+        assert stays["insurance"].drop_nulls().n_unique() >= 3
+    else:
+        assert stays["hospital_id"].to_list() == (visits.hospital[order] + 100).astype(str).tolist()
+        assert stays["weight_kg"].to_numpy() == pytest.approx(visits.weight[order], abs=0.01)
+
+
+@pytest.mark.parametrize("schema", SOURCES)
+def test_hours_and_rates_of_every_infusion_are_read_back(schema, written):
+    folder, block = written(schema)
+    source = SOURCES[schema](folder)
+    drugs = list(all_drugs().values())
+    stays = source.collect(source.stays()).select("stay_id", "weight_kg")
+    got = clean_infusions(source.collect(source.infusions(drugs)), drugs, stays, 48)
+    got = got.filter((pl.col("rate") > 0) & (pl.col("end_hours") > pl.col("start_hours")))
+    sent = block.infusions
+    if schema == "eicu":
+        sent = sent.filter(pl.Series(eicu.charts_infusions(block)).gather(sent["row"]))
+        assert sent.height < block.infusions.height, "some hospitals chart none"
+    sent = sent.with_columns(stay_id=pl.Series(SCHEMAS[schema].stay(block)).gather(sent["row"]))
+    ends = pl.col("end").clip(upper_bound=48 * 60)
+    given = sent.group_by("stay_id", "drug").agg(hours=(ends - pl.col("start")).sum() / 60, most=pl.col("rate").max())
+    read = got.group_by("stay_id", "drug").agg(
+        read=(pl.col("end_hours") - pl.col("start_hours")).sum(), highest=pl.col("rate").max()
+    )
+    both = given.join(read, on=["stay_id", "drug"], how="full", coalesce=True)
+    assert both.null_count().sum_horizontal().item() == 0
+    assert (both["hours"] - both["read"]).abs().max() < 1e-6
+    same_unit = both.filter(pl.col("drug") != "vasopressin")
+    assert (same_unit["most"] - same_unit["highest"]).abs().max() < 1e-6
+    assert both.filter(pl.col("drug") == "vasopressin")["highest"].max() < 2.4 / 60 / 30
+
+
+@pytest.mark.parametrize("schema", SOURCES)
+def test_scores_sepsis_and_vis_can_be_had(schema, written):
+    source = SOURCES[schema](written(schema)[0])
+    cohort = ["age_known", {"stay_at_least": 24}, {"sepsis_onset_within": 24}]
+    chosen = settings(hours=24, cohort=cohort, vis="mean", severity=["sofa", "saps2", "lods", "oasis", "sirs"])
+    found = extract(source, **chosen.of_extract)
+    assert 3 <= found.stays.height < STAYS
+    assert found.stays.select("sofa", "saps2", "lods", "oasis", "sirs").null_count().sum_horizontal().item() == 0
+    assert np.nanmax(found.rates) > 0
+
+
+@pytest.mark.parametrize("schema", SOURCES)
+def test_the_same_seed_is_the_same_bytes_on_any_number_of_workers(schema, tmp_path):
+    for workers in (1, 2):
+        write(tmp_path / str(workers), schema, configured("icu"), 700, 1, workers=workers)
+    files = [
+        {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        for folder in (tmp_path / "1", tmp_path / "2")
+    ]
+    assert files[0] == files[1]
+
+
+def test_tables_of_fewer_stays_begin_those_of_more(tmp_path):
+    for stays in (30, 90):
+        write(tmp_path / str(stays), "mimic3", configured("icu"), stays, 1)
+    for name in ("CHARTEVENTS", "LABEVENTS", "ADMISSIONS", "INPUTEVENTS_CV"):
+        few, many = (gzip.decompress((tmp_path / n / f"{name}.csv.gz").read_bytes()) for n in ("30", "90"))
+        assert many.startswith(few), name
+
+
+@pytest.mark.parametrize("schema", SOURCES)
+def test_columns_are_the_real_ones(schema, written, real_root):
+    """Needs the three open demos: every column that is written has its real name, and comes in the real order."""
+    real, folder = SOURCES[schema](real_root).tables, SOURCES[schema](written(schema)[0]).tables
+    assert set(folder.files) <= set(real.files)
+    for table, path in folder.files.items():
+        made, true = (
+            [name.lower() for name in pl.scan_csv(p, infer_schema=False).collect_schema().names()]
+            for p in (path, real.files[table])
+        )
+        assert [name for name in true if name in made] == made, table
+
+
+def test_the_oracle_is_apart_and_no_source_sees_it(written):
+    for schema, source in SOURCES.items():
+        folder, block = written(schema)
+        oracle = pl.read_ipc(folder / ORACLE)
+        assert oracle["stay_id"].to_list() == SCHEMAS[schema].stay(block).tolist()
+        assert oracle["true_risk"].is_between(0.001, 0.95).all()
+        tables = source(folder).tables
+        assert not any("oracle" in name for name in tables.files)
+        secret = set(oracle.columns) - {"stay_id", "patient_id", "hospital_id", "outcome"}
+        for path in tables.files.values():
+            assert not secret & set(pl.scan_csv(path, infer_schema=False).collect_schema().names())
+        assert "true_risk" not in all_concepts()
+
+
+@pytest.mark.parametrize("schema", SOURCES)
+def test_made_up_tables_are_marked_and_real_ones_are_not(schema, written, real_root):
+    """Needs the three open demos."""
+    folder, _ = written(schema)
+    assert SOURCES[schema](folder).synthetic
+    assert json.loads((folder / MARKER).read_text())["synthetic"] is True
+    assert not SOURCES[schema](real_root).synthetic
+
+
+def test_nothing_is_overwritten_and_what_cannot_be_meant_is_refused(tmp_path):
+    made = tmp_path / "there"
+    made.mkdir()
+    (made / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="there already, and nothing is overwritten"):
+        write(made, "mimic4", configured("icu"), 20, 1)
+    assert (made / "thesis.txt").read_text() == "mine"
+    for changes, message in (
+        ({"schema": "mimic5"}, "Unknown schema 'mimic5'. Did you mean 'mimic4'"),
+        ({"stays": 9}, "stays must be a whole number of at least 10"),
+        ({"settings": configured("icu", hospitals=30)}, "20 stays are fewer than generator.hospitals=30"),
+        ({"seed": -1}, "seed must be"),
+    ):
+        arguments = {"schema": "mimic4", "settings": configured("icu"), "stays": 20, "seed": 1} | changes
+        with pytest.raises(UserError, match=message):
+            write(tmp_path / "new", **arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    from icu_lightning.data.synthetic.writers import write as module
+
+    real, calls = module._compressed, []
+
+    def full(table, header):
+        calls.append(1)
+        if len(calls) > 20:
+            raise OSError("No space left on device")
+        return real(table, header)
+
+    monkeypatch.setattr(module, "_compressed", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "new", "mimic4", configured("icu"), 40, 1)
+    assert list(tmp_path.iterdir()) == []
