@@ -139,7 +139,7 @@ def _differences(
     for name in METRICS:
         value = [values[name][rows[i]].mean() - values[name][rows[j]].mean() for i, j in pairs]
         drawn = [replicates[name][rows[i]].mean(0) - replicates[name][rows[j]].mean(0) for i, j in pairs]
-        p = [bootstrap_p(d) for d in drawn]
+        p = [bootstrap_p(d) if np.isfinite(v) else None for v, d in zip(value, drawn, strict=True)]
         for k, ((i, j), p_holm) in enumerate(zip(pairs, holm(p), strict=True)):
             test = by_delong[k] if name == "auroc" else None
             result.append(

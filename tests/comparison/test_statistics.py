@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from icu_lightning.comparison.runs import models
-from icu_lightning.comparison.statistics import METRICS, bootstrap_p, compare, holm
+from icu_lightning.comparison.statistics import METRICS, _differences, bootstrap_p, compare, holm
 from icu_lightning.evaluation import delong
 from icu_lightning.evaluation.bootstrap import patient_weights
 from tests.comparison.conftest import table
@@ -112,6 +112,19 @@ def test_without_test_deaths_what_needs_both_classes_is_none(make_run):
     assert result.summaries[0].metrics["brier"].value is not None
     auroc = next(d for d in result.differences if d.metric == "auroc")
     assert (auroc.estimate.value, auroc.p, auroc.p_holm, auroc.p_delong) == (None, None, None, None)
+
+
+def test_a_difference_that_is_undefined_is_not_tested(two_models):
+    """A metric may be undefined on the stays themselves and defined in resamples: then there is nothing to test."""
+    risks = np.concatenate([model.risks for model in two_models])
+    values = {name: np.full((3, 1), 0.5) for name in METRICS} | {
+        "calibration_slope": np.array([[1.0], [1.0], [np.nan]])
+    }
+    replicates = {name: np.random.default_rng(0).random((3, 30)) for name in METRICS}
+    found = {d.metric: d for d in _differences(two_models, [slice(0, 2), slice(2, 3)], risks, values, replicates)}
+    slope = found["calibration_slope"]
+    assert (slope.estimate.value, slope.estimate.low, slope.p, slope.p_holm) == (None, None, None, None)
+    assert 0 < found["ece"].p == found["ece"].p_holm <= 1
 
 
 def test_one_model_alone_has_no_differences(make_run):
