@@ -48,6 +48,11 @@ def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settin
     table, metrics = scored(folder, config, data, model)
     log_results(loggers, metrics, table)
     show(folder, config, metrics)
+    failed = [
+        check["name"] for check in json.loads((folder / "audit.json").read_text())["checks"] if check["passed"] is False
+    ]
+    if failed:
+        say(f"WARNING: the leakage audit FAILED ({', '.join(failed)}; audit.json): these numbers may flatter.")
 
 
 def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> ICUDataModule:

@@ -89,7 +89,10 @@ def test_the_checkpoint_alone_reproduces_the_predictions(model, run_here, synthe
         test["risk"].to_numpy()
     )
     assert stored["threshold"] == {"rule": "f1", "value": test["threshold"][0]}
-    assert stored["data"] == {"source": "synthetic", "synthetic": True}
+    assert {name: stored["data"][name] for name in ("source", "synthetic")} == {
+        "source": "synthetic",
+        "synthetic": True,
+    }
 
 
 def same_results(one: Path, other: Path) -> bool:

@@ -20,6 +20,8 @@ from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.outliers import Outliers
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 
+IN_HOURS = ("stay_at_least", "sepsis_onset_within", "vasoactive_within", "in_icu_at_prediction")  # filters of hours
+
 
 @dataclass(frozen=True)
 class Check:
@@ -37,6 +39,7 @@ def audit(data: ICUDataModule) -> dict[str, Any]:
         events_before_prediction(data),
         outcome_after_prediction(data),
         fitted_on_train(data),
+        cohort_known_at_prediction(data),
         scores_on_one_side(data),
     ]
     return {
@@ -102,11 +105,28 @@ def fitted_on_train(data: ICUDataModule) -> Check:
     return Check("fitted on train only", same, f"outlier bounds, scaler and categories of {int(rows.sum()):,} stays")
 
 
+def cohort_known_at_prediction(data: ICUDataModule) -> Check:
+    """No filter asks for hours after the prediction time: who will stay two days is not known after six hours."""
+    hours = data.settings.hours
+    later = [
+        f"{name} {argument}"
+        for step in data.settings.cohort
+        if not isinstance(step, str)
+        for name, argument in step.items()
+        if name in IN_HOURS and float(argument) > hours
+    ]
+    said = f"selected by {', '.join(later)}" if later else "no filter looks beyond it"
+    return Check("cohort known at prediction", not later, said)
+
+
 def scores_on_one_side(data: ICUDataModule) -> Check:
-    """No severity score is both a static input and a target."""
+    """No severity score is both a static input and a target. SAPS II as an input counts diagnoses coded at discharge."""
     both = sorted(set(data.settings.severity) & set(data.settings.static))
-    said = f"{', '.join(both)} in data.static and in data.severity" if both else "none is both input and target"
-    return Check("scores", not both, said)
+    if both:
+        return Check("scores", False, f"{', '.join(both)} in data.static and in data.severity")
+    if "saps2" in data.settings.static:
+        return Check("scores", None, "saps2 in data.static counts diagnoses that were coded at discharge")
+    return Check("scores", True, "none is both input and target")
 
 
 def missingness_auroc(train: StayBatch, test: StayBatch) -> float | None:

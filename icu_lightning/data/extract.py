@@ -113,6 +113,10 @@ def _rates(
     infusions = clean_infusions(charted, drugs, stays.select("stay_id", "weight_kg"), hours)
     rates = hourly_rates(infusions, drugs, stays["stay_id"], hours, how).astype(np.float32)
     ran = pl.Series("cells", ((rates > 0) | np.isnan(rates)).sum((0, 1)), dtype=pl.Int64)
+    # Where a hospital charts no infusions at all, nobody knows of any stay that none ran
+    charting, _ = DERIVED["hospital_charts_infusions"](source, stays, hours)
+    known = stays.select("stay_id").join(charting, on="stay_id", how="left", maintain_order="left")
+    rates[~known["hospital_charts_infusions"].fill_null(False).to_numpy()] = np.nan
     return rates, infusion_table(infusions, [drug.name for drug in drugs]).with_columns(ran)
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from icu_lightning.atomic import atomic_folder
 from icu_lightning.data import cache, concepts, drugs, sources
 from icu_lightning.data.cache import key, settings_of, unwritable, whole, write_manifest
-from icu_lightning.data.concepts import Concept, all_concepts
+from icu_lightning.data.concepts import Concept, all_concepts, charted_in
 from icu_lightning.data.drugs import Drug, all_drugs
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.sources.tables import RawTables
@@ -75,6 +75,7 @@ class NarrowTables:
 
     def events(self, concepts: Sequence[Concept]) -> pl.LazyFrame:
         """As the source's own, which is asked itself (and raises its UserError) for what it could not give when it was read."""
+        charted_in(self.name, concepts)
         charted = [concept.name for concept in concepts if self.name in concept.charted]
         if not charted or not self.kept.issuperset(charted):
             return self.source.events(concepts)

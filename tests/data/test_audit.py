@@ -2,13 +2,15 @@
 
 import copy
 import dataclasses
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from icu_lightning.data.audit import audit, audit_line, missingness_auroc
+from icu_lightning.data.audit import audit, audit_line, missingness_auroc, scores_on_one_side
 from icu_lightning.data.outliers import Outliers
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 
@@ -27,7 +29,7 @@ def test_honest_data_pass_and_say_so_in_one_line(data):
     assert result["passed"]
     line = audit_line(result)
     assert "\n" not in line
-    assert line.count(" ok (") == 5
+    assert line.count(" ok (") == 6
     assert "0 of" in line
     assert "of 24 h" in line
 
@@ -99,3 +101,18 @@ def test_the_probe_sees_what_was_measured_and_nothing_else(data):
     one_class = dataclasses.replace(data.test, label=torch.zeros_like(data.test.label))
     assert missingness_auroc(data.train, one_class) is None
     assert np.isfinite(audit(data)["missingness_auroc"])
+
+
+def test_a_cohort_selected_by_the_future_is_told(synthetic_data):
+    checked = {check["name"]: check for check in audit(synthetic_data(300, hours=6))["checks"]}
+    assert checked["cohort known at prediction"]["passed"] is False
+    assert "stay_at_least 24" in checked["cohort known at prediction"]["said"]
+    assert verdicts(synthetic_data(300, hours=24))["cohort known at prediction"] is True
+
+
+def test_saps2_as_an_input_is_no_clean_bill(synthetic_data):
+    """It counts diagnoses that were coded at discharge; the other scores do not."""
+    plain = synthetic_data(300, static=["age"], severity=[])
+    for static, passed in ((["age"], True), (["age", "saps2"], None), (["age", "sofa"], True)):
+        told = scores_on_one_side(SimpleNamespace(settings=replace(plain.settings, static=static)))
+        assert told.passed is passed

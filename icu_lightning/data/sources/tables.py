@@ -100,16 +100,20 @@ class RawTables:
         path = self._path(table)
         frame = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path, infer_schema=False)
         try:
-            names = {name.strip().lower(): name for name in frame.collect_schema().names()}
+            types = frame.collect_schema()
+            names = {name.strip().lower(): name for name in types.names()}
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _damaged(path, error) from error
         self.scanned[table.lower()] = frame
         for column, texts in (only or {}).items():
-            frame = frame.filter(pl.col(_named(names, [column], path)).cast(pl.String).is_in(list(texts)))
+            name = _named(names, [column], path)
+            frame = frame.filter(_text(name, types[name]).is_in(list(texts)))
         found = {column: _named(names, [column], path) for column in columns}
         found |= {one_of[0]: _named(names, one_of, path)} if one_of else {}
         found |= {c: names[c] for c in optional if c in names}
         absent = [c for c in optional if c not in names]
+        whole = [_text(name, types[name]).alias(name) for name in found.values() if types[name].is_float()]
+        frame = frame.with_columns(whole) if whole else frame
         text = [_trimmed(name).alias(column) for column, name in found.items()]
         return frame.select(*text, *(pl.lit(None, pl.String).alias(c) for c in absent))
 
@@ -119,6 +123,11 @@ class RawTables:
             raise UserError(
                 f"Table '{table}' of {self.database} is missing: looked for "
                 f"{', '.join(table + e for e in ENDINGS)} (any case) in {self.folder}.\n{self.access}"
+            )
+        if others := twins(path):
+            raise UserError(
+                f"Table '{table}' of {self.database} is there more than once: {', '.join(map(str, [path, *others]))}. "
+                "Which one is meant cannot be known: move the others away."
             )
         return path
 
@@ -163,7 +172,7 @@ def unreadable(*columns: str, allowed: Sequence[str] = ()) -> pl.Expr:
 def tables_in(folder: Path) -> dict[str, Path]:
     """The tables of a folder and of the folders in it: 'name' or 'folder/name', lower case -> file.
 
-    Of the same table in two forms, the first of ENDINGS is taken.
+    Of the same table in two forms, the first of ENDINGS is named here; `RawTables.scan` refuses it.
     """
     inside = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
     below = {f"{sub.name.lower()}/{name}": path for sub in inside for name, path in _tables_of(sub).items()}
@@ -179,6 +188,23 @@ def _tables_of(folder: Path) -> dict[str, Path]:
             if p.is_file() and p.name.lower().endswith(ending)
         }
     return found
+
+
+def twins(path: Path) -> list[Path]:
+    """Other files of the folder that hold the same table: in another form, or under a name in another case."""
+    table = next(path.name.lower().removesuffix(e) for e in ENDINGS if path.name.lower().endswith(e))
+    forms = {table + ending for ending in ENDINGS}
+    return sorted(p for p in path.parent.iterdir() if p != path and p.is_file() and p.name.lower() in forms)
+
+
+def _text(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column as text; whole numbers of a .parquet's float column, into which gaps turn ids and flags, without a ".0"."""
+    column = pl.col(name)
+    if not dtype.is_float():
+        return column.cast(pl.String)
+    column = column.fill_nan(None)
+    is_whole = (column == column.round()) & (column.abs() < 2**53)
+    return pl.when(is_whole).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(column.cast(pl.String))
 
 
 def fingerprint(path: Path) -> list[str | int]:

@@ -2,6 +2,7 @@
 
 import gzip
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -160,3 +161,23 @@ def test_cells_that_are_no_numbers_are_counted_and_crash_nothing(write_eicu):
     assert after["glucose"]["kept"] == before["glucose"]["kept"] - gone - 5
     assert dirty.attrition.filter(pl.col("filter") == "age_known")["removed_stays"][0] == 1
     assert "age" not in after, "that stay is counted out by a filter, not by cleaning"
+
+
+def test_a_table_that_is_there_twice_is_refused_by_name(write_eicu):
+    folder = write_eicu()
+    pl.read_csv(folder / "lab.csv").head(3).write_parquet(folder / "LAB.parquet")
+    with pytest.raises(UserError, match=r"Table 'lab' of eICU is there more than once: .*LAB.parquet, .*lab.csv"):
+        extracted(folder)
+
+
+def test_ids_and_flags_that_became_floats_in_a_parquet_are_read(write_eicu):
+    """Gaps turn integer columns into floats; 1001.0 is stay 1001, and lost otherwise."""
+    plain, floats = write_eicu(folder="plain"), write_eicu(folder="floats")
+    for path in list(floats.iterdir()):
+        table = pl.read_csv(path)
+        table.with_columns(pl.col(pl.Int64).cast(pl.Float64)).write_parquet(path.with_suffix(".parquet"))
+        path.unlink()
+    one, other = extracted(plain), extracted(floats)
+    assert np.array_equal(one.values, other.values, equal_nan=True)
+    assert one.cleaning.equals(other.cleaning)
+    assert one.stays["stay_id"].equals(other.stays["stay_id"])
