@@ -76,7 +76,7 @@ def correlations(hours: Hours) -> Doubles:
 def missing_by_hour_of_day(hours: Hours, names: Sequence[str]) -> Doubles:
     """(24,) share of these variables' hourly cells in the unit that are empty, at each hour of the day."""
     places = [hours.names.index(name) for name in names]
-    empty: NDArray[np.bool_] = ~np.any(np.isfinite(hours.values[..., places]), axis=-1)
+    empty = (~np.isfinite(hours.values[..., places])).mean(axis=-1)  # (B, T) share of the variables
     clock = hours.hour_of_day()
     known = hours.in_unit & np.isfinite(clock)
     count = np.bincount(clock[known].astype(int), minlength=24)

@@ -89,7 +89,9 @@ def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: Rule) -> 
     own = cross_fitted(calibrator, label, raw, val["patient_id"].to_numpy())
     calibrator.fit(label, raw)
     threshold = threshold_rule(rule)(label, own)
-    risk = calibrator.transform(predictions["risk_raw"].to_numpy())
+    risk = np.array(
+        calibrator.transform(predictions["risk_raw"].to_numpy())
+    )  # a copy: no calibration gives its input back
     risk[is_val.to_numpy()] = own
     return predictions.with_columns(risk=pl.Series(risk), threshold=pl.lit(threshold)).select(COLUMNS)
 

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_score, recall_score, roc_auc_score
 
 from icu_lightning.errors import UserError
-from icu_lightning.evaluation.calibration import Isotonic
+from icu_lightning.evaluation.calibration import Identity, Isotonic
 from icu_lightning.evaluation.evaluate import evaluate
 from icu_lightning.evaluation.predictions import calibrate, cross_fitted, raw_predictions
 
@@ -192,3 +192,8 @@ def test_calibration_is_told_before_and_after():
     assert low < 1 < high
     assert result["ece"]["value"] < result["raw"]["ece"]["value"]
     assert result["auroc_delong"]["value"] == pytest.approx(result["auroc"]["value"])
+
+
+def test_without_calibration_risks_are_the_models_own():
+    raw = raw_predictions(stays(), "died_in_hospital", draws(stays()))
+    assert calibrate(raw, Identity(), "f1")["risk"].to_list() == raw["risk_raw"].to_list()

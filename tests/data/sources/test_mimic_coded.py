@@ -163,7 +163,7 @@ def test_ventilation_of_mimic3_in_words(real_root):
                 expected.append((int(row["icustay_id"]), round(hours, 6), float(kind)))
     events = source.collect(
         source.events(concepts_of(["ventilation"])).filter(
-            (pl.col("preference") < 4) & ~pl.col("wrong").fill_null(False)
+            (pl.col("preference") < 3) & ~pl.col("wrong").fill_null(False)
         )
     )
     events = events.select("stay_id", pl.col("hours").round(6), "value").rows()
