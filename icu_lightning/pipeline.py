@@ -28,6 +28,7 @@ from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.stored import digest
 from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model
+from icu_lightning.presentation import present
 from icu_lightning.results import evaluated, show, write_metrics
 from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training import stable_seed
@@ -46,6 +47,7 @@ def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settin
     say(f"Training {config['names']['model']} on {config['names']['trainer']} ...")
     model.fit(data, trainer)
     table, metrics = scored(folder, config, data, model)
+    present(folder, config, data, model)
     log_results(loggers, metrics, table)
     show(folder, config, metrics)
     failed = [

@@ -198,12 +198,12 @@ def eicu_tables(stays: int) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def run_here(tmp_path: Path) -> Callable[..., Path]:
-    """A function: overrides -> run folder, run in this process (fast: torch is loaded once)."""
+    """A function: overrides -> run folder, run in this process (fast: torch is loaded once), without a report unless asked for."""
     from icu_lightning import runfolder
     from icu_lightning.pipeline import run_pipeline
 
     def run(*overrides: str, folder: str = "run") -> Path:
-        config = composed(*overrides).plain
+        config = composed("report=none", *overrides).plain
         names = dict(o.split("=", 1) for o in overrides if "." not in o.split("=")[0]) | {}
         defaults = {
             "data": "synthetic",

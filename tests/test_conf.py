@@ -11,7 +11,7 @@ from icu_lightning.data.settings import DataSettings, _source_class
 from icu_lightning.models.base import RiskModule
 from tests.conftest import CONF, MTDM, composed
 
-GROUPS = ("cohort", "data", "generator", "model", "trainer", "logger", "calibration")
+GROUPS = ("cohort", "data", "generator", "model", "trainer", "logger", "calibration", "report")
 OPTIONS = [
     (path.parent.relative_to(CONF).as_posix(), path.stem)
     for path in sorted(CONF.rglob("*.yaml"))

@@ -1,0 +1,14 @@
+"""What a run shows beside its numbers: made from what the run folder holds, and from data and model while they are there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from icu_lightning.data.module import ICUDataModule
+from icu_lightning.models.base import Model
+
+
+def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model) -> None:
+    """Everything that `report=full` promises, in order; nothing with `report=none`."""
+    if not config.get("report", {}).get("write"):  # runs begun before there were reports have no such choice
+        return
