@@ -23,6 +23,7 @@ from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.splits import SPLITS
 from icu_lightning.description.flow_chart import flow_chart
+from icu_lightning.disclosure import is_open
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.stored import digest
@@ -134,7 +135,8 @@ def scored(
     raw = prediction_table.raw_predictions(data.stays, outcome, draws(model, data))
     table = prediction_table.calibrate(raw, calibrator, config["threshold"])
     stored, source = folder / "predictions.parquet", data.source
-    prediction_table.write(table, stored, outcome=outcome, source=source.name, synthetic=source.synthetic)
+    kind = {"synthetic": source.synthetic, "open_data": is_open(source)}
+    prediction_table.write(table, stored, outcome=outcome, source=source.name, **kind)
     content = {
         "icu_lightning": __version__,
         "format": FORMAT,

@@ -63,6 +63,7 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     from icu_lightning.checkpoint import trained
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import source_and_settings
+    from icu_lightning.disclosure import is_open
     from icu_lightning.evaluation.predictions import write
     from icu_lightning.pipeline import draws_of
 
@@ -74,7 +75,8 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
         stays = data.apply(model.content)
     table = predictions(data.stays, settings.outcome, draws_of(model.model, stays), model, settings.hours)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(table, out, outcome=settings.outcome, source=source.name, synthetic=source.synthetic)
+    kind = {"synthetic": source.synthetic, "open_data": is_open(source)}
+    write(table, out, outcome=settings.outcome, source=source.name, **kind)
     known = table["label"].is_not_null().sum()
     kind = "SYNTHETIC stays (no patients of any hospital)" if source.synthetic else "stays"
     say(

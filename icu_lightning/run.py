@@ -114,8 +114,10 @@ def run(folder: Path, cfg: DictConfig) -> None:
 
 def check(config: dict[str, Any]) -> None:
     """Raise UserError for numbers and names that can be known to be wrong before anything is loaded."""
+    from icu_lightning.disclosure import stay_pages
     from icu_lightning.evaluation.thresholds import threshold_rule
 
+    stay_pages(config)
     for name in ("seed", "bootstrap"):
         whole_number(name, config[name], 0)
     for name in ("max_epochs", "threads"):

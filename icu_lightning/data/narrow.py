@@ -70,6 +70,10 @@ class NarrowTables:
         self.kept = frozenset(settings_of(entry)["variables"])
         self.kept_drugs = frozenset(settings_of(entry)["drugs"])
 
+    @property
+    def open_data(self) -> bool:
+        return self.source.open_data
+
     def stays(self) -> pl.LazyFrame:
         return self._scan("stays")
 

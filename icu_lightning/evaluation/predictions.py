@@ -117,8 +117,11 @@ def cross_fitted(calibrator: Calibrator, label: NDArray, raw: NDArray, patient_i
     return risk
 
 
-def write(predictions: pl.DataFrame, path: Path, *, outcome: str, source: str, synthetic: bool) -> None:
-    """The file; whose outcome, database and kind of stays it tells is in its metadata, for those who compare runs."""
-    facts = {"outcome": outcome, "source": source, "synthetic": str(synthetic).lower()}
+def write(
+    predictions: pl.DataFrame, path: Path, *, outcome: str, source: str, synthetic: bool, open_data: bool = False
+) -> None:
+    """The file; whose outcome, database and kind of stays it tells is in its metadata, for those who compare or show runs."""
+    kind = {"synthetic": synthetic, "open_data": open_data}
+    facts = {"outcome": outcome, "source": source, **{name: str(value).lower() for name, value in kind.items()}}
     with atomic_file(path) as temporary:
         predictions.write_parquet(temporary, metadata=facts)

@@ -17,7 +17,7 @@ NEEDED = ("stay_id", "patient_id", "split", *NUMBERS)  # without a null
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What is in the file. table: as predictions.py describes it. facts: its metadata (outcome, source, synthetic)."""
+    """What is in the file. table: as predictions.py describes it. facts: its metadata (outcome, source, synthetic, open_data)."""
 
     path: Path
     table: pl.DataFrame

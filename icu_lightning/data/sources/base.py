@@ -106,11 +106,17 @@ INFUSIONS: dict[str, Any] = {
 class Source(Protocol):
     """A database. `name` is the one in conf/data and concepts.yaml; `synthetic` marks data that are no patients'.
 
+    `open_data` is True if everybody may see a single stay of it: it is synthetic, or known to be published for all. A source
+    that does not say so has none (`disclosure.may_show_stays`).
     One that has dictionaries of its items also has `unlisted_items(places)`, see `sources.dictionary`.
     """
 
     name: str
     synthetic: bool
+
+    @property
+    def open_data(self) -> bool:
+        """Decided by content, never by a folder's name; False unless it is certain."""
 
     def stays(self) -> pl.LazyFrame:
         """Every stay of the database, as `STAYS`."""

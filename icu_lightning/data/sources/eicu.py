@@ -7,6 +7,7 @@ References: The eICU Collaborative Research Database (Pollard et al., Scientific
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 import polars as pl
 
@@ -23,6 +24,7 @@ ACCESS = """Ways to get eICU:
   - the open demo, 2,520 stays:       https://physionet.org/content/eicu-crd-demo/2.0.1/
   - no files at all:                  data=synthetic"""
 
+DEMO = "c6a9c8fd79f5a55cfda15ba37eb0257004f1cda0ecdac0a8f1bfc5df97c877ed"  # `ids_digest` of the open demo's 2,520 stays
 OFFSET: dict[str, str | None] = {
     "vitalPeriodic": "observationoffset",
     "vitalAperiodic": "observationoffset",
@@ -65,6 +67,10 @@ class EICU:
         self.tables = RawTables(root, "eICU", markers=("patient", "vitalPeriodic"), access=ACCESS)
         self.collect, self.synthetic = self.tables.collect, self.tables.synthetic
         self.fingerprint = self.tables.fingerprint
+
+    @cached_property
+    def open_data(self) -> bool:
+        return self.synthetic or self.tables.ids_digest("patient", "patientunitstayid") == DEMO
 
     def stays(self) -> pl.LazyFrame:
         """`sources.base.STAYS`. The order of a patient's stays is known inside a hospitalisation, by unitvisitnumber.

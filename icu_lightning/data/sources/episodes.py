@@ -53,6 +53,7 @@ class EpisodeFiles:
                 f"No episode files in {folder}: looked for listfile.csv, up to three levels down.\n{ACCESS}"
             )
         self.synthetic = any((p / MADE_UP).exists() for p in {path.parent for path in self.lists} | {folder})
+        self.open_data = self.synthetic  # of MIMIC-III, whose patients these files do not name, who knows
         self.listed = _listed(self.lists, folder)
         self._rows: pl.DataFrame | None = None
 

@@ -8,6 +8,7 @@ References: MIMIC-III, a freely accessible critical care database (Johnson et al
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 import polars as pl
 
@@ -36,6 +37,7 @@ ACCESS = """Ways to get MIMIC-III:
   - the open demo, 136 stays:         https://physionet.org/content/mimiciii-demo/1.4/
   - no files at all:                  data=synthetic"""
 
+DEMO = "16131fbf9b9fa4c59c3cb8acf56aeb369d54e5c383a1ef6c12a75ef46c59091f"  # `ids_digest` of the open demo's 136 stays
 DICTIONARIES = {"chartevents": "d_items", "outputevents": "d_items", "labevents": "d_labitems"}
 DICTIONARIES |= {"inputevents_cv": "d_items", "inputevents_mv": "d_items"}
 
@@ -61,6 +63,10 @@ class MIMIC3:
         self.tables = RawTables(root, "MIMIC-III", markers=("icustays", "admissions", "chartevents"), access=ACCESS)
         self.collect, self.synthetic = self.tables.collect, self.tables.synthetic
         self.fingerprint = self.tables.fingerprint
+
+    @cached_property
+    def open_data(self) -> bool:
+        return self.synthetic or self.tables.ids_digest("icustays", "icustay_id") == DEMO
 
     def stays(self) -> pl.LazyFrame:
         stay = self.tables.scan(

@@ -7,6 +7,7 @@ References: MIMIC-IV, a freely accessible electronic health record dataset (John
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 import polars as pl
 
@@ -34,6 +35,7 @@ ACCESS = """Ways to get MIMIC-IV:
   - the open demo, 140 stays:         https://physionet.org/content/mimic-iv-demo/2.2/
   - no files at all:                  data=synthetic"""
 
+DEMO = "d20f0ad9c1f0f0bcf8b2cf28c66610b0808e1f3809e0063c5f8ea329cb6ba70b"  # `ids_digest` of the open demo's 140 stays
 DICTIONARIES = {"chartevents": "icu/d_items", "outputevents": "icu/d_items", "labevents": "hosp/d_labitems"}
 DICTIONARIES |= {"inputevents": "icu/d_items"}
 
@@ -59,6 +61,10 @@ class MIMIC4:
         self.tables = RawTables(root, "MIMIC-IV", markers=("icu/icustays", "hosp/admissions"), access=ACCESS)
         self.collect, self.synthetic = self.tables.collect, self.tables.synthetic
         self.fingerprint = self.tables.fingerprint
+
+    @cached_property
+    def open_data(self) -> bool:
+        return self.synthetic or self.tables.ids_digest("icu/icustays", "stay_id") == DEMO
 
     def stays(self) -> pl.LazyFrame:
         stay = self.tables.scan(

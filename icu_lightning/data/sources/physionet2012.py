@@ -41,6 +41,7 @@ class PhysioNet2012:
 
     name = "physionet2012"
     synthetic = False
+    open_data = True  # Open Data Commons Attribution: every set that there is was published for everybody
 
     def __init__(self, root: str | os.PathLike[str] | None) -> None:
         if root is None or not Path(root).expanduser().is_dir():

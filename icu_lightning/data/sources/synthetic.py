@@ -39,7 +39,7 @@ class SyntheticICU:
     """
 
     name = "synthetic"
-    synthetic = True
+    synthetic = open_data = True
 
     def __init__(
         self, stays: int, generator_seed: int, generator: Mapping[str, Any], cache_dir: str | None = None

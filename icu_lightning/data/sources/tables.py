@@ -4,6 +4,7 @@ A database is a folder of tables `name.csv.gz`, `name.csv` or `name.parquet`, up
 text, because a cell that is no number must be counted, not crash the run; `number` turns text into numbers.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,11 @@ class RawTables:
     def synthetic(self) -> bool:
         """True if the tables were made up by `icu_lightning.synthesize`, which says so in the folder."""
         return (self.folder / MADE_UP).exists()
+
+    def ids_digest(self, table: str, column: str) -> str:
+        """SHA-256 of the different texts of a column, sorted as text, one a line. Raises UserError as `scan` and `collect` do."""
+        ids = self.collect(self.scan(table, [column]).drop_nulls().unique())[column].sort()
+        return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
     def __contains__(self, table: str) -> bool:
         return table.lower() in self.files
@@ -209,8 +215,6 @@ def _text(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def fingerprint(path: Path) -> list[str | int]:
     """Name, size, time of change, and the digest of the first and last 64 KiB of a file."""
-    import hashlib
-
     stat = path.stat()
     with path.open("rb") as file:
         digest = hashlib.blake2b(file.read(65536))
