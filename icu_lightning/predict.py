@@ -75,8 +75,8 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
         stays = data.apply(model.content)
     table = predictions(data.stays, settings.outcome, draws_of(model.model, stays), model, settings.hours)
     out.parent.mkdir(parents=True, exist_ok=True)
-    kind = {"synthetic": source.synthetic, "open_data": is_open(source)}
-    write(table, out, outcome=settings.outcome, source=source.name, **kind)
+    about = {"synthetic": source.synthetic, "open_data": is_open(source)}
+    write(table, out, outcome=settings.outcome, source=source.name, **about)
     known = table["label"].is_not_null().sum()
     kind = "SYNTHETIC stays (no patients of any hospital)" if source.synthetic else "stays"
     say(

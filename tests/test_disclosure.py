@@ -54,7 +54,8 @@ def test_the_demo_is_known_by_all_of_its_stays_and_no_other(database, tmp_path, 
     monkeypatch.setattr(module, "DEMO", digest)
     assert is_open(database(folder))
     kept = narrowed(database(folder), tmp_path / "cache", print)
-    assert isinstance(kept, NarrowTables) and is_open(kept), "the narrow files know what they are of"
+    assert isinstance(kept, NarrowTables)
+    assert is_open(kept), "the narrow files know what they are of"
     table = next(folder.rglob(f"*{name}.csv.gz"), None) or next(folder.rglob(f"{name.upper()}.csv.gz"))
     header, *rows = gzip.decompress(table.read_bytes()).decode().splitlines()
     stranger = rows[0].replace(stay_of(header, rows[0]), "999999999")
