@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
-from icu_lightning.evaluation.reliability import EDGE, logit, slope_and_intercept
+from icu_lightning.evaluation.reliability import EDGE, in_the_large, logit, slope_and_intercept
 
 Array = NDArray[np.float64]
 
@@ -121,6 +121,34 @@ class Platt(Beta):
         return (slope, slope, intercept) if np.isfinite([slope, intercept]).all() else (1.0, 1.0, 0.0)
 
 
+class Intercept:
+    """Intercept only: logit p' = c + logit p, by maximum likelihood; the order of all risks stays exactly what it was.
+
+    Stays that all lived, or all died, have no finite answer; the identity is kept then. In odds it is a factor, so that 0 stays 0
+    and 1 stays 1 and no two risks become one.
+
+    References: Validation and updating of predictive logistic regression models: a study on sample size and shrinkage
+        (Steyerberg, Borsboom, van Houwelingen, Eijkemans, Habbema, 2004), its method 2.
+    """
+
+    def __init__(self, c: float | None = None) -> None:
+        self.c = c
+
+    def fit(self, label: Array, risk: Array) -> "Intercept":
+        c = float(in_the_large(label, risk, np.ones(len(label)))) if len(np.unique(label)) == 2 else 0.0
+        self.c = c if np.isfinite(c) else 0.0
+        return self
+
+    def transform(self, risk: Array) -> Array:
+        if self.c is None:
+            raise RuntimeError("the calibrator has not seen validation data")
+        odds = np.exp(self.c) * np.asarray(risk, float)
+        return odds / (1 - risk + odds)
+
+    def state(self) -> dict[str, object]:
+        return {"kind": "intercept", "c": self.c}
+
+
 class Temperature(Beta):
     """Temperature scaling: logit p' = logit p / T, by maximum likelihood; it cannot change the mean risk much.
 
@@ -156,5 +184,12 @@ class Identity:
 def load(state: dict[str, object]) -> Calibrator:
     """The calibrator of a `state()`. Raises KeyError for a kind that this version does not know."""
     facts = {name: value for name, value in state.items() if name != "kind"}
-    kinds = {"isotonic": Isotonic, "platt": Platt, "temperature": Temperature, "beta": Beta, "none": Identity}
+    kinds = {
+        "isotonic": Isotonic,
+        "platt": Platt,
+        "intercept": Intercept,
+        "temperature": Temperature,
+        "beta": Beta,
+        "none": Identity,
+    }
     return kinds[str(state["kind"])](**facts)
