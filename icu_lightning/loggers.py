@@ -42,10 +42,12 @@ def _wandb(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         say("W&B: not logged in, so this run is kept offline in the run folder; send it later with `wandb sync`.")
         os.environ["WANDB_MODE"] = "offline"
     os.environ.setdefault("WANDB_SILENT", "true")
-    run_id = folder.name.replace(":", "-")
+    fold = config["data"].get("fold") is not None and folder.name == f"fold-{config['data']['fold'][0]}"
+    name = f"{folder.parent.name}-{folder.name}" if fold else folder.name  # a fold of a run is named after the run
+    run_id = name.replace(":", "-")
     return {
         "save_dir": str(folder),
-        "name": folder.name,
+        "name": name,
         "id": run_id,
         "resume": "allow",
         "group": f"{names['data']}-{names['model']}",

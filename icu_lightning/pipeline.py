@@ -17,6 +17,7 @@ from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.batch import StayBatch
 from icu_lightning.build import built
 from icu_lightning.checkpoint import FORMAT
+from icu_lightning.crossvalidation import run_folds, write_pooled
 from icu_lightning.data.audit import audit, audit_line
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import DataSettings
@@ -30,7 +31,7 @@ from icu_lightning.evaluation.stored import digest
 from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model
 from icu_lightning.presentation import present
-from icu_lightning.results import evaluated, show, write_metrics
+from icu_lightning.results import cell_text, evaluated, show, write_metrics
 from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training import stable_seed
 
@@ -40,6 +41,28 @@ PREDICT_BATCH = 1024
 def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> None:
     """Run, or go on with, what `config` describes; every file of the run folder is written here or by what is called here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    if config.get("cv"):
+        cross_validate(folder, config, source, settings)
+    else:
+        conclude(folder, config, run_once(folder, config, source, settings))
+
+
+def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> None:
+    """A run a fold, and the evaluation of all their test stays together."""
+
+    def fold(path: Path, own: Mapping[str, Any], chosen: DataSettings) -> None:
+        test = run_once(path, own, source, chosen)["test"]
+        say(f"AUROC of this fold: {cell_text(test.get('raw', {}).get('auroc'))}, before calibration")
+
+    table = write_pooled(folder, run_folds(folder, config, settings, fold))
+    loggers = build_loggers(folder, config)
+    metrics = evaluate_and_keep(folder, config, table)
+    log_results(loggers, metrics, table)
+    conclude(folder, config, metrics)
+
+
+def run_once(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> dict[str, Any]:
+    """One split: data, training, predictions, evaluation; returns the content of metrics.json."""
     data = load_data(folder, config, source, settings)
     loggers = build_loggers(folder, config)
     torch.manual_seed(stable_seed(config["seed"], "initial weights"))
@@ -47,9 +70,23 @@ def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settin
     trainer = built(config["trainer"], folder=folder, seed=config["seed"], loggers=loggers, progress=interactive())
     say(f"Training {config['names']['model']} on {config['names']['trainer']} ...")
     model.fit(data, trainer)
-    table, metrics = scored(folder, config, data, model)
+    table = scored(folder, config, data, model)
+    metrics = evaluate_and_keep(folder, config, table)
     present(folder, config, data, model)
     log_results(loggers, metrics, table)
+    return metrics
+
+
+def evaluate_and_keep(folder: Path, config: Mapping[str, Any], table: pl.DataFrame) -> dict[str, Any]:
+    """metrics.json of the predictions that were just written."""
+    stored = digest(folder / "predictions.parquet")
+    metrics = evaluated(table, stored, bootstrap=config["bootstrap"], seed=config["seed"])
+    write_metrics(folder, metrics)
+    return metrics
+
+
+def conclude(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    """The results on the terminal; a leakage audit that failed is repeated beside them."""
     show(folder, config, metrics)
     failed = [
         check["name"] for check in json.loads((folder / "audit.json").read_text())["checks"] if check["passed"] is False
@@ -126,17 +163,15 @@ def draws(model: Model, data: ICUDataModule) -> NDArray[np.float64]:
     return risks
 
 
-def scored(
-    folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Predict every stay, calibrate on validation, evaluate; writes predictions.parquet, model.ckpt, then metrics.json."""
+def scored(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model) -> pl.DataFrame:
+    """Predict every stay, calibrate on validation; writes predictions.parquet and model.ckpt, and returns the predictions."""
     outcome = data.settings.outcome
     calibrator = built(config["calibration"])
     raw = prediction_table.raw_predictions(data.stays, outcome, draws(model, data))
     table = prediction_table.calibrate(raw, calibrator, config["threshold"])
-    stored, source = folder / "predictions.parquet", data.source
+    source = data.source
     kind = {"synthetic": source.synthetic, "open_data": is_open(source)}
-    prediction_table.write(table, stored, outcome=outcome, source=source.name, **kind)
+    prediction_table.write(table, folder / "predictions.parquet", outcome=outcome, source=source.name, **kind)
     content = {
         "icu_lightning": __version__,
         "format": FORMAT,
@@ -156,6 +191,4 @@ def scored(
     }
     with atomic_file(folder / "checkpoints" / "model.ckpt") as path:
         torch.save(content, path)
-    metrics = evaluated(table, digest(stored), bootstrap=config["bootstrap"], seed=config["seed"])
-    write_metrics(folder, metrics)
-    return table, metrics
+    return table

@@ -26,6 +26,8 @@ SHOWN = (  # of the metrics in metrics.json
     "alert_rate",
     "net_benefit",
 )
+RAW = ", uncalibrated"  # behind the name of a metric
+HEADINGS = {"test": "test", "val": "validation *"}
 UNCALIBRATED = ("auroc", "auprc", "brier", "calibration_slope", "observed_to_expected")
 
 
@@ -61,20 +63,32 @@ def finished_metrics(folder: Path) -> dict[str, Any] | None:
 
 def show(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
     """The metrics table, with intervals, and where everything is."""
-    splits = {name: metrics[name] for name in ("test", "val")}
+    splits = {name: metrics[name] for name in ("test", "val") if metrics[name]["n"] or name == "test"}
     rows = [["stays (deaths)", *(f"{split['n']} ({split['events']})" for split in splits.values())]]
     rows += [[name, *(cell_text(split.get(name)) for split in splits.values())] for name in SHOWN]
     rows += [
-        [f"{name}, uncalibrated", *(cell_text(split.get("raw", {}).get(name)) for split in splits.values())]
+        [f"{name}{RAW}", *(cell_text(split.get("raw", {}).get(name)) for split in splits.values())]
         for name in UNCALIBRATED
     ]
     title = f"{config['names']['model']} on {config['names']['data']}, seed {config['seed']} (95 % patient-bootstrap interval)"
-    print_table(title, ["", "test", "validation *"], rows)
-    say("* calibrator, threshold and best epoch were chosen on validation stays: its numbers flatter")
+    if "folds" in metrics["test"]:
+        heading = f"test, {len(metrics['test']['folds']['n'])} folds pooled"
+        print_table(title, ["", heading, "mean of folds ± SD"], [[*row, *_of_folds(metrics, row[0])] for row in rows])
+    else:
+        print_table(title, ["", *(HEADINGS[name] for name in splits)], rows)
+    if "val" in splits:
+        say("* calibrator, threshold and best epoch were chosen on validation stays: its numbers flatter")
     for name, split in splits.items():
         if "note" in split:
             say(f"{name}: {split['note']}")
     say(f"Run folder: {folder}")
+
+
+def _of_folds(metrics: Mapping[str, Any], name: str) -> list[str]:
+    own = metrics["test"]["raw"]["folds"] if name.endswith(RAW) else metrics["test"]["folds"]
+    cell = own.get(name.removesuffix(RAW))
+    known = isinstance(cell, dict) and cell["mean"] is not None and cell["sd"] is not None
+    return [f"{cell['mean']:.3f} ± {cell['sd']:.3f}" if known else ""]
 
 
 def cell_text(cell: Mapping[str, float | None] | None) -> str:

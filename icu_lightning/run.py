@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,6 +27,7 @@ from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError, whole_number
 
 PACKAGE = Path(__file__).resolve().parent
+EXPERIMENTS = PACKAGE.parent / "experiments"  # holds the group `experiment`; not in an installed package
 CONF = next(conf for conf in (PACKAGE.parent / "conf", PACKAGE / "conf") if (conf / "run.yaml").exists())
 
 
@@ -39,6 +43,15 @@ def time_and_suffix() -> str:
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
 
 
+class Experiments(SearchPathPlugin):
+    """Lets Hydra find the experiments, also in a sweep over them: `-m 'experiment=glob(*)'` looks no further than this path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if EXPERIMENTS.is_dir():
+            search_path.append("experiments", f"file://{EXPERIMENTS}")
+
+
+Plugins.instance().register(Experiments)
 OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replace=True)
 
 
@@ -120,6 +133,10 @@ def check(config: dict[str, Any]) -> None:
     stay_pages(config)
     for name in ("seed", "bootstrap"):
         whole_number(name, config[name], 0)
+    if config.get("cv") is not None:
+        whole_number("cv", config["cv"], 2)
+        if config["data"].get("fold") is not None:
+            raise UserError("cv runs every fold, data.fold chooses one of them: leave one of the two out.")
     for name in ("max_epochs", "threads"):
         if config["trainer"].get(name) is not None:
             whole_number(f"trainer.{name}", config["trainer"][name], 1)

@@ -85,6 +85,22 @@ def test_data_keys_are_settings_of_the_source_or_of_the_module(option):
     assert keys == {"source"} | source | set(DataSettings.__dataclass_fields__)
 
 
+EXPERIMENTS = sorted(path.stem for path in (CONF.parent / "experiments" / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_and_pins_what_its_models_see(name):
+    """Else two models of one comparison would see other stays, because each brings its own window."""
+    stored = (CONF.parent / "experiments" / "experiment" / f"{name}.yaml").read_text()
+    assert stored.startswith("# @package _global_\n# ")
+    pinned = yaml.safe_load(stored)
+    assert {"hours", "variables"} <= pinned["data"].keys()
+    assert any("override /cohort" in step or "cohort" in pinned["data"] for step in pinned["defaults"])
+    plain = composed(f"experiment={name}", "model=logistic_regression").plain
+    assert plain["data"]["hours"] == pinned["data"]["hours"]
+    assert plain["data"]["variables"] == pinned["data"]["variables"]
+
+
 def test_a_source_overrides_the_defaults():
     assert composed("data=synthetic").plain["data"]["fractions"] == [0.7, 0.15, 0.15]
     assert composed("data=eicu").plain["data"]["fractions"] == [0.7, 0.1, 0.2]
@@ -157,10 +173,10 @@ def test_precedence_of_an_experiments_cohort(tmp_path):
     (tmp_path / "experiment" / "named.yaml").write_text(override)
     (tmp_path / "experiment" / "listed.yaml").write_text("# @package _global_\ndata: {cohort: [age_known]}\n")
     where = f"hydra.searchpath=[file://{tmp_path}]"
-    assert cohort_name(where, "+experiment=named") == "sepsis"
-    assert cohort_name(where, "+experiment=named", "data=physionet2012") == "sepsis"
-    assert cohort_name(where, "+experiment=named", "cohort=mtdm") == "mtdm"
-    assert composed(where, "+experiment=listed", "data=physionet2012").plain["data"]["cohort"] == ["age_known"]
+    assert cohort_name(where, "experiment=named") == "sepsis"
+    assert cohort_name(where, "experiment=named", "data=physionet2012") == "sepsis"
+    assert cohort_name(where, "experiment=named", "cohort=mtdm") == "mtdm"
+    assert composed(where, "experiment=listed", "data=physionet2012").plain["data"]["cohort"] == ["age_known"]
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g, o in OPTIONS if g in ("data", "model")])

@@ -71,6 +71,7 @@ def _unlisted(source: Source, settings: DataSettings) -> str | None:
 
 
 def _split(stays: pl.DataFrame, settings: DataSettings) -> pl.Series:
+    chosen = settings.fractions, settings.split_seed, settings.fold
     if settings.split == "hospital":
-        return split_by_hospital(stays["patient_id"], stays["hospital_id"], settings.fractions, settings.split_seed)
-    return split_by_patient(stays["patient_id"], stays[settings.outcome], settings.fractions, settings.split_seed)
+        return split_by_hospital(stays["patient_id"], stays["hospital_id"], *chosen)
+    return split_by_patient(stays["patient_id"], stays[settings.outcome], *chosen)

@@ -26,6 +26,7 @@ class DataSettings:
     cohort: named filters in order, see `cohort.select_cohort`.
     outcome: one of OUTCOMES, the label.
     split, fractions, split_seed: "patient" or "hospital", see `splits.split_by_patient` and `splits.split_by_hospital`.
+    fold: [i, n], whose test stays are those of fold i (from 0) of n, see `splits.split_by_patient`; None for a single split.
     static: features of `scaling.NUMERIC` and `scaling.CATEGORICAL`, for models that use them.
     outliers: one of `outliers.RULES`.
     severity: scores of `severity.SCORES` that models are to predict, see `StayBatch.severity`.
@@ -44,6 +45,7 @@ class DataSettings:
     split: str
     fractions: Sequence[float]
     split_seed: int
+    fold: Sequence[int] | None
     static: Sequence[str]
     outliers: str
     severity: Sequence[str]
@@ -68,6 +70,7 @@ class DataSettings:
             raise UserError(
                 f"data.fractions must be three positive shares (train, val, test) that sum to 1; they are {list(self.fractions)}."
             )
+        self._check_fold()
         if self.vis is not None and self.vis not in HOURLY:
             raise unknown_name("summary of an hour in data.vis", str(self.vis), HOURLY)
         if not isinstance(self.vis_extended, bool):
@@ -79,6 +82,20 @@ class DataSettings:
         concepts_of(self.variables)
         for step in self.cohort:
             named_filter(step)
+
+    def _check_fold(self) -> None:
+        if self.fold is None:
+            return
+        if not isinstance(self.fold, Sequence) or isinstance(self.fold, str) or len(self.fold) != 2:
+            raise UserError(
+                f"data.fold must be which fold and of how many, as in 'data.fold=[0,5]'; it is {self.fold}."
+            )
+        whole_number("data.fold, how many folds,", self.fold[1], 2)
+        whole_number("data.fold, which fold,", self.fold[0], 0)
+        if self.fold[0] >= self.fold[1]:
+            raise UserError(
+                f"data.fold counts from 0: of {self.fold[1]} folds the last is {self.fold[1] - 1}, not {self.fold[0]}."
+            )
 
     def _check_static(self) -> None:
         for name in self.static:
@@ -93,7 +110,8 @@ class DataSettings:
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cache_dir"}
         lists = ("variables", "fractions", "static", "severity")
         cohort = [step if isinstance(step, str) else dict(step) for step in self.cohort]
-        return {**chosen, **{name: list(chosen[name]) for name in lists}, "cohort": cohort}
+        fold = None if self.fold is None else list(self.fold)
+        return {**chosen, **{name: list(chosen[name]) for name in lists}, "cohort": cohort, "fold": fold}
 
     @property
     def of_extract(self) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from scipy.sparse.csgraph import connected_components
 from icu_lightning.errors import UserError
 
 SPLITS = ("train", "val", "test")
+Fold = Sequence[int]  # which one, counted from 0, and of how many
 
 
-def split_by_patient(patient_id: pl.Series, died: pl.Series, fractions: Sequence[float], seed: int) -> pl.Series:
+def split_by_patient(
+    patient_id: pl.Series, died: pl.Series, fractions: Sequence[float], seed: int, fold: Fold | None = None
+) -> pl.Series:
     """The split of every stay.
 
     Arguments:
@@ -25,6 +28,8 @@ def split_by_patient(patient_id: pl.Series, died: pl.Series, fractions: Sequence
         died: (B,) Boolean, no nulls.
         fractions: of patients in train, val and test; they sum to 1.
         seed: `data.split_seed`.
+        fold: of a cross-validation: its test patients are those of this fold, and of the others val has the share that it
+            has of train and val in `fractions`.
 
     Returns: (B,) one of SPLITS. All stays of a patient are on one side; a stratum of at least three patients is on all
     three, so that small demos keep deaths everywhere.
@@ -34,13 +39,12 @@ def split_by_patient(patient_id: pl.Series, died: pl.Series, fractions: Sequence
     side: dict[str, str] = {}
     for _, stratum in patients.partition_by("died", as_dict=True).items():
         ordered = sorted(stratum["patient_id"], key=lambda patient: _hash(seed, patient))
-        train, val = quotas(len(ordered), fractions)
-        side |= {patient: SPLITS[(i >= train) + (i >= train + val)] for i, patient in enumerate(ordered)}
+        side |= dict(zip(ordered, _sides(len(ordered), fractions, fold), strict=True))
     return patient_id.replace_strict(side, return_dtype=pl.String).alias("split")
 
 
 def split_by_hospital(
-    patient_id: pl.Series, hospital_id: pl.Series, fractions: Sequence[float], seed: int
+    patient_id: pl.Series, hospital_id: pl.Series, fractions: Sequence[float], seed: int, fold: Fold | None = None
 ) -> pl.Series:
     """The split of every stay, with whole hospitals on one side: how well does a model do where it has never been?
 
@@ -49,6 +53,7 @@ def split_by_hospital(
 
     Arguments:
         patient_id, hospital_id: (B,) text.
+        fold: as in `split_by_patient`, of hospitals.
 
     Returns: (B,) one of SPLITS. Raises UserError if a stay has no hospital, or a side stays empty.
     """
@@ -62,7 +67,7 @@ def split_by_hospital(
     side, before, total = {}, 0, sum(size.values())
     for name in sorted(size, key=lambda name: _hash(seed, name)):
         middle = (before + size[name] / 2) / total  # of the group, on the line of all patients
-        side[name] = SPLITS[(middle >= fractions[0]) + (middle >= fractions[0] + fractions[1])]
+        side[name] = _side(middle, fractions, fold)
         before += size[name]
     if empty := set(SPLITS) - set(side.values()):
         raise UserError(
@@ -84,6 +89,37 @@ def _linked_hospitals(patient_id: pl.Series, hospital_id: pl.Series) -> pl.Serie
     for i, name in enumerate(hospitals):
         first.setdefault(int(component[i]), name)
     return pl.Series([first[int(component[i])] for i in row])
+
+
+def _sides(n: int, fractions: Sequence[float], fold: Fold | None) -> list[str]:
+    """The side of each of n patients in their order: one after another, or around the fold's own, which are tested.
+
+    >>> _sides(10, (0.7, 0.1, 0.2), None) == ["train"] * 7 + ["val"] + ["test"] * 2
+    True
+    >>> _sides(6, (0.6, 0.2, 0.2), (2, 3))
+    ['val', 'train', 'train', 'train', 'test', 'test']
+    """
+    if fold is None:
+        train, val = quotas(n, fractions)
+        return ["train"] * train + ["val"] * val + ["test"] * (n - train - val)
+    first, end = (round(i * n / fold[1]) for i in (fold[0], fold[0] + 1))
+    others = n - (end - first)
+    val = max(1 if others >= 2 else 0, round(_val_share(fractions) * others))
+    after = ["val"] * val + ["train"] * (others - val)  # of the patients behind the fold's, then those before it
+    return after[n - end :] + ["test"] * (end - first) + after[: n - end]
+
+
+def _side(middle: float, fractions: Sequence[float], fold: Fold | None) -> str:
+    """The side of a group whose middle lies at this share of all patients."""
+    if fold is None:
+        return SPLITS[(middle >= fractions[0]) + (middle >= fractions[0] + fractions[1])]
+    behind = (middle - fold[0] / fold[1]) % 1  # the fold's own come first
+    own = 1 / fold[1]
+    return "test" if behind < own else "val" if behind < own + _val_share(fractions) * (1 - own) else "train"
+
+
+def _val_share(fractions: Sequence[float]) -> float:
+    return fractions[1] / (fractions[0] + fractions[1])
 
 
 def quotas(n: int, fractions: Sequence[float]) -> tuple[int, int]:

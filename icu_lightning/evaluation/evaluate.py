@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 def evaluate(
     predictions: pl.DataFrame, n_replicates: int = 1000, seed: int = 0, smallest: int = SMALLEST
 ) -> dict[str, dict[str, Any]]:
-    """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, subgroups, too_small, note?}.
+    """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, subgroups, too_small, folds?, note?}.
 
     Metrics: those of metrics.py and reliability.py; `auroc_delong` is AUROC with DeLong's interval, which takes stays for
     independent. What a split cannot give (one class only) is null, and `note` says why.
@@ -56,14 +56,18 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any]:
     result: dict[str, Any] = {"n": part.height, "patients": part["patient_id"].n_unique(), "events": int(label.sum())}
     if part.is_empty():
         return result | {"note": "no stays in this split"}
-    threshold = float(part["threshold"][0])
+    threshold = part["threshold"].to_numpy()
     risk, raw = part["risk"].to_numpy(), part["risk_raw"].to_numpy()
     metrics = partial(_metrics, label, risk, raw, threshold)
     cells = with_intervals(metrics, patients, n_replicates, seed)
     result |= {name: cell for name, cell in cells.items() if not name.startswith(RAW)}
     result["auroc_delong"] = _delong(label, risk)
-    result["threshold"] = threshold
+    result["threshold"] = float(threshold[0]) if part["threshold"].n_unique() == 1 else None  # each fold has its own
+    if part["fold"].null_count() < part.height:
+        result["folds"] = _folds(part, "risk")
     result["raw"] = {name.removeprefix(RAW): cell for name, cell in cells.items() if name.startswith(RAW)}
+    if "folds" in result:
+        result["raw"]["folds"] = _folds(part, "risk_raw")
     if len(np.unique(label)) < 2:
         result["note"] = (
             f"only {'deaths' if label.all() else 'survivors'} among {part.height} stays: what needs both classes is null"
@@ -93,11 +97,15 @@ def _finished(node: Any) -> Any:
     return node.result() if isinstance(node, Future) else node
 
 
-def _metrics(label: Array, risk: Array, raw: Array, threshold: float, weight: Array) -> dict[str, Any]:
+def _metrics(label: Array, risk: Array, raw: Array, threshold: Array, weight: Array) -> dict[str, Any]:
     """Of the calibrated risk, of the flags at the threshold, and, with RAW before their names, of the model's own score."""
-    rows = pooled(label, (risk >= threshold).astype(float), weight)
+    flagged = (risk >= threshold).astype(float)
     own = of_risk(label, raw, weight)
-    return of_risk(label, risk, weight) | _of_flags(*rows, threshold) | {RAW + name: own[name] for name in own}
+    return (
+        of_risk(label, risk, weight)
+        | _of_flags(label, flagged, threshold, weight)
+        | {RAW + name: own[name] for name in own}
+    )
 
 
 def of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
@@ -119,9 +127,32 @@ def of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
     }
 
 
-def _of_flags(label: Array, flagged: Array, weight: Array, threshold: float) -> dict[str, Any]:
-    values = {name: metric(label, flagged, weight) for name, metric in THRESHOLD_METRICS.items()}
-    return values | {"net_benefit": net_benefit(label, flagged, weight, threshold)}
+def _of_flags(label: Array, flagged: Array, threshold: Array, weight: Array) -> dict[str, Any]:
+    benefit = net_benefit(label, flagged, weight, threshold)
+    rows = pooled(label, flagged, weight)
+    return {name: metric(*rows) for name, metric in THRESHOLD_METRICS.items()} | {"net_benefit": benefit}
+
+
+def _folds(part: pl.DataFrame, score: str) -> dict[str, Any]:
+    """{n, events: of each fold; <metric>: {mean, sd, values}}: what each fold's own test stays say, null where undefined.
+
+    Folds share training stays, so their SD is no standard error: intervals are those of the pooled stays.
+    """
+    folds = [fold for _, fold in sorted(part.partition_by("fold", as_dict=True).items())]
+    result: dict[str, Any] = {
+        "n": [fold.height for fold in folds],
+        "events": [int(fold["label"].sum()) for fold in folds],
+    }
+    by_fold = [of_risk(fold["label"].to_numpy(), fold[score].to_numpy(), np.ones((1, fold.height))) for fold in folds]
+    for name in by_fold[0]:
+        values = np.array([float(np.ravel(metrics[name])[0]) for metrics in by_fold])
+        known = values[np.isfinite(values)]
+        result[name] = {
+            "mean": float(known.mean()) if known.size else None,
+            "sd": float(known.std(ddof=1)) if known.size > 1 else None,
+            "values": [float(value) if np.isfinite(value) else None for value in values],
+        }
+    return result
 
 
 def _delong(label: Array, risk: Array) -> dict[str, float | None]:

@@ -102,14 +102,19 @@ def min_sensitivity_ppv(label: Array, flagged: Array, weight: Array) -> Array:
     return np.minimum(sensitivity(label, flagged, weight), ppv(label, flagged, weight))
 
 
-def net_benefit(label: Array, flagged: Array, weight: Array, threshold: float) -> Array:
+def net_benefit(label: Array, flagged: Array, weight: Array, threshold: float | Array) -> Array:
     """Deaths flagged, minus survivors flagged at the odds of the threshold, per stay (Vickers, Elkin, 2006).
 
     A threshold of 1 is worth no false alarm at all: NaN where there is one.
+
+    Arguments:
+        threshold: of all stays, or (n,) of each, as in the pooled folds of a cross-validation.
     """
-    hits, alarms = weight @ (label * flagged), np.asarray(weight @ ((1 - label) * flagged), float)
-    odds = threshold / (1 - threshold) if threshold < 1 else np.where(alarms > 0, np.nan, 0.0)
-    return _ratio(np.ones(()), weight.sum(-1)) * (hits - odds * alarms)
+    alarm, never = (1 - label) * flagged, np.asarray(threshold >= 1)
+    odds = np.where(never, 0.0, threshold / np.where(never, 1.0, 1 - threshold))
+    gained = np.asarray(weight @ (label * flagged - odds * alarm), float)
+    worthless = np.asarray(weight @ (alarm * never)) > 0
+    return _ratio(np.ones(()), weight.sum(-1)) * np.where(worthless, np.nan, gained)
 
 
 Metric = Callable[[Array, Array, Array], Array]

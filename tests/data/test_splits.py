@@ -103,3 +103,44 @@ def test_hospitals_that_cannot_be_split_are_refused():
         split_by_hospital(patient, pl.Series([None] * 3 + ["a"] * 7), (0.7, 0.1, 0.2), 0)
     with pytest.raises(UserError, match="leaves no hospital for"):
         split_by_hospital(patient, pl.Series(["a", "b"] * 5), (0.7, 0.1, 0.2), 0)
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_every_patient_is_tested_in_exactly_one_fold(folds):
+    patient, died = stays()
+    tested = []
+    for i in range(folds):
+        split = split_by_patient(patient, died, (0.7, 0.1, 0.2), 0, [i, folds])
+        frame = pl.DataFrame({"patient": patient, "died": died, "split": split})
+        assert frame.group_by("patient").agg(pl.col("split").n_unique())["split"].max() == 1
+        patients = frame.group_by("patient").agg(pl.col("split").first(), pl.col("died").any())
+        for _, stratum in patients.group_by("died"):
+            assert (stratum["split"] == "test").mean() == pytest.approx(1 / folds, abs=0.02)
+            others = stratum.filter(pl.col("split") != "test")
+            assert (others["split"] == "val").mean() == pytest.approx(1 / 8, abs=0.02), (
+                "the share of val in train and val"
+            )
+        tested += patients.filter(pl.col("split") == "test")["patient"].to_list()
+    assert sorted(tested) == sorted(patient.unique())
+
+
+def test_every_hospital_is_tested_in_exactly_one_fold():
+    hospital = pl.Series([f"h{i % 23}" for i in range(900)])
+    patient = pl.Series([f"{h}-{i // 2}" for i, h in enumerate(hospital)])
+    tested = []
+    for i in range(4):
+        split = split_by_hospital(patient, hospital, (0.7, 0.1, 0.2), 0, [i, 4])
+        assert set(split.unique()) == set(SPLITS)
+        sides = pl.DataFrame({"hospital": hospital, "split": split}).unique()
+        assert sides.height == 23
+        tested += sides.filter(pl.col("split") == "test")["hospital"].to_list()
+    assert sorted(tested) == sorted(hospital.unique())
+
+
+def test_a_small_stratum_is_tested_once_too():
+    """Three patients that died in five folds: two folds have no death to test on, none is left out or counted twice."""
+    patient = pl.Series([f"p{i}" for i in range(13)])
+    died = pl.Series([i < 3 for i in range(13)])
+    splits = [split_by_patient(patient, died, (0.7, 0.1, 0.2), 0, [i, 5]) for i in range(5)]
+    assert [sum(split[i] == "test" for split in splits) for i in range(13)] == [1] * 13
+    assert all("train" in split.filter(died).to_list() for split in splits)
