@@ -57,7 +57,7 @@ def test_the_focal_lstm_is_between_the_last_values_and_the_oracle(tmp_path):
     """At 8,000 stays; with its published L2 penalty it learns nothing here (experiments/focal_lstm), so with a tenth of it."""
     from sklearn.linear_model import LogisticRegression
 
-    from icu_lightning.models.logistic_regression import summaries
+    from icu_lightning.models.summaries import summaries
 
     data, risk = data_of(8000)
     label = data.test.label.numpy()

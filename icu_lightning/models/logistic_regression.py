@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.models.base import Data, StageTrainer
+from icu_lightning.models.summaries import summaries
 
 
 class LogisticRegression(nn.Module):
@@ -62,20 +63,3 @@ class LogisticRegression(nn.Module):
 
     def _filled(self, x: Tensor) -> Tensor:
         return torch.where(x.isnan(), self.median, x)
-
-
-def summaries(values: Tensor, observed: Tensor) -> Tensor:
-    """(B, T, V), (B, T, V) bool -> (B, 5 V): last, mean, min, max and count of the observed values.
-
-    A variable without observed values has count 0 and NaN for the others.
-    """
-    count = observed.sum(1)  # (B, V)
-    nan = torch.where(count > 0, 0.0, float("nan"))
-    hour = torch.arange(values.shape[1]).view(1, -1, 1)
-    last_hour = torch.where(observed, hour, -1).amax(1).clamp(min=0)  # (B, V)
-    last = values.gather(1, last_hour.unsqueeze(1)).squeeze(1)
-    mean = torch.where(observed, values, 0.0).sum(1) / count.clamp(min=1)
-    low = torch.where(observed, values, float("inf")).amin(1)
-    high = torch.where(observed, values, float("-inf")).amax(1)
-    known = [torch.where(count > 0, part, nan) for part in (last, mean, low, high)]
-    return torch.cat([*known, count.float()], dim=1)

@@ -15,7 +15,14 @@ from icu_lightning.training import StageTrainer, stable_seed
 from tests.conftest import CONF, composed
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-REGULARISATION = {"dropout": 0.0, "input_dropout": 0.0, "recurrent_dropout": 0.0, "l2": 0.0, "inverse_penalty": 1e4}
+REGULARISATION = {
+    "dropout": 0.0,
+    "input_dropout": 0.0,
+    "recurrent_dropout": 0.0,
+    "l2": 0.0,
+    "inverse_penalty": 1e4,
+    "min_leaf": 1,
+}
 
 FAST = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.01}
 

@@ -9,19 +9,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from icu_lightning.build import built
-from icu_lightning.models.logistic_regression import summaries
+from icu_lightning.models.summaries import summaries
 from tests.conftest import composed
 
 CONF = composed("model=logistic_regression").plain["model"]
-
-
-def test_summaries_by_hand():
-    values = torch.tensor([[[1.0, 0.0], [0.0, 0.0], [4.0, 0.0], [-2.0, 0.0], [9.0, 0.0]]])
-    observed = torch.tensor([[[True, False], [False, False], [True, False], [True, False], [False, False]]])
-    last, mean, low, high, count = summaries(values, observed).view(5, 2).unbind(0)
-    assert [last[0], mean[0], low[0], high[0], count[0]] == [-2.0, 1.0, -2.0, 4.0, 3.0]
-    assert count[1] == 0
-    assert torch.stack([last[1], mean[1], low[1], high[1]]).isnan().all()
 
 
 @pytest.mark.parametrize("static", [False, True])
