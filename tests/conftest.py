@@ -14,6 +14,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+import icu_lightning.run  # noqa: F401  tells Hydra where the experiments are
 from icu_lightning.data.settings import DataSettings, source_and_settings
 from icu_lightning.data.sources.synthetic import SyntheticICU
 from icu_lightning.data.synthetic.settings import settings_of
