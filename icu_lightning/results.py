@@ -1,6 +1,7 @@
 """The results of a run: computed from its predictions, kept in metrics.json, read back and shown."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def evaluated(
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    """metrics.json, in lines that a person can read: a list of numbers is one line."""
+    text = re.sub(r"\[[-+.\w\s,]*\]", lambda numbers: " ".join(numbers[0].split()), json.dumps(metrics, indent=2))
+    write_text(folder / "metrics.json", text + "\n")
 
 
 def stored_digest(metrics: Mapping[str, Any] | None) -> str | None:

@@ -1,7 +1,7 @@
 """Overlaid ROC, precision-recall, calibration and decision curves as SVG that takes its colours from the page.
 
 A model has one colour and one dash, all its seeds a thin line each. Colours: Okabe & Ito (2008), which colour-blind readers tell
-apart; the dashes say the same without colour. Decision curve: Decision curve analysis (Vickers, Elkin, 2006).
+apart; the dashes say the same without colour.
 """
 
 import math
@@ -13,15 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icu_lightning.comparison.runs import SeededModel
-from icu_lightning.evaluation.curves import Points, calibration_curve, pr_curve, roc_curve
-from icu_lightning.evaluation.metrics import net_benefit
+from icu_lightning.evaluation.curves import (
+    THRESHOLDS,
+    Points,
+    calibration_curve,
+    decision_curve,
+    pr_steps,
+    roc_curve,
+)
 from icu_lightning.templates import rendered
 
 Array = NDArray[np.float64]
 SIDE = 300  # pixels of the plotted square
 MOST = 400  # points of a line
 STYLES = 8  # different colours and dashes in the page; a ninth model would begin again
-THRESHOLDS = np.arange(1, 51) / 100  # of the decision curve, as far as alarms are given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +57,6 @@ def figures(models: Sequence[SeededModel]) -> list[Figure]:
     )
     drawn.append(_decision(models, rate))
     return drawn
-
-
-def pr_steps(label: Array, risk: Array) -> Points:
-    """The precision-recall curve as steps: each precision over the recall gained with it, without the made-up start at (0, 1)."""
-    recall, precision = (points[1:] for points in pr_curve(label, risk))
-    return np.concatenate([[0.0], np.repeat(recall, 2)[:-1]]), np.repeat(precision, 2)
-
-
-def decision_curve(label: Array, risk: Array) -> Points:
-    """Net benefit of flagging at each of THRESHOLDS."""
-    once = np.ones(len(label))
-    values = [float(net_benefit(label, (risk >= t).astype(float), once, t)) for t in THRESHOLDS]
-    return THRESHOLDS, np.array(values)
 
 
 def _decision(models: Sequence[SeededModel], rate: float) -> Figure:

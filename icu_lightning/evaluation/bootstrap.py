@@ -39,21 +39,25 @@ def percentile_interval(replicates: NDArray[np.float64], level: float = 0.95) ->
 
 def with_intervals(
     metrics: Callable[[NDArray[np.float64]], Mapping[str, Any]], patient_id: NDArray, n_replicates: int, seed: int
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, dict[str, Any]]:
     """Value and 95 % interval of several metrics over the same resamples.
 
     Arguments:
-        metrics: weights (R, n) or (n,) -> {name: (R,) or a number}.
+        metrics: weights (R, n) or (n,) -> {name: (R,) or a number}; of a curve of G points (R, G) or (G,).
 
-    Returns: name -> {value, low, high}; None for what is undefined.
+    Returns: name -> {value, low, high}; None for what is undefined. Of a curve each is a list, and the interval is each point's own.
     """
     values = metrics(np.ones(len(patient_id)))
     chunks = [metrics(weight) for weight in patient_weights(patient_id, n_replicates, seed)]
     result = {}
     for name, value in values.items():
-        replicates = np.concatenate([chunk[name] for chunk in chunks]) if chunks else np.empty(0)
-        low, high = percentile_interval(replicates)
-        result[name] = {"value": _plain(value), "low": _plain(low), "high": _plain(high)}
+        points = np.ravel(value)
+        replicates = np.concatenate([chunk[name] for chunk in chunks]) if chunks else np.empty((0, len(points)))
+        ends = [percentile_interval(column) for column in replicates.reshape(-1, len(points)).T]
+        sides = {"value": points, "low": [low for low, _ in ends], "high": [high for _, high in ends]}
+        result[name] = {side: [_plain(x) for x in numbers] for side, numbers in sides.items()}
+        if np.ndim(value) == 0:
+            result[name] = {side: numbers[0] for side, numbers in result[name].items()}
     return result
 
 

@@ -7,7 +7,6 @@ own score, and under `subgroups` for the groups that are large enough.
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,22 +16,26 @@ from numpy.typing import NDArray
 from icu_lightning.evaluation import delong, reliability
 from icu_lightning.evaluation.bootstrap import with_intervals
 from icu_lightning.evaluation.metrics import ACCURACY_METRICS, THRESHOLD_METRICS, discrimination, net_benefit, pooled
+from icu_lightning.evaluation.smooth import risks_of_curve, smooth_calibration
 from icu_lightning.evaluation.subgroups import subgroups
 
 SPLITS = ("test", "val")  # the training split's numbers would only be mistaken for something
 SMALLEST = 50  # stays of a subgroup that is scored
 WORKERS = 4  # threads; each holds some 200 MB of weights
 RAW = "raw "  # before the names of the metrics of the uncalibrated score
+CURVE = "curve "  # before the names of the risks that have a smooth calibration curve
 Array = NDArray[np.float64]
 
 
 def evaluate(
     predictions: pl.DataFrame, n_replicates: int = 1000, seed: int = 0, smallest: int = SMALLEST
 ) -> dict[str, dict[str, Any]]:
-    """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, subgroups, too_small, folds?, note?}.
+    """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, calibration_curve, subgroups, too_small,
+    folds?, note?}.
 
     Metrics: those of metrics.py and reliability.py; `auroc_delong` is AUROC with DeLong's interval, which takes stays for
-    independent. What a split cannot give (one class only) is null, and `note` says why.
+    independent. `calibration_curve`: risk and risk_raw -> {at, value, low, high}, lists, as smooth.py draws it. What a split cannot
+    give (one class only) is null, and `note` says why.
 
     Arguments:
         predictions: as predictions.py describes them.
@@ -42,15 +45,15 @@ def evaluate(
     parts = {name: predictions.filter(pl.col("split") == name) for name in SPLITS}
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
 
-        def start(stays: pl.DataFrame) -> "Future[dict[str, Any]]":
-            return pool.submit(_split, stays, n_replicates, seed)
+        def start(stays: pl.DataFrame, curves: bool = False) -> "Future[dict[str, Any]]":
+            return pool.submit(_split, stays, n_replicates, seed, curves)
 
-        whole = {name: start(part) for name, part in parts.items()}  # the largest first
+        whole = {name: start(part, curves=True) for name, part in parts.items()}  # the largest first
         groups = {name: _subgroups(part, predictions, smallest, start) for name, part in parts.items()}
     return {name: whole[name].result() | _finished(groups[name]) for name in parts}
 
 
-def _split(part: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any]:
+def _split(part: pl.DataFrame, n_replicates: int, seed: int, curves: bool) -> dict[str, Any]:
     part = part.sort("risk", "risk_raw", "stay_id")  # one sorting, in which most metrics find their stays as they stand
     label, patients = part["label"].to_numpy(), part["patient_id"].to_numpy()
     result: dict[str, Any] = {"n": part.height, "patients": part["patient_id"].n_unique(), "events": int(label.sum())}
@@ -58,9 +61,14 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any]:
         return result | {"note": "no stays in this split"}
     threshold = part["threshold"].to_numpy()
     risk, raw = part["risk"].to_numpy(), part["risk_raw"].to_numpy()
-    metrics = partial(_metrics, label, risk, raw, threshold)
+    drawn = {name: (x, risks_of_curve(x)) for name, x in (("risk", risk), ("risk_raw", raw)) if curves}
+
+    def metrics(weight: Array) -> dict[str, Any]:
+        smooth = {CURVE + name: smooth_calibration(label, x, weight, at) for name, (x, at) in drawn.items()}
+        return _metrics(label, risk, raw, threshold, weight) | smooth
+
     cells = with_intervals(metrics, patients, n_replicates, seed)
-    result |= {name: cell for name, cell in cells.items() if not name.startswith(RAW)}
+    result |= {name: cell for name, cell in cells.items() if not name.startswith((RAW, CURVE))}
     result["auroc_delong"] = _delong(label, risk)
     result["threshold"] = float(threshold[0]) if part["threshold"].n_unique() == 1 else None  # each fold has its own
     if part["fold"].null_count() < part.height:
@@ -68,6 +76,10 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any]:
     result["raw"] = {name.removeprefix(RAW): cell for name, cell in cells.items() if name.startswith(RAW)}
     if "folds" in result:
         result["raw"]["folds"] = _folds(part, "risk_raw")
+    if curves:
+        result["calibration_curve"] = {
+            name: {"at": at.tolist()} | cells[CURVE + name] for name, (_, at) in drawn.items()
+        }
     if len(np.unique(label)) < 2:
         result["note"] = (
             f"only {'deaths' if label.all() else 'survivors'} among {part.height} stays: what needs both classes is null"

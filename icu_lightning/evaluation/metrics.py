@@ -86,6 +86,11 @@ def npv(label: Array, flagged: Array, weight: Array) -> Array:
     return _ratio(weight @ ((1 - label) * (1 - flagged)), weight @ (1 - flagged))
 
 
+def accuracy(label: Array, flagged: Array, weight: Array) -> Array:
+    """Share of stays whose flag is right; with few deaths high for a model that flags nobody."""
+    return _ratio(weight @ (label * flagged + (1 - label) * (1 - flagged)), weight.sum(-1))
+
+
 def alert_rate(label: Array, flagged: Array, weight: Array) -> Array:
     """Share of all stays that are flagged."""
     return _ratio(weight @ flagged, weight.sum(-1))
@@ -125,6 +130,7 @@ THRESHOLD_METRICS: dict[str, Metric] = {
     "specificity": specificity,
     "ppv": ppv,
     "npv": npv,
+    "accuracy": accuracy,
     "alert_rate": alert_rate,
     "f1": f_beta,
     "f2": partial(f_beta, beta=2.0),

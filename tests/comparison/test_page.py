@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from icu_lightning.comparison.figures import MOST, pr_steps, thinned
+from icu_lightning.comparison.figures import MOST, thinned
 from icu_lightning.comparison.page import page
 from icu_lightning.comparison.runs import models
 from icu_lightning.comparison.statistics import METRICS, compare
@@ -107,16 +107,6 @@ def test_lines_are_thinned_and_keep_their_ends():
     points = thinned(x, x**2)
     assert len(points) == MOST
     assert (points[0], points[-1]) == ((0, 0), (1, 1))
-
-
-def test_the_area_under_the_steps_is_average_precision(make_run):
-    import numpy as np
-    from sklearn.metrics import average_precision_score
-
-    run = make_run()
-    recall, precision = pr_steps(run.label, run.risk)
-    area = (np.diff(recall) * precision[1:]).sum()
-    assert area == pytest.approx(average_precision_score(run.label, run.risk))
 
 
 SORTING = """

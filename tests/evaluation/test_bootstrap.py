@@ -56,3 +56,19 @@ def test_undefined_replicates_are_left_out_and_nothing_defined_is_none():
     assert percentile_interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
     cell = with_intervals(lambda weight: {"m": np.full(weight.shape[:-1], np.nan)}, np.arange(5), 10, 0)["m"]
     assert cell == {"value": None, "low": None, "high": None}
+
+
+def test_a_curve_has_an_interval_at_every_point_and_may_be_undefined_at_some():
+    x = np.random.default_rng(0).normal(size=(50, 3))
+
+    def metric(weight):
+        means = weight @ x / weight.sum(-1, keepdims=True)
+        return {"curve": np.where(np.arange(3) == 1, np.nan, means), "first": means[..., 0]}
+
+    cells = with_intervals(metric, np.arange(50), 40, 0)
+    assert cells["curve"]["value"] == [pytest.approx(x[:, 0].mean()), None, pytest.approx(x[:, 2].mean())]
+    assert [cells["curve"][side][0] for side in ("low", "high")] == [cells["first"][side] for side in ("low", "high")]
+    assert cells["curve"]["low"][1] is cells["curve"]["high"][1] is None
+    alone = with_intervals(metric, np.arange(50), 0, 0)
+    assert alone["curve"]["low"] == [None] * 3
+    assert alone["first"] == {"value": pytest.approx(x[:, 0].mean()), "low": None, "high": None}

@@ -9,6 +9,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import Identity, Isotonic
 from icu_lightning.evaluation.evaluate import evaluate
 from icu_lightning.evaluation.predictions import calibrate, cross_fitted, raw_predictions
+from icu_lightning.evaluation.smooth import smooth_calibration
 
 
 def stays(n: int = 400, deaths: float = 0.25) -> pl.DataFrame:
@@ -197,3 +198,18 @@ def test_calibration_is_told_before_and_after():
 def test_without_calibration_risks_are_the_models_own():
     raw = raw_predictions(stays(), "died_in_hospital", draws(stays()))
     assert calibrate(raw, Identity(), "f1")["risk"].to_list() == raw["risk_raw"].to_list()
+
+
+def test_splits_have_a_smooth_calibration_curve_before_and_after_and_subgroups_none():
+    table = grouped()
+    test = table.filter(pl.col("split") == "test")
+    result = evaluate(table, 60)["test"]
+    for column, curve in result["calibration_curve"].items():
+        at = np.array(curve["at"])
+        label, risk = test["label"].to_numpy(), test[column].to_numpy()
+        assert curve["value"] == pytest.approx(smooth_calibration(label, risk, np.ones(test.height), at))
+        low, value, high = (np.array(curve[side]) for side in ("low", "value", "high"))
+        assert ((low >= 0) & (low <= high) & (high <= 1)).all()
+        assert ((low <= value) & (value <= high)).mean() > 0.9
+    assert set(result["calibration_curve"]) == {"risk", "risk_raw"}
+    assert "calibration_curve" not in result["subgroups"]["sex"]["female"]

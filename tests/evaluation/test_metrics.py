@@ -37,6 +37,7 @@ FLAG = {
     "specificity": lambda y, f, sample_weight=None: reference.recall_score(1 - y, 1 - f, sample_weight=sample_weight),
     "ppv": reference.precision_score,
     "npv": lambda y, f, sample_weight=None: reference.precision_score(1 - y, 1 - f, sample_weight=sample_weight),
+    "accuracy": reference.accuracy_score,
     "alert_rate": lambda y, f, sample_weight=None: np.average(f, weights=sample_weight),
     "f1": f_beta(1),
     "f2": f_beta(2),
