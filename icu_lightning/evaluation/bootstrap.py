@@ -49,16 +49,16 @@ def with_intervals(
     """
     values = metrics(np.ones(len(patient_id)))
     chunks = [metrics(weight) for weight in patient_weights(patient_id, n_replicates, seed)]
-    result = {}
-    for name, value in values.items():
-        points = np.ravel(value)
-        replicates = np.concatenate([chunk[name] for chunk in chunks]) if chunks else np.empty((0, len(points)))
-        ends = [percentile_interval(column) for column in replicates.reshape(-1, len(points)).T]
-        sides = {"value": points, "low": [low for low, _ in ends], "high": [high for _, high in ends]}
-        result[name] = {side: [_plain(x) for x in numbers] for side, numbers in sides.items()}
-        if np.ndim(value) == 0:
-            result[name] = {side: numbers[0] for side, numbers in result[name].items()}
-    return result
+    return {name: _cell(value, [chunk[name] for chunk in chunks]) for name, value in values.items()}
+
+
+def _cell(value: Any, chunks: list[NDArray[np.float64]]) -> dict[str, Any]:
+    points = np.ravel(value)
+    replicates = np.concatenate(chunks).reshape(-1, len(points)) if chunks else np.empty((0, len(points)))
+    ends = [percentile_interval(column) for column in replicates.T]
+    sides = {"value": points, "low": [low for low, _ in ends], "high": [high for _, high in ends]}
+    lists = {side: [_plain(x) for x in numbers] for side, numbers in sides.items()}
+    return {side: numbers[0] for side, numbers in lists.items()} if np.ndim(value) == 0 else lists
 
 
 def _plain(number: float | NDArray) -> float | None:
