@@ -56,8 +56,11 @@ def _cell(value: Any, chunks: list[NDArray[np.float64]]) -> dict[str, Any]:
     points = np.ravel(value)
     replicates = np.concatenate(chunks).reshape(-1, len(points)) if chunks else np.empty((0, len(points)))
     ends = [percentile_interval(column) for column in replicates.T]
-    sides = {"value": points, "low": [low for low, _ in ends], "high": [high for _, high in ends]}
-    lists = {side: [_plain(x) for x in numbers] for side, numbers in sides.items()}
+    lists = {
+        "value": [_plain(x) for x in points],
+        "low": [_plain(low) for low, _ in ends],
+        "high": [_plain(high) for _, high in ends],
+    }
     return {side: numbers[0] for side, numbers in lists.items()} if np.ndim(value) == 0 else lists
 
 
