@@ -1,5 +1,6 @@
 """python -m icu_lightning.describe: the data of a run as a page that a clinician can read. Neither torch nor a model is loaded."""
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def describe(folder: Path, config: dict[str, Any]) -> None:
     check(config)
     smallest = whole_number("smallest_cell", config["smallest_cell"], 1)
     source, settings = source_and_settings(**config["data"])
+    if "weight_kg" not in settings.static:  # Table 1 has it, whatever a model would be shown
+        settings = replace(settings, static=[*settings.static, "weight_kg"])
     with steps("Data", 4) as step:
         extract, stays = prepared(source, settings, say, step)
     made = {"Made": f"{datetime.now():%Y-%m-%d %H:%M}", "By": f"icu_lightning {__version__}, code {git_commit()}"}

@@ -46,6 +46,7 @@ def extract(
     scores: Sequence[str] = (),
     vis: str | None = None,
     vis_extended: bool = False,
+    weighed: bool = False,
     step: Callable[[str], object] = lambda _: None,
 ) -> Extract:
     """Read a database down to the cohort's hourly grid.
@@ -55,6 +56,8 @@ def extract(
         cohort, outcome: see `select_cohort`.
         scores: of `severity.SCORES`; all five are computed if any is asked for.
         vis, vis_extended: how an hour's drug rate is summarised, see `vis.hourly_rates`; None reads no infusions.
+        weighed: `weight_kg` also from where weights are charted, which is another pass over the longest table; scores and rates,
+            which need it, see to it themselves.
         step: told in words what is being done, for a progress bar.
 
     Raises UserError for what a person got wrong: files, columns, names, an empty cohort.
@@ -64,7 +67,8 @@ def extract(
     everyone = source.collect(source.stays())
     step("cohort")
     stays, attrition = select_cohort(everyone, cohort, outcome, _derive(source, hours))
-    stays = with_weight(source, stays, hours)
+    if weighed or scores or vis is not None:
+        stays = with_weight(source, stays, hours)
     step("events to hours")
     events = _of_cohort(source.events(wanted), stays, everyone)
     cells = source.collect(hourly_cells(clean(events, wanted, hours), wanted))

@@ -124,6 +124,7 @@ class DataSettings:
             "scores": [name for name in SCORES if name in (*self.severity, *self.static)],
             "vis": self.vis,
             "vis_extended": self.vis_extended,
+            "weighed": "weight_kg" in self.static,
         }
 
 

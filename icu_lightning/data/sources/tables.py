@@ -120,7 +120,8 @@ class RawTables:
         absent = [c for c in optional if c not in names]
         whole = [_text(name, types[name]).alias(name) for name in found.values() if types[name].is_float()]
         frame = frame.with_columns(whole) if whole else frame
-        text = [_trimmed(name).alias(column) for column, name in found.items()]
+        exact = set(only or ())  # is one of the texts given, which have no blanks
+        text = [(pl.col(name).cast(pl.String) if c in exact else _trimmed(name)).alias(c) for c, name in found.items()]
         return frame.select(*text, *(pl.lit(None, pl.String).alias(c) for c in absent))
 
     def _path(self, table: str) -> Path:

@@ -1,0 +1,35 @@
+"""From a database to the cohort's hours: what is read, and what is not read at all."""
+
+import pytest
+
+from icu_lightning.data.extract import extract
+from tests.conftest import settings
+from tests.data.in_memory import InMemory, stays
+
+
+class Asked(InMemory):
+    """Remembers the names of the concepts that it was asked for."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.asked: set[str] = set()
+
+    def events(self, concepts):
+        self.asked |= {concept.name for concept in concepts}
+        return super().events(concepts)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "weighed"),
+    [({}, False), ({"weighed": True}, True), ({"scores": ["sofa"]}, True), ({"vis": "mean"}, True)],
+)
+def test_charted_weights_are_read_only_where_something_needs_them(wanted, weighed):
+    source = Asked([(1, 1.0, "heart_rate", 80.0), (1, 2.0, "weight", 91.0)], people=stays(1, weight_kg=[None]))
+    extracted = extract(source, 24, ["heart_rate"], [], "died_in_hospital", **wanted)
+    assert ("weight" in source.asked) == weighed
+    assert extracted.stays["weight_kg"].to_list() == [91.0 if weighed else None]
+
+
+@pytest.mark.parametrize(("static", "weighed"), [(["age", "weight_kg"], True), (["age", "sex"], False)])
+def test_a_weight_among_the_static_features_is_read(static, weighed):
+    assert settings(static=static).of_extract["weighed"] == weighed
