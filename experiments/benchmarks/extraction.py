@@ -131,10 +131,8 @@ def rounds(folder: Path, sides: Sequence[str], repeats: int) -> dict[str, list[M
                     shutil.rmtree(cache, ignore_errors=True)
                 one = in_a_process(side, folder, cache, values)
                 measured[side].append(one)
-                print(
-                    f"  {index + 1}/{repeats} {side}: {one['seconds']:.2f} s, {one['processor']:.2f} processor s, {one['gigabytes']:.2f} GB",
-                    file=sys.stderr,
-                )
+                said = f"{one['seconds']:.2f} s, {one['processor']:.2f} processor s, {one['gigabytes']:.2f} GB"
+                print(f"  {index + 1}/{repeats} {side}: {said}", file=sys.stderr)
         if comparable := [values / f"{side}.npy" for side in sides if side != "pipeline"]:
             compare(comparable)
     return measured

@@ -29,10 +29,12 @@ def time(column: str) -> pl.Expr:
     The times of one patient are shifted together and have no zone: one that a conversion added means nothing.
     """
     text = pl.col(column)
-    seconds = text.str.slice(0, 19).str.replace("T", " ", literal=True).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
+    second = text.str.slice(0, 19).str.replace("T", " ", literal=True)
     # Only of short texts: trying this on every time as well would take twice as long as all the rest
-    day = pl.when(text.str.len_bytes() <= 10).then(text).str.to_datetime("%Y-%m-%d", strict=False)
-    return pl.coalesce(seconds, day)
+    day = pl.when(text.str.len_bytes() <= 10).then(text)
+    return pl.coalesce(
+        second.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False), day.str.to_datetime("%Y-%m-%d", strict=False)
+    )
 
 
 def hours_between(start: pl.Expr, end: pl.Expr) -> pl.Expr:

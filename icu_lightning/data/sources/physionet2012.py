@@ -1,8 +1,13 @@
 """PhysioNet / Computing in Cardiology Challenge 2012: 48 hours of each stay, one text file a stay.
 
 Read straight from the distributed archives (p12-set-a.tar.gz, set-a.tar.gz, set-a.zip's unpacked folder set-a/) with their
-Outcomes-a.txt. Every stay lasted at least 48 hours; its length in the unit, the hour of a death and death in the unit are
-not published, and a RecordID is as good as a patient.
+Outcomes-a.txt. Every stay lasted at least 48 hours; its length in the unit and death in the unit are not published, and a
+RecordID is as good as a patient.
+
+The hour of a death is known to the day. Survival counts one day less than Length_of_stay does: of the 1,122 deaths in sets a
+and b, 733 have Survival = Length_of_stay - 1. Taken literally, 50 of them died on the first day and 116 at 48 hours, but 43 of the
+50 were still measured in hour 46 or later, and stays of less than 48 hours were excluded. So Survival s is the time from
+24 (s + 1) to 24 (s + 2) hours, of which the middle stands here, and nobody died before the prediction time.
 
 References: Predicting in-hospital mortality of ICU patients: the PhysioNet/CinC Challenge 2012 (Silva et al., 2012).
 """
@@ -20,7 +25,7 @@ from icu_lightning.data.concepts import Concept, charted_in
 from icu_lightning.data.drugs import Drug
 from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
 from icu_lightning.data.sources.infusions import drug_places
-from icu_lightning.data.sources.tables import fingerprint, number
+from icu_lightning.data.sources.tables import fingerprint, number, unreadable
 from icu_lightning.errors import UserError
 
 ACCESS = """Ways to get it:
@@ -77,6 +82,7 @@ class PhysioNet2012:
         died = pl.col("In-hospital_death").replace_strict(
             {"1": True, "0": False}, default=None, return_dtype=pl.Boolean
         )
+        survival = number("Survival")  # days; -1 if alive or unknown, and also of those who died after discharge
         rows = said.join(self._outcomes(), left_on="stay", right_on="RecordID", how="left")
         return complete(
             rows.select(
@@ -88,6 +94,8 @@ class PhysioNet2012:
                 sex=pl.col("Gender").replace_strict({"0": "female", "1": "male"}, default=None),
                 unit_type=pl.col("ICUType").replace_strict(UNITS, default=None),
                 died_in_hospital=died,
+                death_hours=pl.when(died & (survival >= 0)).then(24 * survival + 36),
+                unreadable=unreadable("Survival"),
             ),
             STAYS,
         )
@@ -119,7 +127,9 @@ class PhysioNet2012:
                 raise UserError(
                     f"{outcomes} has no column '{min(missing)}'; its columns are: {', '.join(frame.columns)}."
                 )
-            frames.append(frame.select(pl.col("RecordID", "In-hospital_death").str.strip_chars()))
+            if "Survival" not in frame.columns:
+                frame = frame.with_columns(Survival=pl.lit(None, pl.String))
+            frames.append(frame.select(pl.col("RecordID", "In-hospital_death", "Survival").str.strip_chars()))
         return pl.concat(frames).lazy()
 
 

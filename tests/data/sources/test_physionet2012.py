@@ -71,6 +71,28 @@ def test_descriptors(challenge):
     ]
 
 
+@pytest.mark.parametrize(
+    ("survival", "died", "hours", "unreadable"),
+    [
+        ("1", "1", 60.0, []),
+        ("2", "1", 84.0, []),
+        ("-1", "1", None, []),
+        ("400", "0", None, []),
+        ("", "1", None, []),
+        ("two", "1", None, ["Survival"]),
+    ],
+)
+def test_the_hour_of_a_death_is_the_middle_of_its_day(challenge, survival, died, hours, unreadable):
+    (challenge / "Outcomes-a.txt").write_text(f"RecordID,Survival,In-hospital_death\n1,-1,0\n2,{survival},{died}\n")
+    second = PhysioNet2012(challenge).stays().collect().sort("stay_id").row(1, named=True)
+    assert (second["death_hours"], second["unreadable"]) == (hours, unreadable)
+
+
+def test_outcomes_without_the_days_of_survival(challenge):
+    (challenge / "Outcomes-a.txt").write_text("RecordID,In-hospital_death\n1,0\n2,1\n")
+    assert PhysioNet2012(challenge).stays().collect()["death_hours"].to_list() == [None, None]
+
+
 def test_an_archive_and_its_unpacked_folder_are_the_same(challenge, tmp_path_factory):
     packed = tmp_path_factory.mktemp("packed")
     with tarfile.open(packed / "set-a.tar.gz", "w:gz") as archive:
@@ -102,6 +124,8 @@ def test_the_real_sets(real_root):
         PhysioNet2012(real_root), **settings(**{k: conf[k] for k in ("hours", "variables", "cohort")}).of_extract
     )
     assert (got.stays.height, got.stays["died_in_hospital"].sum()) == (8000, 1122)
+    died = got.stays.filter("died_in_hospital")["death_hours"]
+    assert (died.null_count(), died.min(), (died == 60).sum(), (died == 84).sum()) == (0, 60.0, 50, 116)
     assert (np.isfinite(got.values).sum((0, 1)) > 500).all()
     assert np.isnan(got.values).all((1, 2)).sum() == 9, "stays without any of the 37, kept"
 
