@@ -2,9 +2,10 @@
 
 Every fold has patients of its own for testing, others for validation (best epoch, calibrator) and the rest for training; scalers
 are fitted on training stays. Each model's AUROC stands beside that of the true risk, which no model can beat but by a leak.
+A fold's risks are kept as they come, so that what was cut short goes on where it was.
 
 `python -m icu_lightning.synthesize schema=mimic3 out=FOLDER stays=24327 seed=1`, then
-`python experiments/focal_lstm/compare.py FOLDER`
+`python experiments/focal_lstm/compare.py FOLDER --out folds.json`
 """
 
 import argparse
@@ -21,28 +22,32 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from icu_lightning.atomic import write_text
+from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.batch import StayBatch
 from icu_lightning.build import built
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.prepared import prepared
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.data.synthetic.writers.columns import ORACLE
+from icu_lightning.evaluation.bootstrap import with_intervals
 from icu_lightning.evaluation.calibration import Isotonic
+from icu_lightning.evaluation.evaluate import of_risk
+from icu_lightning.evaluation.metrics import auroc
 from icu_lightning.models.logistic_regression import summaries
 from icu_lightning.run import CONF
 from icu_lightning.training import StageTrainer, stable_seed
 
+Doubles = NDArray[np.float64]
 FOLDS, BUCKETS, VALIDATION = 5, 20, 3  # 4 of 20 buckets of patients are a fold, the 3 after it validate
+LSTM, LAST, TRUTH = "focal LSTM", "logistic regression, last values", "oracle"
 MODELS = {
-    "focal LSTM, l2 as published": ["model=focal_lstm"],
-    "focal LSTM, l2 = 0.001": ["model=focal_lstm", "model.l2=0.001"],
+    LSTM: ["model=focal_lstm"],
+    "focal LSTM, l2 as published": ["model=focal_lstm", "model.l2=0.01"],
     "logistic regression, summaries": ["model=logistic_regression"],
 }
-LAST = "logistic regression, last values"
-ORACLE_NAME = "oracle"
+SHOWN = ("auroc", "auprc", "brier", "calibration_slope", "ece")
+REPLICATES = 500  # of patients
 
 
 class Fold(ICUDataModule):
@@ -77,30 +82,44 @@ def main() -> None:
     parser.add_argument("--data", default="mimic3", help="their schema")
     parser.add_argument("--folds", type=int, default=FOLDS, help="only the first so many folds")
     parser.add_argument("--max-epochs", type=int, help="shorter, to try it")
+    parser.add_argument("--keep", type=Path, help="where each fold's risks are kept; FOLDER-risks if not said")
     parser.add_argument("--out", type=Path, help="keep the numbers as JSON")
     arguments = parser.parse_args()
-    oracle = pl.read_ipc(arguments.folder / ORACLE)
-    results: list[dict[str, Any]] = []
+    keep = arguments.keep or arguments.folder.with_name(arguments.folder.name + "-risks")
+    keep.mkdir(parents=True, exist_ok=True)
+    found: list[pl.DataFrame] = []
     for fold in range(arguments.folds):
-        results += of_fold(arguments, fold, oracle)
-        print(table([row for row in results if row["fold"] == fold]), flush=True)
-    print(table(averaged(results)))
+        found.append(kept(keep, arguments, fold))
+        print(table(of_fold(found[-1], fold)), flush=True)
+    result = of_all(pl.concat(found))
+    print(table({name: flat(numbers) for name, numbers in result["pooled"].items()}))
     if arguments.out:
-        write_text(arguments.out, json.dumps(results, indent=1) + "\n")
+        write_text(arguments.out, json.dumps(result, indent=1) + "\n")
 
 
-def of_fold(arguments: argparse.Namespace, fold: int, oracle: pl.DataFrame) -> list[dict[str, Any]]:
-    """A row a model: its numbers on the fold's test stays, before and after isotonic calibration."""
+def kept(folder: Path, arguments: argparse.Namespace, fold: int) -> pl.DataFrame:
+    """A row a model and test stay of the fold: its risks, from the file of an earlier call if there is one."""
+    path = folder / f"fold-{fold}.parquet"
+    if not path.exists():
+        with atomic_file(path) as new:
+            risks_of(arguments, fold).write_parquet(new)
+    return pl.read_parquet(path)
+
+
+def risks_of(arguments: argparse.Namespace, fold: int) -> pl.DataFrame:
+    """model, fold, stay_id, patient_id, label, risk_raw, and risk: calibrated on the fold's validation patients."""
     data = fold_data(arguments, fold)
-    label = {name: getattr(data, name).label.numpy() for name in ("val", "test")}
-    rows = []
-    for name, overrides in MODELS.items():
-        val, test = fitted(data, overrides, arguments.max_epochs)
-        rows.append(numbers(name, fold, label, val, test))
-    rows.append(numbers(LAST, fold, label, *last_values(data)))
-    risk = pl.DataFrame({"stay_id": data.test.stay_id}).join(oracle, on="stay_id", how="left", maintain_order="left")
-    rows.append({"model": ORACLE_NAME, "fold": fold, **scores(label["test"], risk["recorded_risk"].to_numpy())})
-    return rows
+    val, test = data.val.label.numpy(), data.stays.filter(pl.col("split") == "test").select("stay_id", "patient_id")
+    truth = pl.read_ipc(arguments.folder / ORACLE).select("stay_id", risk_raw="recorded_risk", risk="recorded_risk")
+    test = test.with_columns(label=pl.Series(data.test.label.numpy()), fold=pl.lit(fold))
+    risks = {name: fitted(data, overrides, arguments.max_epochs) for name, overrides in MODELS.items()}
+    parts = []
+    for name, (of_val, of_test) in (risks | {LAST: last_values(data)}).items():
+        calibrated = Isotonic().fit(val, of_val).transform(of_test)
+        own = test.with_columns(risk_raw=pl.Series(of_test), risk=pl.Series(calibrated))
+        parts.append(own.with_columns(model=pl.lit(name)))
+    known = test.join(truth, on="stay_id", how="left", maintain_order="left").with_columns(model=pl.lit(TRUTH))
+    return pl.concat([*parts, known.select(parts[0].columns)])
 
 
 def fold_data(arguments: argparse.Namespace, fold: int) -> Fold:
@@ -117,7 +136,7 @@ def composed(*overrides: str) -> dict[str, Any]:
     return {str(name): value for name, value in plain.items()}
 
 
-def fitted(data: Fold, overrides: list[str], max_epochs: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fitted(data: Fold, overrides: list[str], max_epochs: int | None) -> tuple[Doubles, Doubles]:
     """Risks of the validation and the test stays."""
     torch.manual_seed(stable_seed(0, "initial weights"))
     model = built(composed(*overrides)["model"], shape=data.shape)
@@ -131,10 +150,10 @@ def fitted(data: Fold, overrides: list[str], max_epochs: int | None) -> tuple[ND
     return val, test
 
 
-def last_values(data: Fold) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def last_values(data: Fold) -> tuple[Doubles, Doubles]:
     """A logistic regression on each variable's last value, missing ones the training median: what the original's was meant to be."""
 
-    def features(part: StayBatch) -> NDArray[np.float64]:
+    def features(part: StayBatch) -> Doubles:
         return summaries(part.values, part.observed)[:, : data.shape.n_variables].double().numpy()
 
     x = features(data.train)
@@ -147,46 +166,64 @@ def last_values(data: Fold) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return val, test
 
 
-def numbers(
-    name: str, fold: int, label: dict[str, Any], val: NDArray[np.float64], test: NDArray[np.float64]
-) -> dict[str, Any]:
-    calibrated = Isotonic().fit(label["val"], val).transform(test)
+def of_fold(risks: pl.DataFrame, fold: int) -> dict[str, dict[str, float]]:
+    """model -> its numbers on the test stays of one fold, with `raw_` before those of uncalibrated risks."""
+    part = risks.filter(pl.col("fold") == fold)
+    ones = np.ones(part["stay_id"].n_unique())
     return {
-        "model": name,
-        "fold": fold,
-        **scores(label["test"], test),
-        "brier_calibrated": float(brier_score_loss(label["test"], calibrated)),
-        "mean_risk_calibrated": float(calibrated.mean()),
+        str(name): {key: float(value) for key, value in metrics(own)(ones).items()}
+        for (name,), own in part.group_by("model", maintain_order=True)
     }
 
 
-def scores(label: NDArray[np.float32], risk: NDArray[np.float64]) -> dict[str, float]:
+def metrics(own: pl.DataFrame) -> Any:
+    """A function: weights of one model's stays -> name -> value, of calibrated and of raw risks, and the mean risks."""
+    label, risk, raw = (own[name].to_numpy().astype(np.float64) for name in ("label", "risk", "risk_raw"))
+
+    def measured(weight: Doubles) -> dict[str, Any]:
+        after, before = of_risk(label, risk, weight), of_risk(label, raw, weight)
+        total = weight.sum(-1)
+        means = {"mean_risk": weight @ risk / total, "raw_mean_risk": weight @ raw / total}
+        return {n: after[n] for n in SHOWN} | {f"raw_{n}": before[n] for n in SHOWN} | means
+
+    return measured
+
+
+def of_all(risks: pl.DataFrame) -> dict[str, Any]:
+    """Every fold, and all out-of-fold risks together with intervals over patients; synthetic, so nothing about patients."""
+    by_model = {str(name): own for (name,), own in risks.group_by("model", maintain_order=True)}
+    one = by_model[LSTM]
+    patients, label = one["patient_id"].to_numpy(), one["label"].to_numpy().astype(np.float64)
+    pooled = {name: with_intervals(metrics(own), patients, REPLICATES, seed=0) for name, own in by_model.items()}
+    risk = {name: own["risk"].to_numpy() for name, own in by_model.items()}
+
+    def gains(weight: Doubles) -> dict[str, Any]:
+        lstm = auroc(label, risk[LSTM], weight)
+        return {name: lstm - auroc(label, risk[name], weight) for name in risk if name != LSTM}
+
     return {
-        "n": len(label),
+        "synthetic": True,
+        "stays": one.height,
+        "patients": one["patient_id"].n_unique(),
         "deaths": int(label.sum()),
-        "auroc": float(roc_auc_score(label, risk)),
-        "auprc": float(average_precision_score(label, risk)),
-        "brier": float(brier_score_loss(label, risk)),
-        "mean_risk": float(risk.mean()),
+        "folds": [
+            {"fold": fold, "stays": own.height, "deaths": int(own["label"].sum()), "models": of_fold(risks, fold)}
+            for (fold,), own in one.group_by("fold", maintain_order=True)
+        ],
+        "pooled": pooled,
+        "auroc_of_the_lstm_minus": with_intervals(gains, patients, REPLICATES, seed=0),
     }
 
 
-def averaged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a model: the means over its folds, and the SD of its AUROC."""
-    means = []
-    for name in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == name]
-        mean = {key: float(np.mean([row[key] for row in own])) for key in own[0] if key not in ("model", "fold")}
-        means.append({"model": name, "fold": "mean", **mean, "auroc_sd": float(np.std([row["auroc"] for row in own]))})
-    return means
+def flat(numbers: dict[str, dict[str, float | None]]) -> dict[str, float]:
+    """name -> value of a model's numbers with intervals."""
+    return {name: np.nan if n["value"] is None else n["value"] for name, n in numbers.items()}
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    keys = ("auroc", "auroc_sd", "auprc", "brier", "brier_calibrated", "mean_risk", "mean_risk_calibrated")
-    lines = [f"{'fold ' + str(rows[0]['fold']):34}" + "".join(f"{key:>22}" for key in keys)]
-    for row in rows:
-        lines.append(f"{row['model']:34}" + "".join(f"{row[key]:22.4f}" if key in row else " " * 22 for key in keys))
-    return "\n".join(lines)
+def table(models: dict[str, dict[str, float]]) -> str:
+    keys = ("auroc", "raw_auroc", "auprc", "raw_brier", "brier", "raw_mean_risk", "mean_risk", "calibration_slope")
+    lines = [f"{'':34}" + "".join(f"{key:>18}" for key in keys)]
+    return "\n".join(lines + [f"{name:34}" + "".join(f"{row[key]:18.4f}" for key in keys) for name, row in models.items()])
 
 
 if __name__ == "__main__":
