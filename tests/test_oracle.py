@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from tests.conftest import composed, synthetic_icu
-from tests.models.test_every_model import fitted
+from tests.models.test_every_model import MODELS, fitted
 
 
 def interval(label, risk, replicates=200):
@@ -18,9 +18,9 @@ def interval(label, risk, replicates=200):
     return np.percentile([roc_auc_score(label[at], risk[at]) for at in places], [2.5, 97.5])
 
 
-def data_of(stays: int) -> tuple[ICUDataModule, np.ndarray]:
-    """48 h x 15 of the synthetic ICU, and the risk of a recorded death of its test stays."""
-    conf = composed("data=synthetic", "model=focal_lstm").plain["data"] | {"cache_dir": None}
+def data_of(stays: int, model: str = "focal_lstm") -> tuple[ICUDataModule, np.ndarray]:
+    """The synthetic ICU as the model wants it, and the risk of a recorded death of its test stays."""
+    conf = composed("data=synthetic", f"model={model}").plain["data"] | {"cache_dir": None}
     _, chosen = source_and_settings(**conf)
     data = ICUDataModule(synthetic_icu(stays), chosen, seed=0)
     data.setup()
@@ -38,11 +38,13 @@ def test_the_oracle_is_as_good_as_it_should_be():
     assert roc_auc_score(truth["died"], truth["true_risk"]) > roc_auc_score(truth["recorded_death"], truth["true_risk"])
 
 
-def test_logistic_regression_stays_below_the_oracle(tmp_path):
-    data, risk = data_of(3000)
+@pytest.mark.parametrize("name", MODELS)
+def test_no_model_is_above_the_oracle(name, tmp_path):
+    """A model that is above the interval of the true risk has seen the outcome."""
+    data, risk = data_of(3000, name)
     label = data.test.label.numpy()
-    found = roc_auc_score(label, fitted("logistic_regression", data, tmp_path).predict(data.test).mean(1))
-    assert 0.7 < found < interval(label, risk)[1]
+    found = roc_auc_score(label, fitted(name, data, tmp_path, max_epochs=4).predict(data.test).mean(1))
+    assert 0.6 < found < interval(label, risk)[1]
 
 
 def test_a_leak_would_be_found():
@@ -54,14 +56,14 @@ def test_a_leak_would_be_found():
 
 @pytest.mark.slow
 def test_the_focal_lstm_is_between_the_last_values_and_the_oracle(tmp_path):
-    """At 8,000 stays; with its published L2 penalty it learns nothing here (experiments/focal_lstm), so with a tenth of it."""
+    """At 8,000 stays with the default settings, as at 24,327 in experiments/focal_lstm."""
     from sklearn.linear_model import LogisticRegression
 
     from icu_lightning.models.summaries import summaries
 
     data, risk = data_of(8000)
     label = data.test.label.numpy()
-    model = fitted("focal_lstm", data, tmp_path, max_epochs=20, l2=0.001)
+    model = fitted("focal_lstm", data, tmp_path, max_epochs=20)
     lstm = roc_auc_score(label, model.predict(data.test).mean(1))
     x = [summaries(part.values, part.observed)[:, :15].nan_to_num(0.0).numpy() for part in (data.train, data.test)]
     last = LogisticRegression(max_iter=3000).fit(x[0], data.train.label.numpy())

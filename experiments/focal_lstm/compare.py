@@ -223,7 +223,9 @@ def flat(numbers: dict[str, dict[str, float | None]]) -> dict[str, float]:
 def table(models: dict[str, dict[str, float]]) -> str:
     keys = ("auroc", "raw_auroc", "auprc", "raw_brier", "brier", "raw_mean_risk", "mean_risk", "calibration_slope")
     lines = [f"{'':34}" + "".join(f"{key:>18}" for key in keys)]
-    return "\n".join(lines + [f"{name:34}" + "".join(f"{row[key]:18.4f}" for key in keys) for name, row in models.items()])
+    return "\n".join(
+        lines + [f"{name:34}" + "".join(f"{row[key]:18.4f}" for key in keys) for name, row in models.items()]
+    )
 
 
 if __name__ == "__main__":

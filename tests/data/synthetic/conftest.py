@@ -1,5 +1,6 @@
 """Populations to compare: one feature on, and off, everything else drawn alike."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -26,6 +27,21 @@ def block_of(option: str, n: int, changes: tuple[tuple[str, Any], ...], seed: in
 def configured(option: str = "plain", **changes: Any) -> GeneratorSettings:
     """conf/generator/<option>.yaml with changes; a feature by its name."""
     return settings_of(generator_conf(option, **changes))
+
+
+def same(one: Block, other: Block) -> bool:
+    """Whether two blocks are equal to the last bit."""
+    arrays = ("died", "died_in_unit", "left", "values", "bedside", "laboratory")
+    frames = ("infusions", "coded", "truth")
+    visits = all(
+        np.array_equal(getattr(one.visits, f.name), getattr(other.visits, f.name))
+        for f in dataclasses.fields(one.visits)
+    )
+    return (
+        visits
+        and all(np.array_equal(getattr(one, n), getattr(other, n), equal_nan=n == "values") for n in arrays)
+        and all(getattr(one, n).equals(getattr(other, n)) for n in frames)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from icu_lightning.data.synthetic import mortality, observation
+from icu_lightning.data.synthetic import generate, mortality, observation
 from icu_lightning.data.synthetic.generate import simulated
 from icu_lightning.data.synthetic.people import visits_of
 from icu_lightning.data.synthetic.physiology import PATTERNS, body_of
 from icu_lightning.data.synthetic.settings import FEATURES
 from icu_lightning.data.synthetic.variables import CHARTED, LABORATORY, SERIES, VITALS
-from tests.data.synthetic.conftest import configured
+from tests.data.synthetic.conftest import FEW, configured, same
 
 HOURS = np.arange(24)
 
@@ -240,6 +240,43 @@ def test_values_persist_from_hour_to_hour(population):
         assert apart.any()
     lactate = body(configured())[1].series[..., SERIES.index("lactate")]
     assert np.corrcoef(lactate[:, 10], lactate[:, 15])[0, 1] > 0.5
+
+
+OWN_SETTINGS = {
+    "measurement": {"dropout": 0.5, "artifacts": 0.2, "jitter_hours": [0.3, 0.3]},
+    "missingness": {"mechanisms": [1.0, 0.0, 0.0]},
+    "correlations": {"correlated": [["heart_rate", "sbp", 0.9, 0]]},
+    "stochastic_correlations": {"correlated": [["creatinine", "bun", 0.80, 0.5]]},
+    "mortality": {"physiology_weight": 9.0},
+    "label_noise": {"flipped": [0.3, 0.3], "censored": [0.2, 0.1, 0.1], "ambiguous": 0.5},
+    "domain_shift": {"shifted": 0.6},
+}  # what belongs to a feature alone, far from its default
+
+
+@pytest.mark.parametrize("feature", OWN_SETTINGS)
+def test_a_features_settings_count_when_it_is_on_and_do_nothing_when_it_is_off(feature, population):
+    together = {"correlations": True} if feature == "stochastic_correlations" else {}
+    if (
+        feature == "stochastic_correlations"
+    ):  # the correlation itself is the other feature's; here only its SD between stays differs
+        together["correlated"] = (("creatinine", "bun", 0.80, 0.0),)
+    changed = {name: _frozen(value) for name, value in OWN_SETTINGS[feature].items()}
+    on = [population(n=60, **{feature: True} | together | more) for more in ({}, changed)]
+    off = [population(n=60, **{feature: False} | together | more) for more in ({}, changed)]
+    assert not same(*on)
+    assert same(*off)
+
+
+def _frozen(value):
+    return tuple(_frozen(inner) for inner in value) if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_no_switch_is_dead(feature, monkeypatch):
+    """With all the others on, each one changes what is charted or recorded."""
+    monkeypatch.setattr(generate, "REFERENCE", FEW)
+    on, off = (simulated(configured("icu", **{feature: here}), 5, np.arange(40)) for here in (True, False))
+    assert not same(on, off)
 
 
 def test_survivors_are_ill_too(population):

@@ -1,7 +1,5 @@
 """Laws of the generator: the same seed is the same stays, whoever makes them and however many follow; and what is refused."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -10,21 +8,7 @@ from icu_lightning.data.synthetic.settings import FEATURES, settings_of
 from icu_lightning.data.synthetic.streams import PURPOSES, Streams
 from icu_lightning.errors import UserError
 from tests.conftest import generator_conf
-from tests.data.synthetic.conftest import configured
-
-
-def same(one: Block, other: Block) -> bool:
-    arrays = ("died", "died_in_unit", "left", "values", "bedside", "laboratory")
-    frames = ("infusions", "coded", "truth")
-    visits = all(
-        np.array_equal(getattr(one.visits, f.name), getattr(other.visits, f.name))
-        for f in dataclasses.fields(one.visits)
-    )
-    return (
-        visits
-        and all(np.array_equal(getattr(one, n), getattr(other, n), equal_nan=n == "values") for n in arrays)
-        and all(getattr(one, n).equals(getattr(other, n)) for n in frames)
-    )
+from tests.data.synthetic.conftest import configured, same
 
 
 def test_the_same_seed_is_the_same_stays_and_another_seed_others(population):
