@@ -1,0 +1,150 @@
+"""Samplers against the Gaussian, where the best estimate of x_0 is known and so is what must come out."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from icu_lightning.errors import UserError
+from icu_lightning.models.mtdm.noise import KeyedNoise
+from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver, OneStep, sample
+from icu_lightning.models.mtdm.schedule import SCHEDULES, NoiseSchedule
+
+QUAD = NoiseSchedule(kind="quad", steps=50, beta_first=1e-4, beta_last=0.5)
+COVARIANCE = torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]], dtype=torch.float64)
+OBSERVED = 1.5  # of the first variable; the other two are imputed
+DRAWS = 8_000
+
+
+def conditional() -> tuple[Tensor, Tensor]:
+    """Mean (2) and covariance (2, 2) of the last two variables, given the first."""
+    weight = COVARIANCE[1:, 0] / COVARIANCE[0, 0]
+    return weight * OBSERVED, COVARIANCE[1:, 1:] - torch.outer(weight, COVARIANCE[0, 1:])
+
+
+def best_estimate(schedule: NoiseSchedule):
+    """E[x_0 | x_k, what is observed], exactly: what a perfect network would give."""
+    mean, covariance = conditional()
+
+    def estimate(x: Tensor, k: int) -> Tensor:
+        a = schedule.at(k)
+        gain = math.sqrt(a) * covariance @ torch.linalg.inv(a * covariance + (1 - a) * torch.eye(2))
+        return mean + (x - math.sqrt(a) * mean) @ gain.T
+
+    return estimate
+
+
+def gaussian_noise(seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(DRAWS, 2, generator=generator, dtype=torch.float64)
+
+
+def drawn(sampler, schedule: NoiseSchedule = QUAD) -> Tensor:
+    return sample(sampler, best_estimate(schedule), gaussian_noise(), schedule)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "tolerance"),
+    [(DDPM(), 0.07), (DDIM(steps=None, eta=1.0), 0.07), (DDIM(steps=None), 0.07), (DPMSolver(steps=6), 0.12)],
+    ids=["ddpm", "ddim, eta 1", "ddim", "dpm 6"],
+)
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_the_conditional_gaussian_is_recovered(kind, sampler, tolerance):
+    """With 400 small steps of noise, so that what is left is the sampler's doing: 50 steps of CSDI's lose 13 % of the variance."""
+    last = {"quad": 0.08, "linear": 0.04, "cosine": 0.5}[kind]
+    schedule = NoiseSchedule(kind=kind, steps=400, beta_first=1e-4, beta_last=last)
+    x = drawn(sampler, schedule)
+    mean, covariance = conditional()
+    assert torch.allclose(x.mean(0), mean, atol=0.06)  # of a variance of 1
+    assert torch.allclose(torch.cov(x.T), covariance, atol=tolerance * float(covariance.max()))
+
+
+def test_what_few_steps_cost_is_known():
+    """Share of the variance that is left: CSDI's 50 ancestral steps; ten first-order steps; six of second order."""
+    _, covariance = conditional()
+    left = [float(torch.cov(drawn(s).T)[1, 1] / covariance[1, 1]) for s in (DDPM(), DDIM(steps=10), DPMSolver(steps=6))]
+    assert left == pytest.approx([0.87, 0.74, 0.95], abs=0.05)
+
+
+def test_ninety_per_cent_bands_cover_ninety_per_cent():
+    generator = torch.Generator().manual_seed(1)
+    mean, covariance = conditional()
+    truth = mean + torch.randn(4000, 2, generator=generator, dtype=torch.float64) @ torch.linalg.cholesky(covariance).T
+    for sampler in (DDPM(), DPMSolver(steps=6)):
+        low, high = torch.quantile(drawn(sampler), torch.tensor([0.05, 0.95], dtype=torch.float64), dim=0)
+        assert ((truth > low) & (truth < high)).double().mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_ddim_with_all_steps_and_eta_one_is_ddpm():
+    """The same formula, written in two ways: with the same noise, the same draws."""
+    assert torch.allclose(drawn(DDIM(steps=None, eta=1.0)), drawn(DDPM()), atol=1e-9)
+
+
+def test_errors_of_spread_fall_as_steps_rise():
+    _, covariance = conditional()
+    for make in (lambda n: DDIM(steps=5 * n), lambda n: DPMSolver(steps=n)):
+        error = [float((torch.cov(drawn(make(n)).T) - covariance).abs().max()) for n in (2, 3, 5)]
+        assert error == sorted(error, reverse=True)
+
+
+def test_one_step_is_the_conditional_mean():
+    x = drawn(OneStep())
+    assert torch.allclose(x, conditional()[0].expand_as(x), atol=0.05)
+
+
+@pytest.mark.parametrize("sampler", [DDPM(), DDIM(steps=7), DDIM(steps=None), DPMSolver(steps=8), OneStep()])
+def test_levels_fall_and_are_steps(sampler):
+    levels = sampler.levels(QUAD)
+    assert levels == sorted(set(levels), reverse=True)
+    assert levels[-1] >= 1
+    assert levels[0] <= 50
+
+
+def test_only_the_last_call_has_a_gradient_when_asked():
+    calls = []
+
+    def estimate(x, k):
+        calls.append(k)
+        return 0.5 * x
+
+    weight = torch.tensor(0.5, requires_grad=True, dtype=torch.float64)
+    x = sample(DDIM(steps=4), estimate, gaussian_noise(), QUAD, last=lambda x, k: weight * x)
+    x.sum().backward()
+    assert len(calls) == 3
+    assert weight.grad is not None
+
+
+def test_more_steps_than_there_are_is_told():
+    with pytest.raises(UserError, match=r"steps \(51\) cannot be more than"):
+        DDIM(steps=51).levels(QUAD)
+
+
+# Noise
+
+
+def keyed(stay_id, draws, seed: int = 0, dtype=torch.float32) -> KeyedNoise:
+    return KeyedNoise(seed, np.array(stay_id), draws, hours=5, n_variables=3, like=torch.empty(0, dtype=dtype))
+
+
+def test_a_stays_noise_does_not_depend_on_its_company():
+    together, alone = keyed([7, 8, 9], range(4)), keyed([8], range(2))
+    for _ in range(3):  # the streams go on
+        of_all, of_one = together(), alone()
+        assert of_all.shape == (3, 4, 5, 3)
+        assert torch.equal(of_all[1:2, :2], of_one)
+
+
+def test_seeds_stays_and_draws_have_streams_of_their_own():
+    several = [keyed([1, 2], [0, 1])(), keyed([1, 2], [0, 1], seed=1)()]
+    rows = torch.cat([noise.view(4, -1) for noise in several])
+    assert len(rows.unique(dim=0)) == 8
+    assert torch.equal(keyed(["a"], [3])(), keyed(["a"], [3])())
+    assert keyed(["a"], [3], dtype=torch.float64)().dtype == torch.float64
+
+
+def test_keyed_noise_is_standard_normal():
+    noise = keyed(range(500), range(10))()
+    assert float(noise.mean()) == pytest.approx(0, abs=0.02)
+    assert float(noise.std()) == pytest.approx(1, abs=0.02)
