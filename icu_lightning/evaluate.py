@@ -63,6 +63,8 @@ def evaluate_runs(paths: list[Path], bootstrap: int | None, smallest: int) -> No
             metrics = evaluated(stored.table, stored.sha256, **settings)
             write_metrics(folder, metrics)
             show(folder, config, metrics)
+            if (folder / "report.html").exists():
+                say(f"report.html still tells the numbers of before; anew: python -m icu_lightning.report run={folder}")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ from typing import Any
 
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.models.base import Model
+from icu_lightning.report.write import write_report
 
 
 def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model) -> None:
     """Everything that `report=full` promises, in order; nothing with `report=none`."""
     if not config.get("report", {}).get("write"):  # runs begun before there were reports have no such choice
         return
+    write_report(folder)  # last: of what the others have left in the folder

@@ -128,7 +128,7 @@ def environment() -> str:
     packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}, key=str.lower)
     facts = {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "git commit": git_commit(),
         "icu_lightning": __version__,
         "python": platform.python_version(),

@@ -74,7 +74,8 @@ class Page:
             for (const part of document.querySelectorAll("details")) part.open = true;
             return [...document.querySelectorAll(arguments[0])].filter(picture => {
               const box = picture.getBoundingClientRect();
-              return !(box.width > 0 && box.height > 0) || (picture.tagName === "IMG" && !(picture.complete && picture.naturalWidth > 0));
+              const decoded = picture.tagName !== "IMG" || (picture.complete && picture.naturalWidth > 0);
+              return !(box.width > 0 && box.height > 0 && decoded);
             }).map(picture => picture.outerHTML.slice(0, 200));
             """.replace("arguments[0]", repr(selector))
         )
@@ -96,12 +97,13 @@ for (const [t, table] of [...document.querySelectorAll("table.sortable")].entrie
   [...table.tHead.rows[0].cells].forEach((head, i) => {
     for (const way of ["ascending", "descending"]) {
       head.querySelector("button").click();
-      const cells = [...table.tBodies[0].rows].map(row => row.cells[i]).filter(cell => (cell.dataset.value ?? cell.textContent.trim()) !== "");
+      const key = cell => cell.dataset.value ?? cell.textContent.trim();
+      const cells = [...table.tBodies[0].rows].map(row => row.cells[i]).filter(cell => key(cell) !== "");
       const rising = cells.every((cell, k) => {
         if (k === 0) return true;
         const sign = way === "ascending" ? 1 : -1, before = cells[k - 1];
         const numbers = cell.dataset.value !== undefined && before.dataset.value !== undefined;
-        const step = numbers ? Number(cell.dataset.value) - Number(before.dataset.value) : cell.textContent.trim().localeCompare(before.textContent.trim());
+        const step = numbers ? Number(key(cell)) - Number(key(before)) : key(cell).localeCompare(key(before));
         return sign * step >= 0;
       });
       if (!rising || head.getAttribute("aria-sort") !== way) wrong.push(`table ${t}, column ${i}, ${way}`);

@@ -20,6 +20,9 @@ ROOMS = {
     "evaluation": SHARED - {"batch"},
     "description": (SHARED - {"batch"}) | {"data"},
     "comparison": (SHARED - {"batch"}) | {"evaluation", "terminal"},
+    "report": (SHARED - {"batch"})
+    | {"data", "description", "evaluation"}
+    | {"evaluate", "results", "run", "runfolder", "terminal"},  # the command is in the room
 }
 INSIDE_DATA = [
     "concepts",

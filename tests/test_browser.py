@@ -5,9 +5,10 @@ import pytest
 from tests import browser
 from tests.browser import opened
 
-FAULTY = """<!doctype html><link rel="icon" href="data:,"><div style="width: 2000px">wide</div><img src="http://127.0.0.1:9/x.png" alt="">
-<table class="sortable"><thead><tr><th><button>n</button></th></tr></thead><tbody><tr><td data-value="2">2</td></tr>
-<tr><td data-value="1">1</td></tr></tbody></table><script>there_is_no_such_function()</script>"""
+FAULTY = """<!doctype html><link rel="icon" href="data:,"><div style="width: 2000px">wide</div>
+<img src="http://127.0.0.1:9/x.png" alt=""><table class="sortable"><thead><tr><th><button>n</button></th></tr></thead>
+<tbody><tr><td data-value="2">2</td></tr><tr><td data-value="1">1</td></tr></tbody></table>
+<script>there_is_no_such_function()</script>"""
 
 
 @pytest.mark.slow

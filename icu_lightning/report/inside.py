@@ -1,0 +1,112 @@
+"""What the model looks at, how early it is right, and how it learnt."""
+
+from typing import Any
+
+import polars as pl
+
+from icu_lightning.description.words import number, plain
+from icu_lightning.report import figures
+from icu_lightning.report.blocks import Block, Cell, Facts, Section, Table, Text
+from icu_lightning.report.folder import Run
+
+MOST = 40  # rows of a table of the explanation
+STAY = "stay"  # in the name of a part of explanation.json that is about single stays
+
+
+def explanation(run: Run) -> Section:
+    blocks: list[Block] = []
+    if run.explanation is None:
+        blocks.append(Text(text="The run folder has no explanation.json: the model was not explained.", tone="note"))
+    else:
+        warning = "What moves a model is not what makes patients die: an explanation shows what was used, "
+        warning += "and finds what should not have been."
+        blocks += [Text(text=warning), *_parts(run.explanation)]
+    blocks += [*figures.of_section(run, "explanation"), *figures.stay_links(run)]
+    return Section(name="explanation", title="What does it look at? Explanation", short="Explanation", blocks=blocks)
+
+
+def _parts(content: Any) -> list[Block]:
+    """explanation.json as facts and tables, whatever its parts are called; what is about single stays is left out."""
+    if not isinstance(content, dict):
+        return [Text(text="explanation.json holds no named parts.", tone="note")]
+    parts = {name: part for name, part in content.items() if STAY not in name}
+    facts = {plain(name): _word(part) for name, part in parts.items() if _is_plain(part)}
+    blocks: list[Block] = [Facts(facts=facts)] if facts else []
+    for name, part in parts.items():
+        if table := _table(plain(name).capitalize(), part):
+            blocks.append(table)
+    return blocks
+
+
+def _is_plain(part: Any) -> bool:
+    return isinstance(part, str | int | float | bool) or part is None
+
+
+def _table(caption: str, part: Any) -> Table | None:
+    """A list of flat records, or a mapping of names to numbers, as a table."""
+    if isinstance(part, dict) and part and all(_is_plain(value) for value in part.values()):
+        part = [{"name": plain(name), "value": value} for name, value in part.items()]
+    if not isinstance(part, list) or not part or not all(isinstance(record, dict) for record in part):
+        return None
+    names = [n for n in part[0] if STAY not in n and all(_is_plain(record.get(n)) for record in part)]
+    if not names:
+        return None
+    rows = [[_cell(record.get(name)) for name in names] for record in part[:MOST]]
+    more = f" (the first {MOST} of {len(part):,})" if len(part) > MOST else ""
+    texts = [i for i, name in enumerate(names) if any(isinstance(record.get(name), str) for record in part)]
+    return Table(caption=caption + more, columns=[(plain(name), "") for name in names], rows=rows, words=texts)
+
+
+def _cell(value: Any) -> Cell:
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(_word(value), value if numeric else "" if value is None else None)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return number(value, 3 if abs(value) >= 0.001 or value == 0 else 6)
+    return "–" if value is None else str(value)
+
+
+def early(run: Run) -> Section:
+    blocks: list[Block] = []
+    if run.hours_observed is None or run.hours_observed.is_empty():
+        text = "How early the model is right was not measured: there is no hours_observed.csv in the run folder."
+        blocks.append(Text(text=text, tone="note"))
+    else:
+        blocks.append(_frame(run.hours_observed, "What it can do with the first hours only"))
+    blocks += figures.of_section(run, "early")
+    return Section(name="early", title="How early is it right?", short="How early", blocks=blocks)
+
+
+def training(run: Run) -> Section:
+    history, blocks = run.history, list[Block]()
+    if history is None or history.is_empty():
+        blocks.append(Text(text="This model has no epochs, or they were not kept.", tone="note"))
+    else:
+        blocks += [Text(text=_course(history)), _frame(history, "Epoch by epoch", "Every epoch in numbers")]
+    blocks += figures.of_section(run, "training")
+    return Section(name="training", title="How did it learn? Training curves", short="Training", blocks=blocks)
+
+
+def _course(history: pl.DataFrame) -> str:
+    """How long it was trained, and which epoch was the best on validation stays."""
+    said = f"{history.height:,} epochs"
+    if "stage" in history.columns and history["stage"].n_unique() > 1:
+        said += f" in {history['stage'].n_unique()} stages"
+    if "val/auroc" in history.columns and history["val/auroc"].count():
+        best = history.sort("val/auroc", descending=True, nulls_last=True).row(0, named=True)
+        said += f"; the highest AUROC on validation stays, {number(best['val/auroc'], 3)}, in epoch {best.get('epoch')}"
+    return said + "."
+
+
+def _frame(table: pl.DataFrame, caption: str, folded: str = "") -> Table:
+    """A CSV file as it is."""
+    rows = [[_cell(value) for value in record] for record in table.iter_rows()]
+    texts = [i for i, dtype in enumerate(table.dtypes) if dtype == pl.String]
+    columns = [(plain(name), "") for name in table.columns]
+    return Table(caption=caption, columns=columns, rows=rows, words=texts, folded=folded)
