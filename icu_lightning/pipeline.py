@@ -30,7 +30,7 @@ from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.stored import digest
 from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model
-from icu_lightning.presentation import present
+from icu_lightning.presentation import present, present_pooled
 from icu_lightning.results import cell_text, evaluated, show, write_metrics
 from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training import stable_seed
@@ -57,6 +57,7 @@ def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, sett
     table = write_pooled(folder, run_folds(folder, config, settings, fold))
     loggers = build_loggers(folder, config)
     metrics = evaluate_and_keep(folder, config, table)
+    present_pooled(folder, config)
     log_results(loggers, metrics, table)
     conclude(folder, config, metrics)
 

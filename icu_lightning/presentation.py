@@ -14,3 +14,9 @@ def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model:
     if not config.get("report", {}).get("write"):  # runs begun before there were reports have no such choice
         return
     write_report(folder)  # last: of what the others have left in the folder
+
+
+def present_pooled(folder: Path, config: Mapping[str, Any]) -> None:
+    """The same of a cross-validation as a whole, which has no model of its own."""
+    if config.get("report", {}).get("write"):
+        write_report(folder)

@@ -137,6 +137,7 @@ def test_the_readme_has_commands_and_its_chapters():
         "Every output file",
         "Configuration reference",
         "Reproducibility",
+        "The report",
         "Evaluate again",
         "Compare models",
         "Add your own model",
@@ -184,6 +185,10 @@ def test_every_output_file_is_explained():
         "model.ckpt",
         "predictions.parquet",
         "metrics.json",
+        "report.html",
+        "report.md",
+        "tripod_ai.md",
+        "model_card.md",
     ):
         assert name in text
     from icu_lightning.data.cleaning import STATUSES

@@ -31,8 +31,10 @@ def test_an_installed_wheel_runs_from_any_folder(tmp_path):
     for path in [*(ROOT / "conf").rglob("*.yaml")]:
         assert f"icu_lightning/conf/{path.relative_to(ROOT / 'conf')}" in names
     package = ROOT / "icu_lightning"
-    templates = [str(p.relative_to(ROOT)) for p in package.rglob("*") if p.suffix in (".html", ".svg")]
-    assert len(templates) >= 6
+    templates = [
+        str(p.relative_to(ROOT)) for p in package.rglob("*") if p.suffix in (".html", ".svg", ".md", ".css", ".js")
+    ]
+    assert len(templates) >= 12
     assert set(templates) <= set(names)
     assert not [name for name in names if "tests/" in name]
     site = tmp_path / "site"

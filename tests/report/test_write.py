@@ -1,0 +1,241 @@
+"""The report as its readers get it: complete, escaped, self-contained, the same twice, and never a patient in it."""
+
+import html
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from icu_lightning.errors import UserError
+from icu_lightning.evaluate import evaluate_runs
+from icu_lightning.report.figures import known
+from icu_lightning.report.folder import read
+from icu_lightning.report.performance import METRICS
+from icu_lightning.report.sections import sections
+from icu_lightning.report.write import pages, write_report
+from tests.browser import opened
+from tests.report.conftest import AUDIT, NASTY, stays
+
+FILES = {"report.html", "report.md", "tripod_ai.md", "model_card.md"}
+FIRST = re.compile(r"<header.*?</header>", re.DOTALL)
+
+
+@pytest.fixture
+def made(make_run):
+    return pages(read(make_run()))
+
+
+def test_four_files_the_same_whenever_they_are_made(make_run):
+    folder = make_run()
+    assert write_report(folder) == folder / "report.html"
+    first = {name: (folder / name).read_bytes() for name in FILES}
+    write_report(folder)
+    assert {name: (folder / name).read_bytes() for name in FILES} == first
+
+
+def test_page_and_twin_hold_every_section_metric_and_figure(made, make_run):
+    run = read(make_run("other"))
+    for section in sections(run):
+        assert f'id="{section.name}"' in made["report.html"]
+        assert f"## {section.title}" in made["report.md"]
+    for title, _ in METRICS.values():
+        assert title in made["report.html"]
+        assert title in made["report.md"]
+    for figure in known():
+        assert f"![{figure.title}" in made["report.md"]
+        assert f"<h3>{figure.title}</h3><img" in made["report.html"]
+    assert made["report.html"].count("data:image/svg+xml;base64,") == len(known())
+    ids = re.findall(r' id="([^"]*)"', made["report.html"])
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"', made["report.html"])) <= set(ids)
+
+
+def test_figures_of_the_twin_are_where_it_says(make_run):
+    folder = make_run()
+    write_report(folder)
+    paths = re.findall(r"\]\(([^)]*)\)", (folder / "report.md").read_text())
+    assert len(paths) > len(known())
+    for path in paths:
+        assert (folder / path).exists(), path
+
+
+def test_every_row_of_a_markdown_table_has_as_many_cells(made):
+    for name in FILES - {"report.html"}:
+        tables = re.findall(r"(?:^\|.*\n)+", made[name], re.MULTILINE)
+        assert tables
+        for table in tables:
+            counts = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+            assert len(counts) == 1, table
+
+
+def test_names_of_the_database_are_text(made):
+    assert html.escape(NASTY) in made["report.html"]
+    assert "<script>alert" not in made["report.html"]
+    assert "<script>alert" not in re.sub(r"\\<", "", made["report.md"])
+
+
+def test_no_patient_no_stay_and_no_folder_of_the_machine(make_run):
+    folder = make_run(data__root="/home/somebody/icu-data", data__cache_dir="/home/somebody/cache")
+    table = pl.read_parquet(folder / "predictions.parquet")
+    for text in pages(read(folder)).values():
+        numbers = set(re.findall(r"\d+", text))
+        assert not {str(stay) for stay in table["stay_id"]} & numbers
+        assert "person-" not in text
+        assert "/home/somebody" not in text
+        extremes = {f"{table['risk'].max():.3f}", f"{table['risk'].min():.3f}"}
+        assert not extremes & set(re.findall(r"0\.\d{3}", text)), "the ends of the risks are single patients"
+
+
+def test_nothing_is_fetched(made):
+    text = re.sub(r"data:image/svg\+xml;base64,[\w+/=]*", "data:", made["report.html"])
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert not re.search(r"""src=["'](?!data:)""", text)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_single_stays_are_linked_and_not_shown(made, make_run):
+    for name in ("stays/index.html", "plots/shap_stay_1.svg"):
+        assert f'<a href="{name}">' in made["report.html"]
+    bare = pages(read(make_run("bare", bare=True)))["report.html"]
+    assert "No pages of single stays were made" in bare
+
+
+def test_what_is_missing_is_a_sentence(make_run):
+    made = pages(read(make_run(bare=True)))
+    for said in (
+        "There is no attrition.csv",
+        "no explanation.json",
+        "no hours_observed.csv",
+        "There is no audit.json",
+        "There is no cleaning.csv",
+        "This model has no epochs",
+        "Not in the run folder: ROC curve, Precision and recall",
+    ):
+        assert said in made["report.html"], said
+        assert said in made["report.md"], said
+    assert "There is no leakage audit" in FIRST.search(made["report.html"])[0]
+
+
+def test_what_is_there_is_told(made):
+    text = made["report.html"]
+    for said in (
+        "123,456",
+        "Heart rate",
+        "highest AUROC on validation stays, 0.730, in epoch 1",
+        "0.610",
+        "lactate",
+        "torch",
+        "2.13.0",
+    ):
+        assert said in text, said
+
+
+def test_synthetic_stays_are_called_so_on_the_first_screen(made, make_run):
+    synthetic = pages(read(make_run("s", synthetic=True)))
+    assert "SYNTHETIC DATA" in FIRST.search(synthetic["report.html"])[0]
+    assert all("SYNTHETIC" in text for text in synthetic.values())
+    assert not any("SYNTHETIC" in text for text in made.values())
+
+
+def test_a_failed_audit_is_on_the_first_screen_and_takes_the_verdict(make_run):
+    failed = {"name": "patients disjoint", "passed": False, "said": "4 of 758 on two sides"}
+    made = pages(read(make_run(audit=AUDIT | {"checks": [failed, *AUDIT["checks"]]})))
+    first = FIRST.search(made["report.html"])[0]
+    assert "LEAKAGE AUDIT FAILED" in first
+    assert "4 of 758 on two sides" in first
+    assert "do not rely on them" in first
+    assert "LEAKAGE AUDIT FAILED" in made["report.md"]
+    assert "FAILED" not in FIRST.search(pages(read(make_run("passed")))["report.html"])[0]
+
+
+@pytest.mark.parametrize("deaths", [0.0, 1.0])
+def test_test_stays_of_one_class(deaths, make_run):
+    table = stays().with_columns(label=pl.when(pl.col("split") == "test").then(deaths).otherwise("label"))
+    made = pages(read(make_run(table=table)))
+    first = FIRST.search(made["report.html"])[0]
+    assert "cannot be said" in first
+    assert f"only {'deaths' if deaths else 'survivors'} among 600 stays" in first
+
+
+def test_few_deaths_are_a_warning(make_run):
+    assert (
+        "every number here is uncertain"
+        in FIRST.search(pages(read(make_run(table=stays(rate=0.05))))["report.html"])[0]
+    )
+
+
+def folded(n=4) -> pl.DataFrame:
+    """Test stays only, in folds of patients with thresholds of their own."""
+    fold = pl.col("patient_id").str.slice(-1).cast(pl.Int32) % n
+    return stays().with_columns(split=pl.lit("test"), fold=fold, threshold=0.2 + fold / 100)
+
+
+def test_folds_are_told_of_a_runs_own_pooled_predictions_only(made, make_run):
+    assert "Fold by fold" not in made["report.html"]
+    folder = make_run("folds", table=folded(), cv=4)
+    pooled = pages(read(folder))
+    for text in (pooled["report.html"], pooled["report.md"]):
+        assert "Fold by fold" in text
+        assert "Each fold has a threshold of its own" in text
+        assert read(folder).stored.sha256[:12] in text
+    altered = pl.read_parquet(folder / "predictions.parquet").with_columns(risk=pl.col("risk") / 2)
+    altered.write_parquet(folder / "predictions.parquet", metadata={"outcome": "died_in_hospital"})
+    with pytest.raises(UserError, match="not the file that its run wrote"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("metrics.json", "{", "is not finished"),
+        ("audit.json", "{", "is no valid JSON"),
+        ("attrition.csv", "", "cannot be read as CSV"),
+    ],
+)
+def test_a_damaged_run_is_refused_by_the_files_name(name, content, said, make_run):
+    folder = make_run()
+    (folder / name).write_text(content)
+    with pytest.raises(UserError, match=said):
+        write_report(folder)
+    assert not (folder / "report.html").exists()
+
+
+def test_evaluate_says_that_a_report_is_of_before(make_run, capsys):
+    folder = make_run()
+    evaluate_runs([folder], 10, 50)
+    assert "report.html" not in capsys.readouterr().out
+    write_report(folder)
+    evaluate_runs([folder], 10, 50)
+    assert f"python -m icu_lightning.report run={folder}" in capsys.readouterr().out
+
+
+def test_numbers_are_those_of_the_run(make_run):
+    folder = make_run()
+    metrics = json.loads((folder / "metrics.json").read_text())["test"]
+    text = pages(read(folder))["report.html"]
+    for name in METRICS:
+        assert f'data-value="{metrics[name]["value"]}"' in text, name
+    rows = pl.read_parquet(folder / "predictions.parquet").filter(pl.col("split") == "test")
+    flagged, died = (rows["risk"] >= rows["threshold"]).to_numpy(), rows["label"].to_numpy() == 1
+    counts = [int(np.sum(side & alarm)) for side in (died, ~died) for alarm in (flagged, ~flagged)]
+    table = re.search(r"Alarms at the stored threshold.*?</table>", text, re.DOTALL)[0]
+    shown = [int(n) for n in re.findall(r'data-value="(\d+)"', table)]
+    assert [shown[i] for i in (0, 1, 3, 4)] == counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser(width, make_run, tmp_path):
+    path = write_report(make_run())
+    with opened(path, width=width, phone=width < 500) as page:
+        assert page.console() == []
+        assert page.requests() == []
+        assert not page.overflows()
+        assert page.not_drawn() == []
+        assert page.run("return document.querySelectorAll('svg, figure img').length") >= len(known()) + 3
+        assert page.unsorted() == []
+        assert page.pdf().startswith(b"%PDF")
+        assert (page.console(), page.requests()) == ([], [])
