@@ -44,6 +44,7 @@ INSIDE_DATA = [
     "extract",
     "cache",
     "narrow",
+    "patterns",
     "settings",
     "prepared",
     "loader",

@@ -22,6 +22,7 @@ SAME: dict[str, Callable[[Run], Any]] = {  # in the order in which a difference 
     "protocol": lambda run: run.config.get("protocol", "clean"),
     "window of prediction (data.hours)": _setting("hours"),
     "cohort (data.cohort)": _setting("cohort"),
+    "cells hidden from the models (data.held_out)": _setting("held_out"),
     "split (data.split)": _setting("split"),
     "split (data.split_seed)": _setting("split_seed"),
     "split (data.fractions)": _setting("fractions"),

@@ -33,7 +33,7 @@ class Check:
 
 
 def audit(data: ICUDataModule) -> dict[str, Any]:
-    """{passed, checks: [{name, passed, said}], missingness_auroc} of a data module that is set up."""
+    """{passed, checks: [{name, passed, said}], missingness_auroc, held_out} of a data module that is set up."""
     checks = [
         patients_disjoint(data),
         events_before_prediction(data),
@@ -46,6 +46,7 @@ def audit(data: ICUDataModule) -> dict[str, Any]:
         "passed": not any(check.passed is False for check in checks),
         "checks": [asdict(check) for check in checks],
         "missingness_auroc": missingness_auroc(data.train, data.test),
+        "held_out": held_out_counts(data),
     }
 
 
@@ -54,9 +55,13 @@ def audit_line(result: dict[str, Any]) -> str:
     words = {True: "ok", False: "FAILED", None: "unknown"}
     parts = [f"{check['name']} {words[check['passed']]} ({check['said']})" for check in result["checks"]]
     probe = result["missingness_auroc"]
-    return "audit: " + "; ".join(
-        [*parts, f"missingness alone: AUROC {'undefined' if probe is None else f'{probe:.3f}'}"]
-    )
+    parts.append(f"missingness alone: AUROC {'undefined' if probe is None else f'{probe:.3f}'}")
+    if (hidden := result["held_out"]) is not None:
+        counts = ", ".join(f"{of['hidden']:,} of {of['measured']:,} in {name}" for name, of in hidden["cells"].items())
+        parts.append(
+            f"cells hidden on purpose ({hidden['pattern']}, rate {hidden['rate']}, seed {hidden['seed']}): {counts}"
+        )
+    return "audit: " + "; ".join(parts)
 
 
 def patients_disjoint(data: ICUDataModule) -> Check:
@@ -127,6 +132,18 @@ def scores_on_one_side(data: ICUDataModule) -> Check:
     if "saps2" in data.settings.static:
         return Check("scores", None, "saps2 in data.static counts diagnoses that were coded at discharge")
     return Check("scores", True, "none is both input and target")
+
+
+def held_out_counts(data: ICUDataModule) -> dict[str, Any] | None:
+    """What `data.held_out` hid, by split: cells measured, and cells hidden from the models; None where it hides nothing."""
+    if data.settings.held_out is None:
+        return None
+    splits = {"val": data.val, "test": data.test}
+    cells = {
+        name: {"measured": int(data.measured[name].observed.sum()), "hidden": int(part.held_out.sum())}
+        for name, part in splits.items()
+    }
+    return {**data.settings.plain["held_out"], "cells": cells}
 
 
 def missingness_auroc(train: StayBatch, test: StayBatch) -> float | None:

@@ -1,61 +1,22 @@
 """Measured cells hidden on purpose, to be imputed and scored: the same cells for every method.
 
-A pattern gives each cell of a stay a random key; the measured cells with the smallest keys are hidden until the rate is
-reached. The keys follow from (seed, pattern, rate, stay_id) alone: not from the method, the batch or the other stays.
+A pattern of `patterns` gives each cell of a stay a random key; the measured cells with the smallest keys are hidden until the rate
+is reached. The keys follow from (seed, pattern, rate, stay_id) alone: not from the method, the batch or the other stays.
 
-| pattern | what shares a key, so is hidden together |
-|---|---|
-| mcar | nothing: every cell by itself |
-| hour | all variables of an hour |
-| variable | all hours of a variable |
-| block | a variable's hours in a run of `BLOCK_HOURS` |
-| mnar | nothing; a cell's chance grows with how far its value is from the mean, as exp(|z|) |
+A run hides cells of its validation and test stays by `data.held_out`. A method that is scored at several rates hides them itself,
+`shown(data.measured["test"], "mcar", rate, seed)`, and the truth is in the batch that it began with.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from icu_lightning.batch import StayBatch, hours_since_last
+from icu_lightning.data.patterns import PATTERNS, Keys
 from icu_lightning.errors import UserError, unknown_name
-
-BLOCK_HOURS = 4
-
-Keys = NDArray[np.float64]
-
-
-def mcar(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
-    return rng.random(values.shape)
-
-
-def hour(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
-    return np.broadcast_to(rng.random((values.shape[0], 1)), values.shape)
-
-
-def variable(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
-    return np.broadcast_to(rng.random((1, values.shape[1])), values.shape)
-
-
-def block(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
-    n_hours, n_variables = values.shape
-    start = rng.integers(0, BLOCK_HOURS, n_variables)  # where each variable's first block ends
-    keys = rng.random((n_hours // BLOCK_HOURS + 2, n_variables))
-    of_hour = (np.arange(n_hours)[:, None] + start) // BLOCK_HOURS
-    return np.take_along_axis(keys, of_hour, axis=0)
-
-
-def mnar(rng: np.random.Generator, values: NDArray[np.float32]) -> Keys:
-    """Weighted sampling without replacement: an exponential variable over its weight (Efraimidis, Spirakis, 2006)."""
-    return rng.exponential(size=values.shape) / np.exp(np.abs(values.astype(np.float64)))
-
-
-PATTERNS: dict[str, Callable[[np.random.Generator, NDArray[np.float32]], Keys]] = {
-    pattern.__name__: pattern for pattern in (mcar, hour, variable, block, mnar)
-}
 
 
 def held_out_cells(batch: StayBatch, pattern: str, rate: float, seed: int) -> torch.Tensor:
@@ -94,6 +55,11 @@ def hide(batch: StayBatch, held_out: torch.Tensor) -> StayBatch:
     shown = torch.where(observed, batch.values, 0.0)
     since = hours_since_last(observed)
     return dataclasses.replace(batch, values=shown, observed=observed, held_out=held_out, hours_since=since)
+
+
+def shown(batch: StayBatch, pattern: str, rate: float, seed: int) -> StayBatch:
+    """The batch with `held_out_cells` hidden. Raises UserError as it does."""
+    return hide(batch, held_out_cells(batch, pattern, rate, seed))
 
 
 def _smallest(keys: Keys, observed: NDArray[np.bool_], rate: float) -> NDArray[np.bool_]:

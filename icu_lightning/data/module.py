@@ -12,7 +12,9 @@ from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
 from icu_lightning.data.cohort import attrition_text
 from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.loader import StayLoader
+from icu_lightning.data.masking import shown
 from icu_lightning.data.outliers import Outliers, counted
+from icu_lightning.data.patterns import held_out
 from icu_lightning.data.prepared import prepared, read
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
@@ -32,7 +34,8 @@ class ICUDataModule(lightning.LightningDataModule):
         seed: of the training batches' order.
         say, step: told in words what happens, and what is being done.
 
-    After `setup`: `train`, `val`, `test` (StayBatch), `stays` (a row a stay of the cohort, with its `split`), `shape`,
+    After `setup`: `train`, `val`, `test` (StayBatch, without the cells that `data.held_out` hides), `measured` (the same three by
+    name, as measured), `stays` (a row a stay of the cohort, with its `split`), `shape`,
     `outliers`, `scaler`, `encoder`, `extract` (attrition; the grid as charted), `values` (B, T, V; the grid in clinical units
     with its outliers replaced) and `cleaning` (the extract's table with the outliers counted).
     """
@@ -58,7 +61,8 @@ class ICUDataModule(lightning.LightningDataModule):
             return
         self.extract, self.stays = prepared(self.source, self.settings, self.say, self.step)
         self._fit()
-        self.train, self.val, self.test = (self._tensors(self.stays["split"] == name) for name in SPLITS)
+        self.measured = {name: self._tensors(self.stays["split"] == name) for name in SPLITS}
+        self.train, self.val, self.test = (self._shown(name) for name in SPLITS)
         self._ready = True
 
     def apply(self, fitted: Mapping[str, Any]) -> StayBatch:
@@ -67,8 +71,12 @@ class ICUDataModule(lightning.LightningDataModule):
         Arguments:
             fitted: `state()` of that run's data module.
 
-        Labels that are unknown are NaN.
+        Labels that are unknown are NaN. Raises UserError if cells are to be hidden: that is for stays that are scored.
         """
+        if self.settings.held_out is not None:
+            raise UserError(
+                "data.held_out hides cells of a run's validation and test stays, and none of these: leave it out."
+            )
         self.extract = read(self.source, self.settings, self.say, self.step)
         self.stays = self.extract.stays
         self.outliers, self.scaler = Outliers.restored(fitted["outliers"]), Scaler.restored(fitted["scaler"])
@@ -130,6 +138,12 @@ class ICUDataModule(lightning.LightningDataModule):
             **self._severity(rows),
             **self._vis(rows),
         )
+
+    def _shown(self, split: str) -> StayBatch:
+        """What models get to see of a split: of training stays, everything."""
+        if self.settings.held_out is None or split == "train":
+            return self.measured[split]
+        return shown(self.measured[split], **held_out(self.settings.held_out))
 
     def treatments(self, rows: pl.Series) -> np.ndarray:
         """(B, T, D + 1) log1p of the drugs' rates and of the VIS; NaN where a rate is unknown or the patient not in the unit."""

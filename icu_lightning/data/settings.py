@@ -2,13 +2,14 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from icu_lightning.data.cohort import OUTCOMES, Step, named_filter
 from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.outliers import RULES as OUTLIER_RULES
+from icu_lightning.data.patterns import held_out
 from icu_lightning.data.scaling import CATEGORICAL, NUMERIC
 from icu_lightning.data.severity import SCORES
 from icu_lightning.data.sources.base import Source
@@ -32,6 +33,7 @@ class DataSettings:
     severity: scores of `severity.SCORES` that models are to predict, see `StayBatch.severity`.
     vis: one of `vis.HOURLY`, or None: no infusions are read.
     vis_extended: with the drugs that are no part of the published score.
+    held_out: pattern, rate and seed of the measured cells that validation and test stays do not show, see `masking`; or None.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
 
@@ -53,6 +55,7 @@ class DataSettings:
     vis_extended: bool
     batch_size: int
     cache_dir: str | None = None
+    held_out: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
@@ -79,6 +82,8 @@ class DataSettings:
             if name not in SCORES:
                 raise unknown_name("score in data.severity", name, SCORES)
         self._check_static()
+        if self.held_out is not None:
+            held_out(self.held_out)
         concepts_of(self.variables)
         for step in self.cohort:
             named_filter(step)
@@ -111,7 +116,9 @@ class DataSettings:
         lists = ("variables", "fractions", "static", "severity")
         cohort = [step if isinstance(step, str) else dict(step) for step in self.cohort]
         fold = None if self.fold is None else list(self.fold)
-        return {**chosen, **{name: list(chosen[name]) for name in lists}, "cohort": cohort, "fold": fold}
+        hidden = None if self.held_out is None else held_out(self.held_out)
+        lists_of = {name: list(chosen[name]) for name in lists}
+        return {**chosen, **lists_of, "cohort": cohort, "fold": fold, "held_out": hidden}
 
     @property
     def of_extract(self) -> dict[str, Any]:

@@ -116,3 +116,11 @@ def test_saps2_as_an_input_is_no_clean_bill(synthetic_data):
     for static, passed in ((["age"], True), (["age", "saps2"], None), (["age", "sofa"], True)):
         told = scores_on_one_side(SimpleNamespace(settings=replace(plain.settings, static=static)))
         assert told.passed is passed
+
+
+def test_cells_hidden_on_purpose_are_counted_and_said(synthetic_data):
+    assert audit(synthetic_data(600))["held_out"] is None
+    data = synthetic_data(600, held_out={"pattern": "mcar", "rate": 0.3})
+    result = audit(data)
+    assert result["held_out"]["cells"]["test"]["hidden"] == int(data.test.held_out.sum()) > 0
+    assert "cells hidden on purpose (mcar, rate 0.3, seed 0): " in audit_line(result)

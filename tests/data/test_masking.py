@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from icu_lightning.data.masking import BLOCK_HOURS, PATTERNS, held_out_cells, hide
+from icu_lightning.data.masking import held_out_cells, hide, shown
+from icu_lightning.data.patterns import BLOCK_HOURS, PATTERNS
 from icu_lightning.errors import UserError
 
 
@@ -62,15 +63,15 @@ def test_value_dependent_cells_are_the_extreme_ones(batch):
 
 def test_hidden_cells_are_as_if_never_measured(batch):
     cells = held_out_cells(batch, "mcar", 0.4, 0)
-    shown = hide(batch, cells)
-    assert torch.equal(shown.held_out, cells)
-    assert not (shown.observed & cells).any()
-    assert (shown.values[~shown.observed] == 0).all()
-    assert torch.equal(shown.values[shown.observed], batch.values[shown.observed])
-    assert torch.equal(shown.hours_since == 0, shown.observed)
+    seen = shown(batch, "mcar", 0.4, 0)
+    assert torch.equal(seen.held_out, cells)
+    assert not (seen.observed & cells).any()
+    assert (seen.values[~seen.observed] == 0).all()
+    assert torch.equal(seen.values[seen.observed], batch.values[seen.observed])
+    assert torch.equal(seen.hours_since == 0, seen.observed)
     changed = batch.values + cells * 9.0  # the truth, perturbed
     again = hide(dataclasses.replace(batch, values=changed), cells)
-    assert torch.equal(again.values, shown.values), "hidden truth is nowhere in what is shown"
+    assert torch.equal(again.values, seen.values), "hidden truth is nowhere in what is shown"
 
 
 def test_what_cannot_be_meant_is_refused(batch):

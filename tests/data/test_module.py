@@ -126,6 +126,13 @@ def test_everyone_is_alive_and_in_the_unit_at_the_prediction_time(synthetic_data
         ({"fractions": ["a", "b", "c"]}, "three positive shares"),
         ({"variables": ["foo"]}, "Unknown variable in data.variables 'foo'"),
         ({"cohort": ["adults"]}, "Unknown filter in data.cohort 'adults'"),
+        ({"held_out": 0.3}, "data.held_out is null, or has a pattern, a rate and a seed"),
+        ({"held_out": {"pattern": "mcar"}}, "has a pattern, a rate and a seed"),
+        ({"held_out": {"pattern": "mcar", "rate": 0.3, "sede": 1}}, "has a pattern, a rate and a seed"),
+        ({"held_out": {"pattern": "mcr", "rate": 0.3}}, "Unknown pattern in data.held_out 'mcr'. Did you mean 'mcar'"),
+        ({"held_out": {"pattern": "mcar", "rate": 30}}, "rate in data.held_out must be between 0 and 1"),
+        ({"held_out": {"pattern": "mcar", "rate": True}}, "rate in data.held_out must be between 0 and 1"),
+        ({"held_out": {"pattern": "mcar", "rate": 0.3, "seed": -1}}, "data.held_out.seed must be a whole number"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(changes, message):
@@ -201,3 +208,28 @@ def test_hospitals_are_on_one_side_where_asked_for(synthetic_eicu):
     sides = [set(part["hospital_id"]) for part in data.stays.partition_by("split")]
     assert len(sides) == 3
     assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+
+
+def test_cells_of_validation_and_test_stays_are_hidden_and_those_of_training_stays_are_not(synthetic_data):
+    hidden = {"pattern": "mcar", "rate": 0.5, "seed": 3}
+    whole, data = synthetic_data(), synthetic_data(held_out=hidden)
+    assert_same(data.train, whole.train)
+    assert data.scaler.state() == whole.scaler.state()
+    for name in ("val", "test"):
+        part, measured = getattr(data, name), data.measured[name]
+        assert_same(measured, getattr(whole, name))
+        assert torch.equal(part.observed | part.held_out, measured.observed)
+        assert not (part.observed & part.held_out).any()
+        assert (part.values[part.held_out] == 0).all()
+        assert part.held_out.sum() / measured.observed.sum() == pytest.approx(0.5, abs=0.02)
+    other_method = ICUDataModule(data.source, dataclasses.replace(data.settings, batch_size=7), seed=99)
+    other_method.setup()
+    assert torch.equal(other_method.test.held_out, data.test.held_out), "the same cells, whoever imputes them"
+    assert data.settings.plain["held_out"] == {"pattern": "mcar", "rate": 0.5, "seed": 3}
+
+
+def test_cells_of_stays_that_a_trained_model_is_applied_to_are_not_hidden(synthetic_data):
+    data = synthetic_data()
+    again = ICUDataModule(data.source, dataclasses.replace(data.settings, held_out={"pattern": "hour", "rate": 0.1}))
+    with pytest.raises(UserError, match="none of these: leave it out"):
+        again.apply(data.state())
