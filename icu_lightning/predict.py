@@ -51,10 +51,7 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     out = Path(config["out"]).expanduser()
     if out.exists():
         raise UserError(f"{out} is there already, and nothing is overwritten: choose another out=FILE.")
-    for override in typed:
-        key = override.split("=", 1)[0].lstrip("+~")
-        if key.removeprefix("data.") in OF_THE_CHECKPOINT and key != "data":
-            raise UserError(f"{key} is decided by the checkpoint; leave '{override}' out.")
+    refuse_settings_of_the_checkpoint(typed)
     checkpoint = Path(config["checkpoint"]).expanduser()
     if not checkpoint.exists():  # told before torch is loaded
         raise UserError(
@@ -68,8 +65,7 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     from icu_lightning.pipeline import draws_of
 
     model = trained(checkpoint)
-    own_cohort = any(override.split("=", 1)[0] in ("cohort", "data.cohort") for override in typed)
-    source, settings = source_and_settings(**chosen(config["data"], model.content, own_cohort))
+    source, settings = source_and_settings(**chosen(config["data"], model.content, names_a_cohort(typed)))
     with steps("Data", 4) as step:
         data = ICUDataModule(source, settings, say=say, step=step)
         stays = data.apply(model.content)
@@ -83,6 +79,18 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
         f"{source.name}: {table.height:,} {kind}, {known:,} with a known {settings.outcome}; {int(table['flagged'].sum()):,} flagged"
     )
     say(f"Predictions: {out}")
+
+
+def refuse_settings_of_the_checkpoint(typed: Sequence[str]) -> None:
+    """Raise UserError for an override of what the model was made with."""
+    for override in typed:
+        key = override.split("=", 1)[0].lstrip("+~")
+        if key.removeprefix("data.") in OF_THE_CHECKPOINT and key != "data":
+            raise UserError(f"{key} is decided by the checkpoint; leave '{override}' out.")
+
+
+def names_a_cohort(typed: Sequence[str]) -> bool:
+    return any(override.split("=", 1)[0] in ("cohort", "data.cohort") for override in typed)
 
 
 def chosen(data: Mapping[str, Any], content: Mapping[str, Any], own_cohort: bool) -> dict[str, Any]:

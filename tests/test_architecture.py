@@ -23,6 +23,7 @@ ROOMS = {
     "report": (SHARED - {"batch"})
     | {"data", "description", "evaluation"}
     | {"evaluate", "results", "run", "runfolder", "terminal"},  # the command is in the room
+    "transferring": (SHARED - {"batch"}) | {"evaluation", "terminal"},
 }
 INSIDE_DATA = [
     "concepts",

@@ -1,6 +1,7 @@
 """ICUDataModule: calls source, cohort, cleaning, grid, split, outliers and scaling in order, and hands out StayBatches."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,12 @@ class ICUDataModule(lightning.LightningDataModule):
         self.train, self.val, self.test = (self._shown(name) for name in SPLITS)
         self._ready = True
 
-    def apply(self, fitted: Mapping[str, Any]) -> StayBatch:
+    def apply(self, fitted: Mapping[str, Any], unmeasured: Collection[str] = ()) -> StayBatch:
         """Every stay of the cohort, transformed by what another run was fitted with; nothing is split or fitted here.
 
         Arguments:
             fitted: `state()` of that run's data module.
+            unmeasured: variables that are not read, and are observed in no hour of any stay.
 
         Labels that are unknown are NaN. Raises UserError if cells are to be hidden: that is for stays that are scored.
         """
@@ -77,7 +79,9 @@ class ICUDataModule(lightning.LightningDataModule):
             raise UserError(
                 "data.held_out hides cells of a run's validation and test stays, and none of these: leave it out."
             )
-        self.extract = read(self.source, self.settings, self.say, self.step)
+        charted = [name for name in self.settings.variables if name not in unmeasured]
+        extract = read(self.source, replace(self.settings, variables=charted), self.say, self.step)
+        self.extract = replace(extract, values=widened(extract.values, charted, self.settings.variables))
         self.stays = self.extract.stays
         self.outliers, self.scaler = Outliers.restored(fitted["outliers"]), Scaler.restored(fitted["scaler"])
         self.encoder = StaticEncoder(**fitted["static_encoder"])
@@ -206,6 +210,19 @@ class ICUDataModule(lightning.LightningDataModule):
 
     def test_dataloader(self) -> StayLoader:
         return StayLoader(self.test, batch_size=1024)
+
+
+def widened(values: np.ndarray, charted: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """(B, T, V) with a place for each wanted variable, NaN for one that is not charted.
+
+    >>> widened(np.ones((1, 1, 2)), ["a", "c"], ["a", "b", "c"]).tolist()
+    [[[1.0, nan, 1.0]]]
+    """
+    if list(charted) == list(wanted):
+        return values
+    wide = np.full((*values.shape[:2], len(wanted)), np.nan, dtype=values.dtype)
+    wide[..., [list(wanted).index(name) for name in charted]] = values
+    return wide
 
 
 def _flag(died: pl.Series) -> torch.Tensor:

@@ -122,10 +122,10 @@ class Platt(Beta):
 
 
 class Intercept:
-    """Intercept only: logit p' = c + logit p, by maximum likelihood; the order of all risks stays exactly what it was.
+    """Intercept only: logit p' = c + logit p, by maximum likelihood; no two risks become one, so every ranking stays what it is.
 
-    Stays that all lived, or all died, have no finite answer; the identity is kept then. In odds it is a factor, so that 0 stays 0
-    and 1 stays 1 and no two risks become one.
+    Stays that all lived, or all died, have no finite answer; the identity is kept then. Risks beyond EDGE, 0 and 1 among them, are
+    squeezed to within it, in their order, because nothing can be added to the logit of 0.
 
     References: Validation and updating of predictive logistic regression models: a study on sample size and shrinkage
         (Steyerberg, Borsboom, van Houwelingen, Eijkemans, Habbema, 2004), its method 2.
@@ -135,18 +135,23 @@ class Intercept:
         self.c = c
 
     def fit(self, label: Array, risk: Array) -> "Intercept":
-        c = float(in_the_large(label, risk, np.ones(len(label)))) if len(np.unique(label)) == 2 else 0.0
+        both = len(np.unique(label)) == 2
+        c = float(in_the_large(label, _squeezed(risk), np.ones(len(label)))) if both else 0.0
         self.c = c if np.isfinite(c) else 0.0
         return self
 
     def transform(self, risk: Array) -> Array:
         if self.c is None:
             raise RuntimeError("the calibrator has not seen validation data")
-        odds = np.exp(self.c) * np.asarray(risk, float)
-        return odds / (1 - risk + odds)
+        return expit(self.c + logit(_squeezed(risk))) if self.c else np.asarray(risk, float)
 
     def state(self) -> dict[str, object]:
         return {"kind": "intercept", "c": self.c}
+
+
+def _squeezed(risk: Array) -> Array:
+    """The risks, those within 2 EDGE of 0 or 1 moved to half of that distance from EDGE: all different ones stay different."""
+    return np.minimum(np.maximum(risk, EDGE + risk / 2), 1 - EDGE - (1 - risk) / 2)
 
 
 class Temperature(Beta):

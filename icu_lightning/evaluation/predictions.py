@@ -118,10 +118,21 @@ def cross_fitted(calibrator: Calibrator, label: NDArray, raw: NDArray, patient_i
 
 
 def write(
-    predictions: pl.DataFrame, path: Path, *, outcome: str, source: str, synthetic: bool, open_data: bool = False
+    predictions: pl.DataFrame,
+    path: Path,
+    *,
+    outcome: str,
+    source: str,
+    synthetic: bool,
+    open_data: bool = False,
+    **more: object,
 ) -> None:
-    """The file; whose outcome, database and kind of stays it tells is in its metadata, for those who compare or show runs."""
+    """The file; whose outcome, database and kind of stays it tells is in its metadata, for those who compare or show runs.
+
+    Arguments:
+        more: further facts for the metadata.
+    """
     kind = {"synthetic": synthetic, "open_data": open_data}
     facts = {"outcome": outcome, "source": source, **{name: str(value).lower() for name, value in kind.items()}}
     with atomic_file(path) as temporary:
-        predictions.write_parquet(temporary, metadata=facts)
+        predictions.write_parquet(temporary, metadata=facts | {name: str(value) for name, value in more.items()})

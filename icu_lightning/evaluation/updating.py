@@ -86,6 +86,12 @@ def sizes(asked: Sequence[int], available: int) -> tuple[list[int], list[int]]:
     return fit or ([available] if available else []), sorted(set(asked) - set(fit))
 
 
+def risk_after(pool: Stays, judges: Stays, method: str, k: int, seed: int, i: int = 0) -> Array:
+    """(n,) risks of the judging stays after the i-th draw of k stays."""
+    rows = draw(pool.patient_id, k, np.random.default_rng((seed, k, i)))
+    return RECALIBRATORS[method]().fit(pool.label[rows], pool.risk[rows]).transform(judges.risk)
+
+
 def updated(
     pool: Stays,
     judges: Stays,
@@ -131,9 +137,8 @@ def _after(
     values: dict[str, list[Any]] = {name: [] for name in RECALIBRATORS}
     resampled: dict[str, list[Any]] = {name: [] for name in RECALIBRATORS}
     for i in range(draws):
-        rows = draw(pool.patient_id, k, np.random.default_rng((seed, k, i)))
-        for name, make in RECALIBRATORS.items():
-            risk = make().fit(pool.label[rows], pool.risk[rows]).transform(judges.risk)
+        for name in RECALIBRATORS:
+            risk = risk_after(pool, judges, name, k, seed, i)
             results[name].unchanged += bool(np.allclose(risk, judges.risk, rtol=0, atol=1e-12))
             results[name].flat += len(np.unique(risk)) == 1
             metrics = partial(with_flags, judges.label, risk, threshold)

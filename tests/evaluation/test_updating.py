@@ -84,7 +84,17 @@ def test_intercept_is_a_logistic_regression_with_an_offset():
     fitted = Intercept().fit(one.label, one.risk)
     assert fitted.c == pytest.approx(model.fit(tol=1e-12).params[0], abs=1e-7)
     assert fitted.transform(one.risk) == pytest.approx(expit(logit(one.risk) + fitted.c), abs=1e-12)
-    assert fitted.transform(np.array([0.0, 1.0])).tolist() == [0, 1]
+    ends = np.array([0.0, 1e-9, 1e-7, 5e-7, 1e-6, 1.5e-6, 3e-6, 0.5, 1 - 1e-6, 1 - 1e-8, 1.0])
+    assert (np.diff(fitted.transform(ends)) > 0).all(), "no two risks become one"
+
+
+def test_intercept_also_moves_risks_of_0_and_1():
+    """A stored isotonic calibrator says both; a shift that left them alone would leave the mean risk where it was."""
+    rng = np.random.default_rng(0)
+    risk = rng.choice([0.0, 1.0], 2000)
+    label = (rng.random(2000) < 0.2 + 0.1 * risk).astype(float)
+    after = Intercept().fit(label, risk).transform(risk)
+    assert after.mean() == pytest.approx(label.mean(), abs=1e-6)
 
 
 def test_draws_that_teach_nothing_are_counted_and_values_are_means_over_draws():
