@@ -18,7 +18,7 @@ from icu_lightning import __version__
 from icu_lightning.batch import BatchShape
 from icu_lightning.build import built
 from icu_lightning.errors import UserError
-from icu_lightning.evaluation.calibration import Calibrator, load
+from icu_lightning.evaluation.calibration import KINDS, Calibrator, load
 from icu_lightning.models.base import Model
 
 FORMAT = 1  # of the content; raised when a key changes its meaning
@@ -47,6 +47,7 @@ def trained(path: Path) -> Trained:
     content = read_content(path / "checkpoints" / "model.ckpt" if path.is_dir() else path)
     for target in _targets(content["model"]):
         _check_trusted(target)
+    _check_whole(path, content)
     names = {part: tuple(content["shape"][part]) for part in ("variables", "static", "vis")}
     model: Model = built(content["model"], shape=BatchShape(hours=content["shape"]["hours"], **names))
     try:
@@ -54,6 +55,22 @@ def trained(path: Path) -> Trained:
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"The weights in {path} do not fit the model that it describes: {error}") from error
     return Trained(content, model, load(content["calibrator"]))
+
+
+def _check_whole(path: Path, content: Mapping[str, Any]) -> None:
+    """Raise UserError for parts that are not of one another: hours of one model with the variables, or the scaler, of another."""
+    shape, settings = content["shape"], content["data"]["settings"]
+    for name in ("hours", "variables"):
+        if shape[name] != settings[name]:
+            raise UserError(
+                f"{path} does not fit together: its model sees {name} {shape[name]}, its data have {settings[name]}."
+            )
+    if any(len(content["scaler"][part]) != len(shape["variables"]) for part in ("mean", "sd")):
+        raise UserError(
+            f"{path} does not fit together: its scaler is not that of its {len(shape['variables'])} variables."
+        )
+    if content["calibrator"].get("kind") not in KINDS:
+        raise UserError(f"{path} has a calibrator of an unknown kind: {content['calibrator'].get('kind')}.")
 
 
 def read_content(path: Path) -> dict[str, Any]:

@@ -65,10 +65,12 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     from icu_lightning.pipeline import draws_of
 
     model = trained(checkpoint)
-    source, settings = source_and_settings(**chosen(config["data"], model.content, names_a_cohort(typed)))
+    conf = at_the_checkpoints_time(config["data"], model.content, typed)
+    source, settings = source_and_settings(**chosen(conf, model.content, names_a_cohort(typed)))
+    refuse_uncharted(source.name, settings.variables, config["unmeasured"])
     with steps("Data", 4) as step:
         data = ICUDataModule(source, settings, say=say, step=step)
-        stays = data.apply(model.content)
+        stays = data.apply(model.content, config["unmeasured"])
     table = predictions(data.stays, settings.outcome, draws_of(model.model, stays), model, settings.hours)
     out.parent.mkdir(parents=True, exist_ok=True)
     about = {"synthetic": source.synthetic, "open_data": is_open(source)}
@@ -81,6 +83,27 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     say(f"Predictions: {out}")
 
 
+def refuse_uncharted(database: str, variables: Sequence[str], unmeasured: object) -> None:
+    """Raise UserError for variables of the model that the database lacks and that nobody asked to feed as never measured."""
+    from icu_lightning.data.concepts import concepts_of, derivable
+
+    if not isinstance(unmeasured, list):
+        raise UserError(f"unmeasured must be a list, as in 'unmeasured=[lactate]'; it is {unmeasured}.")
+    if strangers := [name for name in unmeasured if name not in variables]:
+        raise UserError(
+            f"unmeasured names {', '.join(strangers)}, which the model does not use: {', '.join(variables)}."
+        )
+    if set(unmeasured) >= set(variables):
+        raise UserError("unmeasured names every variable of the model: nothing would be left to predict from.")
+    concepts = [concept for concept in concepts_of(variables) if concept.name not in unmeasured]
+    missing = [c.name for c in concepts if database not in c.charted and not derivable(c, database)]
+    if missing:
+        raise UserError(
+            f"The model uses {', '.join(missing)}, which {database} does not chart (concepts.yaml has no '{database}' entry). "
+            f"To feed it as never measured, which the model was not trained for: 'unmeasured=[{','.join([*unmeasured, *missing])}]'."
+        )
+
+
 def refuse_settings_of_the_checkpoint(typed: Sequence[str]) -> None:
     """Raise UserError for an override of what the model was made with."""
     for override in typed:
@@ -91,6 +114,26 @@ def refuse_settings_of_the_checkpoint(typed: Sequence[str]) -> None:
 
 def names_a_cohort(typed: Sequence[str]) -> bool:
     return any(override.split("=", 1)[0] in ("cohort", "data.cohort") for override in typed)
+
+
+def at_the_checkpoints_time(
+    data: Mapping[str, Any], content: Mapping[str, Any], typed: Sequence[str]
+) -> Mapping[str, Any]:
+    """The data settings; conf/cohort's `${data.hours}` and `${data.outcome}` in a cohort typed by name become the checkpoint's."""
+    if not any(override.startswith("cohort=") for override in typed):
+        return data
+    stored = content["data"]["settings"]
+    ours = {"in_icu_at_prediction": "hours", "outcome_known": "outcome"}
+    cohort = [
+        {
+            name: stored[ours[name]] if name in ours and value == data[ours[name]] else value
+            for name, value in step.items()
+        }
+        if isinstance(step, Mapping)
+        else step
+        for step in data["cohort"]
+    ]
+    return {**data, "cohort": cohort}
 
 
 def chosen(data: Mapping[str, Any], content: Mapping[str, Any], own_cohort: bool) -> dict[str, Any]:

@@ -20,7 +20,13 @@ from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.disclosure import is_open
 from icu_lightning.errors import UserError, unknown_name, whole_number
-from icu_lightning.predict import chosen, names_a_cohort, refuse_settings_of_the_checkpoint
+from icu_lightning.predict import (
+    at_the_checkpoints_time,
+    chosen,
+    names_a_cohort,
+    refuse_settings_of_the_checkpoint,
+    refuse_uncharted,
+)
 from icu_lightning.run import CONF, answer, composed_config, one_line_errors, time_and_suffix
 from icu_lightning.runfolder import git_commit
 
@@ -72,6 +78,8 @@ def applied(config: Mapping[str, Any], typed: Sequence[str]) -> "Transfer":
     path = Path(config["run"]).expanduser()
     if not path.exists():  # told before torch is loaded
         raise UserError(f"There is no run {path}: run= names a run folder, or its checkpoints/model.ckpt.")
+    if (path / "fold-0").is_dir():
+        raise UserError(f"{path} is a cross-validation, a model a fold: choose one, as in run={path / 'fold-0'}.")
     from icu_lightning.checkpoint import trained
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import source_and_settings
@@ -80,8 +88,10 @@ def applied(config: Mapping[str, Any], typed: Sequence[str]) -> "Transfer":
     from icu_lightning.transferring.result import assess
 
     model = trained(path)
-    source, data_settings = source_and_settings(**labelled(config["data"], model.content, names_a_cohort(typed)))
-    refuse_unlike(source, data_settings, config["unmeasured"])
+    conf = at_the_checkpoints_time(config["data"], model.content, typed)
+    source, data_settings = source_and_settings(**labelled(conf, model.content, names_a_cohort(typed)))
+    refuse_uncharted(source.name, data_settings.variables, config["unmeasured"])
+    refuse_unknown_outcome(source, data_settings.outcome)
     home = Database(name=model.content["data"]["source"], synthetic=model.content["data"]["synthetic"])
     kinship = Kinship(trained_on=home, target=Database(name=source.name, synthetic=source.synthetic))
     folder = path if path.is_dir() else path.parent.parent
@@ -109,8 +119,9 @@ def checked(config: Mapping[str, Any]) -> "Settings":
 
     if not config["run"]:
         raise UserError("run= is missing: python -m icu_lightning.transfer run=RUN data=eicu")
-    if config["resume"]:
-        raise UserError("resume continues a run of icu_lightning.run; a transfer is made anew. Leave it out.")
+    for name in ("resume", "cv"):
+        if config[name]:
+            raise UserError(f"{name} is of icu_lightning.run; a transfer applies one trained model. Leave it out.")
     k = config["k"] if isinstance(config["k"], list) else [config["k"]]
     for name, value, least in (
         *(("k", one, 2) for one in k),
@@ -122,8 +133,6 @@ def checked(config: Mapping[str, Any]) -> "Settings":
         raise UserError(f"judging is the share of patients that judge, above 0 and at most 1; it is {share}.")
     if config["start"] not in STARTS:
         raise unknown_name("start", config["start"], STARTS)
-    if not isinstance(config["unmeasured"], list):
-        raise UserError(f"unmeasured must be a list, as in 'unmeasured=[lactate]'; it is {config['unmeasured']}.")
     numbers = {name: config[name] for name in ("draws", "judging", "start", "smallest", "bootstrap", "seed")}
     return Settings(k=k, **numbers)
 
@@ -135,23 +144,14 @@ def labelled(data: Mapping[str, Any], content: Mapping[str, Any], own_cohort: bo
     return merged | {"cohort": [*(step for step in merged["cohort"] if step != known), known]}
 
 
-def refuse_unlike(source: "Source", settings: "DataSettings", unmeasured: Sequence[str]) -> None:
-    """Raise UserError if the target knows the outcome of nobody, or lacks a variable that nobody asked to feed as unmeasured."""
+def refuse_unknown_outcome(source: "Source", outcome: str) -> None:
+    """Raise UserError if the target knows the outcome of nobody."""
     import polars as pl
 
-    from icu_lightning.data.concepts import concepts_of, derivable
-    from icu_lightning.transferring.variables import refuse_uncharted
-
-    uncharted = [
-        concept.name
-        for concept in concepts_of(settings.variables)
-        if source.name not in concept.charted and not derivable(concept, source.name)
-    ]
-    refuse_uncharted(source.name, uncharted, unmeasured, settings.variables)
-    known = source.collect(source.stays().select(pl.col(settings.outcome).is_not_null().any()))
+    known = source.collect(source.stays().select(pl.col(outcome).is_not_null().any()))
     if not known.item():
         raise UserError(
-            f"The model predicts {settings.outcome}, which {source.name} knows of no stay: train a model of an outcome that both know."
+            f"The model predicts {outcome}, which {source.name} knows of no stay: train a model of an outcome that both know."
         )
 
 

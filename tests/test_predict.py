@@ -13,7 +13,7 @@ from icu_lightning.checkpoint import read_content, trained
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.errors import UserError
 from icu_lightning.pipeline import run_pipeline
-from icu_lightning.predict import chosen, predict
+from icu_lightning.predict import at_the_checkpoints_time, chosen, predict, refuse_uncharted
 from tests.conftest import CONF, composed
 
 
@@ -73,6 +73,57 @@ def test_unknown_outcomes_are_predicted_and_stay_unknown(finished):
     assert {"in_icu_at_prediction": 48} in merged["cohort"]
     assert chosen({"source": "x", "cohort": ["typed"]}, content, own_cohort=True)["cohort"] == ["typed"]
     assert merged["hours"] == 48
+
+
+def test_stays_without_an_outcome_get_the_risks_that_they_would_get_with_one(finished, synthetic_eicu, tmp_path):
+    folder = tmp_path / "eicu"
+    folder.mkdir()
+    for path in synthetic_eicu.iterdir():
+        (folder / path.name).symlink_to(path)
+    (patient,) = folder.glob("patient.*")
+    table = pl.read_parquet(patient) if patient.suffix == ".parquet" else pl.read_csv(patient, infer_schema=False)
+    unknown = pl.when(pl.int_range(pl.len()) % 2 == 0).then("hospitaldischargestatus")
+    patient.unlink()
+    table.with_columns(hospitaldischargestatus=unknown).write_csv(folder / "patient.csv")
+    risks = {}
+    for name, root in {"known": synthetic_eicu, "half": folder}.items():
+        predict_here(f"checkpoint={finished}", "data=eicu", f"data.root={root}", f"out={tmp_path / name}.parquet")
+        risks[name] = pl.read_parquet(tmp_path / f"{name}.parquet")
+    assert risks["known"]["label"].null_count() == 0
+    half = risks["half"]
+    assert 0.4 < half["label"].null_count() / half.height < 0.6
+    assert half.filter(pl.col("label").is_null())["boolean_value"].null_count() == half["label"].null_count()
+    assert half["predicted_boolean_value"].null_count() == 0
+    both = half.join(risks["known"], on="stay_id", suffix="_known")
+    assert both.height == half.height == risks["known"].height
+    assert (both["risk"] - both["risk_known"]).abs().max() < 1e-6
+
+
+def test_a_cohort_by_name_is_taken_at_the_checkpoints_time(finished):
+    """conf/predict's own model may have another window than the checkpoint."""
+    content = read_content(finished / "checkpoints" / "model.ckpt")
+    data = {
+        "hours": 24,
+        "outcome": "died_in_icu",
+        "cohort": ["age_known", {"outcome_known": "died_in_icu"}, {"in_icu_at_prediction": 24}],
+    }
+    taken = at_the_checkpoints_time(data, content, ["cohort=mtdm"])["cohort"]
+    assert taken == ["age_known", {"outcome_known": "died_in_hospital"}, {"in_icu_at_prediction": 48}]
+    assert at_the_checkpoints_time(data, content, ["data.cohort=[...]"]) == data, "a list is what was typed"
+
+
+def test_an_uncharted_variable_is_named_with_the_way_out():
+    with pytest.raises(
+        UserError, match=r"The model uses gcs, fio2, which nowhere does not chart .*'unmeasured=\[ph,gcs,fio2\]'"
+    ):
+        refuse_uncharted("nowhere", ["gcs", "fio2", "ph"], ["ph"])
+    refuse_uncharted("eicu", ["sbp", "dbp", "map"], [])
+    with pytest.raises(UserError, match="unmeasured names lactat, which the model does not use: map, gcs"):
+        refuse_uncharted("eicu", ["map", "gcs"], ["lactat"])
+    with pytest.raises(UserError, match="every variable"):
+        refuse_uncharted("eicu", ["map"], ["map"])
+    with pytest.raises(UserError, match="unmeasured must be a list"):
+        refuse_uncharted("eicu", ["map"], "map")
 
 
 def test_a_stays_risk_does_not_depend_on_its_batch(finished, synthetic_data):
@@ -156,9 +207,27 @@ def test_other_versions_and_other_variables_are_told(content, tmp_path):
         UserError, match=r"was written by icu_lightning 9.0, whose checkpoints this version .* does not read"
     ):
         trained(saved(content | {"icu_lightning": "9.0", "format": 99}, tmp_path))
-    content["shape"]["variables"] = content["shape"]["variables"][:-1]
+    for part in (content["shape"], content["data"]["settings"]):
+        part["variables"] = part["variables"][:-1]
+    for values in content["scaler"].values():
+        values.pop()
     with pytest.raises(UserError, match="do not fit the model that it describes"):
         trained(saved(content, tmp_path))
+
+
+def test_parts_of_two_checkpoints_are_no_checkpoint(content, tmp_path):
+    """Each would be loaded, and give numbers: the variables in another order than the model's."""
+    damaged = copy.deepcopy(content)
+    damaged["data"]["settings"]["variables"].reverse()
+    with pytest.raises(UserError, match=r"does not fit together: its model sees variables"):
+        trained(saved(damaged, tmp_path))
+    damaged = copy.deepcopy(content)
+    damaged["scaler"]["mean"].pop()
+    with pytest.raises(UserError, match=r"does not fit together: its scaler"):
+        trained(saved(damaged, tmp_path))
+    damaged = content | {"calibrator": {"kind": "spline"}}
+    with pytest.raises(UserError, match="a calibrator of an unknown kind: spline"):
+        trained(saved(damaged, tmp_path))
 
 
 def test_a_class_that_is_not_installed_here_is_told(content, tmp_path):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import composed
 
@@ -33,6 +34,8 @@ def shortened(command: str) -> str:
         return command
     if "icu_lightning.compare" in command:
         return f"{command} --bootstrap 20"
+    if "icu_lightning.transfer" in command:
+        return f"{command} bootstrap=20 draws=2"
     if "icu_lightning.evaluate" in command:
         return f"{command} bootstrap=20"
     if "icu_lightning.run" not in command and not command.startswith("icu-lightning"):
@@ -49,7 +52,16 @@ def copy(tmp_path):
     """A copy of what git tracks or would track, in a folder of its own."""
     target = tmp_path / "icu_lightning_copy"
     ignore = shutil.ignore_patterns(
-        ".venv", ".git", "runs", "descriptions", "comparisons", "__pycache__", ".*_cache", "wandb", "*.egg-info"
+        ".venv",
+        ".git",
+        "runs",
+        "descriptions",
+        "comparisons",
+        "transfers",
+        "__pycache__",
+        ".*_cache",
+        "wandb",
+        "*.egg-info",
     )
     shutil.copytree(ROOT, target, ignore=ignore)
     return target
@@ -136,6 +148,7 @@ def test_the_readme_has_commands_and_its_chapters():
         "Your data",
         "Every output file",
         "Configuration reference",
+        "Another hospital: transfer",
         "Reproducibility",
         "The report",
         "Evaluate again",
@@ -144,6 +157,12 @@ def test_the_readme_has_commands_and_its_chapters():
         "Add your own hospital",
     ):
         assert chapter(title)
+
+
+def test_every_setting_of_transfer_yaml_is_explained():
+    own = yaml.safe_load((ROOT / "conf" / "transfer.yaml").read_text()).keys() - {"defaults", "hydra", "run"}
+    explained = chapter("Another hospital: transfer")
+    assert not {key for key in own if f"`{key}`" not in explained}
 
 
 def test_make_targets_of_the_readme_exist():

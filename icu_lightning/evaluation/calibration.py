@@ -4,6 +4,7 @@ A calibrator has `fit(label, risk)`, `transform(risk)` and `state()`; all arrays
 nothing to fit, and every calibrator becomes the identity.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -186,15 +187,16 @@ class Identity:
         return {"kind": "none"}
 
 
+KINDS: dict[str, Callable[..., Calibrator]] = {
+    "isotonic": Isotonic,
+    "platt": Platt,
+    "intercept": Intercept,
+    "temperature": Temperature,
+    "beta": Beta,
+    "none": Identity,
+}
+
+
 def load(state: dict[str, object]) -> Calibrator:
-    """The calibrator of a `state()`. Raises KeyError for a kind that this version does not know."""
-    facts = {name: value for name, value in state.items() if name != "kind"}
-    kinds = {
-        "isotonic": Isotonic,
-        "platt": Platt,
-        "intercept": Intercept,
-        "temperature": Temperature,
-        "beta": Beta,
-        "none": Identity,
-    }
-    return kinds[str(state["kind"])](**facts)
+    """The calibrator of a `state()`. Raises KeyError for a kind that is not in KINDS."""
+    return KINDS[str(state["kind"])](**{name: value for name, value in state.items() if name != "kind"})

@@ -6,30 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from icu_lightning.errors import UserError
-
 FAR = 1.0  # training SDs between means: another unit, another kind of patient, or another way of charting
-
-
-def refuse_uncharted(
-    target: str, uncharted: Collection[str], unmeasured: Collection[str], wanted: Collection[str]
-) -> None:
-    """Raise UserError for variables of the model that the target does not chart and nobody asked to feed as unmeasured.
-
-    Arguments:
-        uncharted: those of `wanted`, the model's, that the target neither charts nor lets be derived.
-        unmeasured: what was asked for.
-    """
-    if strangers := [name for name in unmeasured if name not in wanted]:
-        raise UserError(f"unmeasured names {', '.join(strangers)}, which the model does not use: {', '.join(wanted)}.")
-    if set(unmeasured) >= set(wanted):
-        raise UserError("unmeasured names every variable of the model: nothing would be left to predict from.")
-    if missing := [name for name in uncharted if name not in unmeasured]:
-        listed = ",".join(dict.fromkeys([*unmeasured, *missing]))
-        raise UserError(
-            f"The model uses {', '.join(missing)}, which {target} does not chart (concepts.yaml has no '{target}' entry). "
-            f"To feed it as never measured, which the model was not trained for: 'unmeasured=[{listed}]'."
-        )
 
 
 def variable_table(
