@@ -19,7 +19,7 @@ from icu_lightning.data.synthetic.observation import severity_points
 from icu_lightning.data.synthetic.people import MINUTES_A_DAY, visits_of
 from icu_lightning.data.synthetic.physiology import PATTERNS, body_of
 from icu_lightning.data.synthetic.settings import GeneratorSettings
-from icu_lightning.data.synthetic.variables import CHARTED, CONDITIONS, SERIES, VITALS
+from icu_lightning.data.synthetic.variables import CHARTED, CONDITIONS, DECIMALS, SERIES, VITALS
 from icu_lightning.description import realism
 from icu_lightning.description.figures import nice_ticks
 from icu_lightning.description.realism import Doubles, Hours
@@ -33,6 +33,7 @@ MADE, REAL = "made up", "real (eICU demo)"
 CIRCADIAN = ("heart_rate", "sbp", "temperature", "respiratory_rate")
 PERSISTENT = ("heart_rate", "sbp", "spo2", "temperature", "lactate", "creatinine")
 ONE_HOUR = ("heart_rate", "respiratory_rate", "spo2", "sbp", "dbp")
+SHIFTS = {"day, 7 to 15 h": (7, 15), "evening, 15 to 23 h": (15, 23), "night, 23 to 7 h": (23, 7)}
 MATRIX, LABEL = 360.0, 110.0
 
 
@@ -146,21 +147,20 @@ def _realism(made: Hours, real: Hours | None) -> Section:
         f"Boosted trees that see the values of single hours, cross-validated with stays kept together: {said}. "
         "0.5 would mean that nobody can tell; 1, that everybody can."
     )
-    rows = []
-    for concept in concepts_of(SERIES):
-        cells = [concept.label]
-        for hours in (made, real):
-            x = hours.of(concept.name)
-            x = x[np.isfinite(x)]
-            cells += (
-                [number(float(q), 1) for q in np.percentile(x, [5, 50, 95])]
-                if len(x) >= realism.FEWEST
-                else ["", "", ""]
-            )
-        rows.append(cells)
-    quantiles = ["5 %", "median", "95 %"]
-    columns = ["Hourly values", *(f"{kind}, {q}" for kind in (MADE, "real") for q in quantiles)]
+    rows = [
+        [concept.label, *(_quantiles(hours.of(concept.name), DECIMALS[concept.name]) for hours in (made, real))]
+        for concept in concepts_of(SERIES)
+    ]
+    columns = ["Hourly values: median (5 % to 95 %)", MADE, REAL]
     return Section(title, note, tables=[Table(columns, rows)])
+
+
+def _quantiles(values: Doubles, digits: int) -> str:
+    x = values[np.isfinite(values)]
+    if len(x) < realism.FEWEST:
+        return ""
+    low, middle, high = (number(float(q), digits) for q in np.percentile(x, [5, 50, 95]))
+    return f"{middle} ({low}\u00a0to\u00a0{high})"
 
 
 def _circadian(kinds: Sequence[tuple[str, Hours, bool]]) -> Section:
@@ -168,7 +168,11 @@ def _circadian(kinds: Sequence[tuple[str, Hours, bool]]) -> Section:
     for name in CIRCADIAN:
         lines = [Line(kind, realism.by_hour_of_day(hours, name), 0, dashed) for kind, hours, dashed in kinds]
         figures.append(chart(_label(name), "hour of the day", np.arange(24), lines))
-    return Section("Over the day", "Mean deviation of each stay from its own mean, by the clock.", figures)
+    note = (
+        "Mean deviation of each stay from its own mean, by the clock. Amplitudes, sleep and meals are the public generator's, "
+        "and greater than a real unit's."
+    )
+    return Section("Over the day", note, figures)
 
 
 def _persistence(kinds: Sequence[tuple[str, Hours, bool]]) -> Section:
@@ -203,8 +207,16 @@ def _missing(
     inside = np.concatenate([_inside(block) for block in blocks])
     share = [_share(lost[inside & (points == p)]) for p in range(11)]
     by_severity = chart("Heart rate, by severity", "severity points", np.arange(11), [Line(MADE, np.array(share), 0)])
+    rows = [[shift, *(_share_of_shift(line.y, span) for line in lines)] for shift, span in SHIFTS.items()]
+    by_shift = Table(["Vital signs, by shift", *(kind for kind, *_ in kinds)], rows)
     note = "Share of hours in the unit without a value. Sicker patients are charted more completely."
-    return Section("What is missing", note, [by_clock, by_severity])
+    return Section("What is missing", note, [by_clock, by_severity], [by_shift])
+
+
+def _share_of_shift(by_hour: Doubles, span: tuple[int, int]) -> str:
+    """Mean over the shift's hours, "" where one of them is unknown."""
+    mean = np.roll(by_hour, -span[0])[: (span[1] - span[0]) % 24].mean()
+    return percent(mean, 1) if np.isfinite(mean) else ""
 
 
 def _inside(block: Block) -> NDArray[np.bool_]:

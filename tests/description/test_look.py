@@ -34,6 +34,13 @@ def test_every_section_is_there_and_the_page_says_what_it_is(page):
     assert "nan" not in re.sub(r"<title>.*?</title>", "", page)
 
 
+def test_missing_values_stand_by_severity_by_the_clock_and_by_shift(page):
+    shares = [float(x) for x in re.findall(r">(?:day|evening|night), .*?<td>([\d.]+)\u00a0%</td>", page, re.DOTALL)]
+    assert len(shares) == 3
+    assert shares[0] < shares[2], "less is written down at night"
+    assert ">Heart rate, by severity<" in page
+
+
 def test_it_is_whole_in_itself(page):
     assert not re.search(r"(src|href)=", page)
     assert "<script" not in page
@@ -85,3 +92,4 @@ def test_a_matrix_has_a_square_a_known_pair():
     svg = matrix("m", values, ["sbp", "lactate"])
     assert svg.count("<rect") == 3
     assert svg.count('class="minus"') == 2
+    assert svg.count(">lactate</text>") == 2, "a name beside its row, and one below its column"
