@@ -207,8 +207,8 @@ def _missing(
     inside = np.concatenate([_inside(block) for block in blocks])
     share = [_share(lost[inside & (points == p)]) for p in range(11)]
     by_severity = chart("Heart rate, by severity", "severity points", np.arange(11), [Line(MADE, np.array(share), 0)])
-    rows = [[shift, *(_share_of_shift(line.y, span) for line in lines)] for shift, span in SHIFTS.items()]
-    by_shift = Table(["Vital signs, by shift", *(kind for kind, *_ in kinds)], rows)
+    shares = [[shift, *(_share_of_shift(line.y, span) for line in lines)] for shift, span in SHIFTS.items()]
+    by_shift = Table(["Vital signs, by shift", *(kind for kind, *_ in kinds)], shares)
     note = "Share of hours in the unit without a value. Sicker patients are charted more completely."
     return Section("What is missing", note, [by_clock, by_severity], [by_shift])
 
