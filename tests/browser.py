@@ -96,7 +96,8 @@ for (const part of document.querySelectorAll("details")) part.open = true;
 for (const [t, table] of [...document.querySelectorAll("table.sortable")].entries()) {
   [...table.tHead.rows[0].cells].forEach((head, i) => {
     for (const way of ["ascending", "descending"]) {
-      head.querySelector("button").click();
+      head.querySelector("button").focus();
+      document.activeElement.click();
       const key = cell => cell.dataset.value ?? cell.textContent.trim();
       const cells = [...table.tBodies[0].rows].map(row => row.cells[i]).filter(cell => key(cell) !== "");
       const rising = cells.every((cell, k) => {

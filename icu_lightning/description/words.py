@@ -43,6 +43,8 @@ STATUSES = {
     "unknown_unit": "infusions that ran at an unknown rate: no readable unit",
     "not_a_rate": "infusions not used: a bolus, not a rate",
     "derived": "hours filled from other variables of the same hour",
+    "outlier_replaced": "hours that were outliers and took the nearest value in time of the same stay",
+    "outlier_removed": "hours that were outliers and had no other value to take",
     "cells": "hours with a value in the end, over all stays",
 }
 

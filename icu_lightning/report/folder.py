@@ -69,7 +69,8 @@ class Run:
 
     @property
     def model(self) -> str:
-        return str(self.config["names"]["model"])
+        """In words, as far as its name has any."""
+        return plain(str(self.config["names"]["model"]))
 
     @property
     def source(self) -> str:

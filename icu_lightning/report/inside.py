@@ -96,9 +96,10 @@ def training(run: Run) -> Section:
 def _course(history: pl.DataFrame) -> str:
     """How long it was trained, and which epoch was the best on validation stays."""
     said = f"{history.height:,} epochs"
-    if "stage" in history.columns and history["stage"].n_unique() > 1:
-        said += f" in {history['stage'].n_unique()} stages"
-    if "val/auroc" in history.columns and history["val/auroc"].count():
+    for column, name in (("stage", "stages"), ("fold", "folds")):
+        if column in history.columns and history[column].n_unique() > 1:
+            said += f" in {history[column].n_unique()} {name}"
+    if "fold" not in history.columns and "val/auroc" in history.columns and history["val/auroc"].count():
         best = history.sort("val/auroc", descending=True, nulls_last=True).row(0, named=True)
         said += f"; the highest AUROC on validation stays, {number(best['val/auroc'], 3)}, in epoch {best.get('epoch')}"
     return said + "."

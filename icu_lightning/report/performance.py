@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from icu_lightning.description.words import number, percent, plain
 from icu_lightning.evaluation.bootstrap import with_intervals
-from icu_lightning.evaluation.metrics import net_benefit, pooled
+from icu_lightning.evaluation.curves import net_benefit_at
 from icu_lightning.report import figures, words
 from icu_lightning.report.blocks import Block, Cell, Section, Table, Text, row
 from icu_lightning.report.folder import Run
@@ -217,6 +217,6 @@ def _net_benefits(run: Run) -> Table:
 
 
 def _benefits(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
-    """Net benefit at each of AT, stays of one risk and outcome together."""
-    label, risk, weight = pooled(label, risk, weight)
-    return {f"{at}": net_benefit(label, (risk >= at).astype(float), weight, at) for at in AT}
+    """Net benefit at each of AT."""
+    values = net_benefit_at(label, risk, weight, np.array(AT))
+    return {f"{at}": values[..., i] for i, at in enumerate(AT)}

@@ -53,7 +53,7 @@ def summary(run: Run) -> Summary:
     believed = words.calibration(run.test, run.chance_ece)
     of = alarms(run.test)
     return Summary(
-        title=f"{run.outcome.capitalize()}, predicted {run.hours} hours after admission to intensive care",
+        title=f"{run.outcome.capitalize()}, predicted after {run.hours} hours of intensive care",
         verdict=verdict(run, apart, believed),
         who=_who(run),
         answers=(_apart(run, apart), _believed(run, believed)),

@@ -107,7 +107,11 @@ def chance_ece(risk: NDArray[np.float64], seed: int) -> float | None:
     """The ECE that perfect risks stay below in 95 of 100 samples: outcomes are drawn from the very risks. None without stays."""
     if not len(risk):
         return None
-    rng, once = np.random.default_rng(seed), np.ones(len(risk))
+    rng, once, risk = (
+        np.random.default_rng(seed),
+        np.ones(len(risk)),
+        np.sort(risk),
+    )  # sorted, it is sorted again at once
     drawn = [reliability.ece((rng.random(len(risk)) < risk).astype(float), risk, once) for _ in range(DRAWS)]
     return float(np.quantile(drawn, 0.95))
 
