@@ -116,4 +116,14 @@ def audited(folders: Sequence[Path]) -> dict[str, Any]:
         "passed": all(audit["passed"] for audit in audits),
         "checks": checks,
         "missingness_auroc": sum(known) / len(known) if known else None,
+        "held_out": _held_out([audit["held_out"] for audit in audits]),
     }
+
+
+def _held_out(of_folds: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Cells hidden on purpose: of the test stays, because a validation stay of one fold is a test stay of another."""
+    hidden = [fold for fold in of_folds if fold is not None]
+    if not hidden:
+        return None
+    tests = [fold["cells"]["test"] for fold in hidden]
+    return {**hidden[0], "cells": {"test": {name: sum(cells[name] for cells in tests) for name in tests[0]}}}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning import pipeline
+from icu_lightning.crossvalidation import audited
+from icu_lightning.data.audit import audit_line
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
 from icu_lightning.run import check
@@ -141,3 +144,26 @@ def test_impossible_folds_of_the_data_are_refused(fold):
 
     with pytest.raises(UserError, match=r"data\.fold"):
         source_and_settings(**composed(f"data.fold={fold}").plain["data"])
+
+
+def test_hidden_cells_of_all_folds_are_counted_once(tmp_path):
+    """A fold's audit tells of its own validation and test stays; what is tested once is counted once."""
+
+    def folder(i: int, hidden: int | None) -> Path:
+        cells = {"val": {"measured": 70, "hidden": 7}, "test": {"measured": 100, "hidden": hidden}}
+        held_out = None if hidden is None else {"pattern": "mcar", "rate": 0.3, "seed": 0, "cells": cells}
+        path = tmp_path / f"{hidden is None}-{i}"
+        path.mkdir()
+        content = {"passed": True, "checks": [], "missingness_auroc": None, "held_out": held_out}
+        (path / "audit.json").write_text(json.dumps(content))
+        return path
+
+    whole = audited([folder(0, 30), folder(1, 31)])
+    assert whole["held_out"] == {
+        "pattern": "mcar",
+        "rate": 0.3,
+        "seed": 0,
+        "cells": {"test": {"measured": 200, "hidden": 61}},
+    }
+    assert "61 of 200 in test" in audit_line(whole)
+    assert audited([folder(0, None), folder(1, None)])["held_out"] is None

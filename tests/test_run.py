@@ -262,7 +262,7 @@ def test_help_shows_groups_and_common_overrides(cli):
 
 
 MISTAKES = {
-    "unknown model": (["model=focal"], r"Could not find 'model/focal'(.|\n)*focal_lstm\n\s*logistic_regression"),
+    "unknown model": (["model=focal"], r"Could not find 'model/focal'(.|\n)*focal_lstm\n(.|\n)*logistic_regression"),
     "unknown data": (["data=mimik"], r"Could not find 'data/mimik'(.|\n)*eicu\n\s*episodes\n\s*mimic3\n\s*mimic4"),
     "unknown cohort": (["cohort=h24"], r"Could not find 'cohort/h24'(.|\n)*everyone\n\s*h48\n\s*mtdm\n\s*sepsis"),
     "unknown key": (["model.hiden=3"], r"Key 'hiden' is not in struct"),

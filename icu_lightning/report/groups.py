@@ -60,8 +60,17 @@ def subgroups(run: Run) -> Section:
     least = run.metrics.get("evaluation", {}).get("smallest", 50)
     rule = f"A group is shown from {least} stays and {SMALLEST} deaths and survivors on. "
     rule += "Differences between groups are not tested: with many groups some differ by chance."
-    blocks += [Text(text=rule, tone="note"), *figures.of_section(run, "subgroups")]
+    blocks += [Text(text=rule, tone="note"), *_figures(run, every)]
     return Section(name="subgroups", title="For whom does it hold? Subgroups", short="Subgroups", blocks=blocks)
+
+
+def _figures(run: Run, every: list[Groups]) -> list[Block]:
+    """The forest, but not if a group is drawn in it that is not shown here."""
+    drawn = {(column, name) for column, of in run.test.get("subgroups", {}).items() for name in of}
+    if drawn - {(groups.column, name) for groups in every for name in groups.shown}:
+        text = "The figure of the subgroups stays in the run folder, because it shows groups that are too few to be passed on."
+        return [Text(text=text, tone="note")]
+    return figures.of_section(run, "subgroups")
 
 
 def columns(test: dict[str, Any]) -> list[str]:

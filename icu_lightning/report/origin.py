@@ -37,6 +37,10 @@ def audit(run: Run) -> Section:
         text = f"A model that sees only what was measured when, and no value, has an AUROC of {number(probe, 3)}. "
         text += "What is above 0.5 of it is how staff act on a patient, not how the patient is: it may not hold in another hospital."
         blocks.append(Text(text=text))
+    if hidden := run.audit.get("held_out"):
+        cells = "; ".join(f"{of['hidden']:,} of {of['measured']:,} in {name}" for name, of in hidden["cells"].items())
+        text = f"Measured cells hidden from the model on purpose ({hidden['pattern']}, rate {hidden['rate']}): {cells}."
+        blocks.append(Text(text=text))
     return Section(name="audit", title=title, short=short, blocks=blocks)
 
 

@@ -47,7 +47,7 @@ def stays(quality: float = 1.5, n: int = 1200, rate: float = 0.2, seed: int = 0)
             "threshold": 0.25,
             "sex": rng.choice(["male", "female"], n),
             "age": rng.uniform(17, 89, n).round(),
-            "ethnicity": rng.choice(["white", "black", "asian"], n, p=[0.9, 0.095, 0.005]),
+            "ethnicity": rng.choice(["white", "black", "asian"], n, p=[0.83, 0.15, 0.02]),
             "unit_type": rng.choice(["MICU", NASTY], n),
             "insurance": pl.Series([None] * n, dtype=pl.String),
         }
@@ -97,11 +97,23 @@ def _optional(folder: Path, rows: pl.DataFrame, audit: dict) -> None:
     (folder / "audit.json").write_text(json.dumps(audit))
     history = {"stage": ["fit"] * 2, "epoch": [0, 1], "train/loss": [1.5, 1.25], "val/auroc": [0.71, 0.73]}
     pl.DataFrame(history).write_csv(folder / "metrics.csv")
-    pl.DataFrame({"hours": [6, 12], "auroc": [0.61, 0.67]}).write_csv(folder / "hours_observed.csv")
+    hours = {"hours": [6, 12], "auroc": [0.61, 0.67], "auroc_low": [0.5, 0.58], "auroc_high": [0.7, 0.75]}
+    pl.DataFrame(hours).write_csv(folder / "hours_observed.csv")
+    importance = [
+        {"feature": "lactate", "label": "Lactate", "mean_absolute": {"value": 0.0512, "low": 0.0411, "high": 0.0613}},
+        {
+            "feature": "sex",
+            "label": "Sex",
+            "mean_absolute": {"value": 0.01, "low": 0.0, "high": 0.02},
+            "categories": {"male": {}},
+        },
+    ]
     explanation = {
         "method": "kernel",
-        "importance": [{"variable": "lactate", "mean": 0.5}],
-        "stays": [{"id": 990_000_001}],
+        "stays": 64,
+        "features": importance,
+        "shown_stays": [{"id": 990_000_001}],
+        "stay_id": 990_000_008,
     }
     (folder / "explanation.json").write_text(json.dumps(explanation))
     commit = "0123456789abcdef0123456789abcdef01234567"

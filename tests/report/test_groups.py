@@ -1,10 +1,14 @@
 """No number of the report tells of a handful of people, not even by a subtraction; whom it leaves out it names."""
 
 import numpy as np
+import polars as pl
 import pytest
 
+from icu_lightning.report.folder import read
 from icu_lightning.report.groups import columns, suppressed, told
 from icu_lightning.report.participants import SMALLEST
+from icu_lightning.report.write import pages
+from tests.report.conftest import stays
 
 
 def split(groups, least=50):
@@ -51,3 +55,18 @@ def test_that_something_is_not_known_tells_nothing_of_a_person():
 def test_columns_are_those_that_are_scored_or_not():
     assert columns({"subgroups": {"sex": {}}, "too_small": {"sex": {}, "age": {}}}) == ["sex", "age"]
     assert columns({}) == []
+
+
+def test_a_figure_of_groups_that_are_too_few_is_not_passed_on(make_run):
+    test, nobody = pl.col("split") == "test", pl.col("unit_type") == "MICU"
+    four = stays().filter(test & nobody & (pl.col("label") == 1))["stay_id"][:4]
+    rare = stays().with_columns(
+        label=pl.when(nobody & test).then(pl.col("stay_id").is_in(four.to_list()).cast(float)).otherwise("label")
+    )
+    shown, hidden = (
+        pages(read(make_run(name, table=rows)))["report.html"] for name, rows in (("all", stays()), ("rare", rare))
+    )
+    assert "<h3>Subgroups</h3><img" in shown
+    assert "<h3>Subgroups</h3><img" not in hidden
+    assert "too few to be passed on" in hidden
+    assert "By unit type, too few to be shown: " in hidden

@@ -125,8 +125,9 @@ def test_what_is_there_is_told(made):
         "123,456",
         "Heart rate",
         "highest AUROC on validation stays, 0.730, in epoch 1",
-        "0.610",
-        "lactate",
+        '0.610 <span class="interval">(0.500–0.700)',
+        '0.0512 <span class="interval">(0.0411–0.0613)',
+        "<dt>stays</dt><dd>64</dd>",
         "torch",
         "2.13.0",
     ):
