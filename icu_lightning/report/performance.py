@@ -31,6 +31,7 @@ METRICS = {  # as in metrics.json: heading, how it is read
     "specificity": ("Specificity", "share of survivors without one"),
     "ppv": ("Positive predictive value", "share of alarms that are right"),
     "npv": ("Negative predictive value", "share of silence that is right"),
+    "accuracy": ("Accuracy", "high for whoever never alarms: no measure of worth"),
     "alert_rate": ("Alert rate", "alarms per stay"),
     "f1": ("F1", "sensitivity and PPV alike"),
     "f2": ("F2", "sensitivity weighs more"),

@@ -217,6 +217,9 @@ def test_numbers_are_those_of_the_run(make_run):
     folder = make_run()
     metrics = json.loads((folder / "metrics.json").read_text())["test"]
     text = pages(read(folder))["report.html"]
+    assert set(METRICS) == {
+        name for name, cell in metrics.items() if isinstance(cell, dict) and cell.keys() == {"value", "low", "high"}
+    }
     for name in METRICS:
         assert f'data-value="{metrics[name]["value"]}"' in text, name
     rows = pl.read_parquet(folder / "predictions.parquet").filter(pl.col("split") == "test")
