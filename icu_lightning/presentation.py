@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from icu_lightning.data.module import ICUDataModule
+from icu_lightning.explain import explain_run
+from icu_lightning.explanation.settings import explanation_settings
 from icu_lightning.models.base import Model
 from icu_lightning.report.write import write_report
 
@@ -13,6 +15,8 @@ def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model:
     """Everything that `report=full` promises, in order; nothing with `report=none`."""
     if not config.get("report", {}).get("write"):  # runs begun before there were reports have no such choice
         return
+    if settings := explanation_settings(config):
+        explain_run(folder, config, data, model, settings, seed=None)
     write_report(folder)  # last: of what the others have left in the folder
 
 

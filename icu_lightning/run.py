@@ -129,8 +129,10 @@ def check(config: dict[str, Any]) -> None:
     """Raise UserError for numbers and names that can be known to be wrong before anything is loaded."""
     from icu_lightning.disclosure import stay_pages
     from icu_lightning.evaluation.thresholds import threshold_rule
+    from icu_lightning.explanation.settings import explanation_settings
 
     stay_pages(config)
+    explanation_settings(config)
     for name in ("seed", "bootstrap"):
         whole_number(name, config[name], 0)
     if config.get("cv") is not None:

@@ -20,7 +20,7 @@ from tests.conftest import CONF, composed
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of a finished run on made-up stays."""
-    config = composed("data.stays=300", "trainer.max_epochs=1", "bootstrap=20").plain
+    config = composed("data.stays=300", "trainer.max_epochs=1", "bootstrap=20", "report=none").plain
     config["data"]["cache_dir"] = None
     names = {"data": "synthetic", "model": "focal_lstm", "trainer": "cpu", "logger": "csv", "calibration": "isotonic"}
     folder = tmp_path_factory.mktemp("run")

@@ -38,13 +38,16 @@ def shortened(command: str) -> str:
         return f"{command} bootstrap=20 draws=2"
     if "icu_lightning.evaluate" in command:
         return f"{command} bootstrap=20"
+    if "icu_lightning.explain" in command:
+        return f"{command} stays=4 evaluations=300"
     if "icu_lightning.run" not in command and not command.startswith("icu-lightning"):
         return command
     if any(word in command for word in ("--help", "--cfg", "resume=")):
         return command
     stays = "data.stays=300" if "data=" not in command else ""
     epochs = "" if "trainer.max_epochs" in command else "trainer.max_epochs=2"
-    return f"{command} {stays} {epochs} bootstrap=20"
+    explanation = "" if "report=none" in command else "report.explanation.stays=4"
+    return f"{command} {stays} {epochs} {explanation} bootstrap=20"
 
 
 @pytest.fixture
@@ -152,6 +155,7 @@ def test_the_readme_has_commands_and_its_chapters():
         "Reproducibility",
         "The report",
         "Evaluate again",
+        "What drives a risk",
         "Compare models",
         "Add your own model",
         "Add your own hospital",
@@ -208,6 +212,9 @@ def test_every_output_file_is_explained():
         "report.md",
         "tripod_ai.md",
         "model_card.md",
+        "explanation.json",
+        "attributions.parquet",
+        "plots/shap_bar.svg",
     ):
         assert name in text
     from icu_lightning.data.cleaning import STATUSES
