@@ -41,9 +41,12 @@ def synthesize(config: dict[str, Any]) -> None:
     check_stays(config["stays"], settings)
     out = Path(config["out"]).expanduser()
     workers = whole_number("workers", config["workers"], 1)
-    with bar(f"{config['schema']} tables", config["stays"]) as step:
-        write(out, config["schema"], settings, config["stays"], config["seed"], workers=workers, step=step)
-    say(told(out, config["schema"]))
+    try:
+        with bar(f"{config['schema']} tables", config["stays"]) as step:
+            write(out, config["schema"], settings, config["stays"], config["seed"], workers=workers, step=step)
+    except OSError as error:
+        raise UserError(f"Cannot write {out}: {error.strerror or error}. No half table is left there.") from error
+    say(told(out, config["schema"], config["stays"]))
     if config["look"]:
         from icu_lightning.description.look import look, real_root
 
@@ -51,8 +54,8 @@ def synthesize(config: dict[str, Any]) -> None:
         say(f"What it looks like: {out / 'look.html'}")
 
 
-def told(out: Path, schema: str) -> str:
-    """What was made, in a few lines, and how to go on."""
+def told(out: Path, schema: str, asked: int) -> str:
+    """What was made of `asked` stays, in a few lines, and how to go on."""
     import polars as pl
 
     from icu_lightning.data.synthetic.writers.columns import ORACLE
@@ -60,9 +63,12 @@ def told(out: Path, schema: str) -> str:
     oracle = pl.read_ipc(out / ORACLE)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     deaths = int(oracle["recorded_death"].sum())
+    shorter = asked - oracle.height
+    left_out = f"{shorter:,} of {asked:,} stays are shorter than the benchmark's 48 hours and have no file.\n"
     return (
         f"{oracle.height:,} SYNTHETIC stays (no patients of any hospital), {oracle['patient_id'].n_unique():,} patients, "
         f"{deaths:,} recorded deaths ({deaths / oracle.height:.1%}); {size / 1e6:,.0f} MB in {out}\n"
+        f"{left_out if shorter else ''}"
         f"Now: python -m icu_lightning.run model=focal_lstm data={schema} data.root={out}"
     )
 

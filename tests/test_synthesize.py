@@ -1,12 +1,14 @@
 """The command that writes a synthetic ICU: what it makes, what it says, what it refuses."""
 
+import errno
 import re
 
 import polars as pl
 import pytest
 
 from icu_lightning.data.synthetic.settings import FEATURES
-from tests.conftest import CONF
+from icu_lightning.errors import UserError
+from tests.conftest import CONF, generator_conf
 
 MODULE = "icu_lightning.synthesize"
 SMALL = ("stays=60", "look=false")
@@ -74,6 +76,30 @@ def test_a_folder_that_holds_anything_is_never_touched(synthesize, tmp_path):
     assert done.returncode == 1
     assert "there already, and nothing is overwritten" in done.stderr
     assert [p.name for p in (tmp_path / "work" / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    from icu_lightning.data.synthetic.writers import mimic3
+    from icu_lightning.synthesize import synthesize as called
+
+    def full(block):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mimic3, "tables", full)
+    out = tmp_path / "new"
+    config = {"generator": generator_conf(), "stays": 20, "out": str(out), "schema": "mimic3", "seed": 1, "workers": 1}
+    with pytest.raises(UserError, match=rf"Cannot write {out}: No space left on device. No half table is left there"):
+        called(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stays_too_short_for_the_benchmark_are_told(synthesize, tmp_path):
+    done = synthesize("schema=episodes", f"out={tmp_path / 'new'}", *SMALL)
+    made, short = (
+        int(re.search(pattern, done.stdout)[1]) for pattern in (r"(\d+) SYNTHETIC", r"(\d+) of 60 stays are")
+    )
+    assert made + short == 60
+    assert len(list((tmp_path / "new").rglob("*_timeseries.csv"))) == made
 
 
 def test_a_feature_is_switched_off_on_the_command_line(synthesize, tmp_path):
