@@ -33,6 +33,7 @@ INSIDE_DATA = [
     "sources",
     "cohort",
     "splits",
+    "storage",
     "cleaning",
     "grid",
     "outliers",

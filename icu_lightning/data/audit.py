@@ -77,9 +77,10 @@ def events_before_prediction(data: ICUDataModule) -> Check:
     if latest is None:
         return Check("events before prediction", None, "no events")
     assert isinstance(latest, float)
-    return Check(
-        "events before prediction", latest < hours, f"latest at {math.floor(latest * 100) / 100:.2f} h of {hours} h"
-    )
+    said = f"latest at {math.floor(latest * 100) / 100:.2f} h of {hours} h"
+    if early := int(data.extract.cleaning["used_before_stored"].sum()):
+        said += f"; {early:,} laboratory values charted before it were stored later, see data.lab_time"
+    return Check("events before prediction", latest < hours, said)
 
 
 def outcome_after_prediction(data: ICUDataModule) -> Check:

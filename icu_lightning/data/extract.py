@@ -14,6 +14,7 @@ from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.grid import dense, derive, hourly_cells, preferred, status_counts
 from icu_lightning.data.infusions import clean_infusions, infusion_table
 from icu_lightning.data.sources.base import Source
+from icu_lightning.data.storage import known_by
 from icu_lightning.data.vis import hourly_rates
 from icu_lightning.data.worst import severity_scores
 
@@ -47,6 +48,7 @@ def extract(
     vis: str | None = None,
     vis_extended: bool = False,
     weighed: bool = False,
+    lab_time: str = "charttime",
     step: Callable[[str], object] = lambda _: None,
 ) -> Extract:
     """Read a database down to the cohort's hourly grid.
@@ -58,20 +60,24 @@ def extract(
         vis, vis_extended: how an hour's drug rate is summarised, see `vis.hourly_rates`; None reads no infusions.
         weighed: `weight_kg` also from where weights are charted, which is another pass over the longest table; scores and rates,
             which need it, see to it themselves.
+        lab_time: "storetime" leaves out what was charted inside the window, but stored at its end or later, as not known then;
+            with "charttime" such values are counted.
         step: told in words what is being done, for a progress bar.
 
     Raises UserError for what a person got wrong: files, columns, names, an empty cohort.
     """
     wanted = with_ingredients(source.name, concepts_of(variables))
+    known = known_by(source, hours) if lab_time == "storetime" else source
     step(f"{source.name}: stays")
     everyone = source.collect(source.stays())
     step("cohort")
-    stays, attrition = select_cohort(everyone, cohort, outcome, _derive(source, hours))
+    stays, attrition = select_cohort(everyone, cohort, outcome, _derive(known, hours))
     if weighed or scores or vis is not None:
         stays = with_weight(source, stays, hours)
     step("events to hours")
     events = _of_cohort(source.events(wanted), stays, everyone)
-    cells = source.collect(hourly_cells(clean(events, wanted, hours), wanted))
+    cleaned = clean(events, wanted, hours, stays=stays, lab_time=lab_time)
+    cells = source.collect(hourly_cells(cleaned, wanted, hours))
     step("grid")
     names = [concept.name for concept in wanted]
     values = dense(preferred(cells, wanted), stays["stay_id"], names, hours)
@@ -87,7 +93,7 @@ def extract(
         cleaning = pl.concat([cleaning, of_drugs], how="diagonal")
     if scores:
         step("severity scores")
-        points = severity_scores(source, stays, hours)
+        points = severity_scores(known, stays, hours)
         stays = stays.join(points, on="stay_id", how="left", maintain_order="left")
     asked_for = np.ascontiguousarray(values[..., : len(variables)])
     return Extract(stays, asked_for, attrition, _with_unreadable(cleaning, stays), rates)

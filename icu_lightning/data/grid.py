@@ -16,7 +16,7 @@ RESOLUTION = 10_000  # integers a unit; no clinical value is charted finer
 PLACES = 128  # more than a preference, an Int8, can count
 
 
-def hourly_cells(cleaned: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
+def hourly_cells(cleaned: pl.LazyFrame, concepts: Sequence[Concept], hours: float) -> pl.LazyFrame:
     """Cleaned events by (stay, hour, variable, preference): total, number, last, and what was left out. Any order.
 
     Events that are only counted share one row a variable and status (`left_out`), without stay, hour and preference. So the
@@ -24,7 +24,7 @@ def hourly_cells(cleaned: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyF
     concepts whose hour is its last value.
 
     Arguments:
-        cleaned: as `cleaning.clean` gives them for a window that begins at 0; every variable is one of the concepts.
+        cleaned: as `cleaning.clean` gives them for a window from 0 to `hours`; every variable is one of the concepts.
     """
     usable = pl.col("status").is_in(USABLE)
     variables = pl.Enum([concept.name for concept in concepts])
@@ -44,6 +44,7 @@ def hourly_cells(cleaned: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyF
         last=pl.when(is_last).then("value").max_by(order),
         latest_hours=pl.when(usable).then("hours").max(),
         **{status: (pl.col("status") == status).sum() for status in USABLE[1:]},
+        used_before_stored=(usable & (pl.col("stored") >= hours)).sum(),
     )
     return _unpacked(cells, variables)
 
@@ -62,7 +63,7 @@ def _unpacked(cells: pl.LazyFrame, variables: pl.Enum) -> pl.LazyFrame:
 def status_counts(cells: pl.DataFrame) -> pl.DataFrame:
     """Variable, the latest usable hour, and a count a status: one row a variable and reason to leave out, for `cleaning_table`."""
     sums = cells.group_by("variable", "left_out").agg(
-        pl.col("n", *USABLE[1:]).cast(pl.Int64).sum(), pl.col("latest_hours").max()
+        pl.col("n", *USABLE[1:], "used_before_stored").cast(pl.Int64).sum(), pl.col("latest_hours").max()
     )
     left_out = {
         status: pl.when(pl.col("left_out") == status).then("n").otherwise(0)

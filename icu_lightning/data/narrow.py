@@ -67,6 +67,7 @@ class NarrowTables:
     def __init__(self, source: Source, entry: Path) -> None:
         self.source, self.entry = source, entry
         self.name, self.synthetic, self.fingerprint = source.name, source.synthetic, source.fingerprint
+        self.tells_storage = getattr(source, "tells_storage", False)
         self.kept = frozenset(settings_of(entry)["variables"])
         self.kept_drugs = frozenset(settings_of(entry)["drugs"])
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from icu_lightning.data.cleaning import LAB_TIMES
 from icu_lightning.data.cohort import OUTCOMES, Step, named_filter
 from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.outliers import RULES as OUTLIER_RULES
@@ -33,6 +34,7 @@ class DataSettings:
     severity: scores of `severity.SCORES` that models are to predict, see `StayBatch.severity`.
     vis: one of `vis.HOURLY`, or None: no infusions are read.
     vis_extended: with the drugs that are no part of the published score.
+    lab_time: one of LAB_TIMES, whether a laboratory's value is known when the sample was taken, or when it was stored.
     held_out: pattern, rate and seed of the measured cells that validation and test stays do not show, see `masking`; or None.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
@@ -56,6 +58,7 @@ class DataSettings:
     batch_size: int
     cache_dir: str | None = None
     held_out: Mapping[str, Any] | None = None
+    lab_time: str = "charttime"
 
     def __post_init__(self) -> None:
         for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
@@ -74,6 +77,8 @@ class DataSettings:
                 f"data.fractions must be three positive shares (train, val, test) that sum to 1; they are {list(self.fractions)}."
             )
         self._check_fold()
+        if self.lab_time not in LAB_TIMES:
+            raise unknown_name("time in data.lab_time", str(self.lab_time), LAB_TIMES)
         if self.vis is not None and self.vis not in HOURLY:
             raise unknown_name("summary of an hour in data.vis", str(self.vis), HOURLY)
         if not isinstance(self.vis_extended, bool):
@@ -132,6 +137,7 @@ class DataSettings:
             "vis": self.vis,
             "vis_extended": self.vis_extended,
             "weighed": "weight_kg" in self.static,
+            "lab_time": self.lab_time,
         }
 
 

@@ -30,10 +30,15 @@ def grid(
         },
         orient="row",
     )
-    events = events.with_columns(unit=pl.col("variable").replace_strict(UNITS), wrong=pl.lit(False))
+    events = events.with_columns(
+        unit=pl.col("variable").replace_strict(UNITS), wrong=False, stored=pl.lit(None, pl.Float64)
+    )
     concepts = concepts_of(variables)
     return dense(
-        preferred(hourly_cells(clean(events, concepts, hours), concepts).collect(), concepts), [1, 2], variables, hours
+        preferred(hourly_cells(clean(events, concepts, hours), concepts, hours).collect(), concepts),
+        [1, 2],
+        variables,
+        hours,
     )
 
 
@@ -103,7 +108,7 @@ def test_no_step_from_raw_events_to_hours_leaves_the_streaming_engine(database, 
     """Or the memory of a run would grow with the rows of the raw tables. Needs the three demos."""
     source = database(real_root)
     concepts = [concept for concept in all_concepts().values() if source.name in concept.charted]
-    cells = hourly_cells(clean(source.events(concepts), concepts, 24), concepts)
+    cells = hourly_cells(clean(source.events(concepts), concepts, 24), concepts, 24)
     assert FALLBACK not in physical_plan(cells)
     assert FALLBACK in physical_plan(cells.with_columns(pl.col("variable").cast(pl.String).replace("sbp", None))), (
         "polars tells it otherwise"

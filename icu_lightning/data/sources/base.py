@@ -32,6 +32,7 @@ says what their numbers stand for:
 | preference | Int8 | 0 is the preferred place of charting |
 | wrong | Boolean | True if the database itself marks the row as entered in error |
 | revision | Float64 | hours at which the value got its present form: of one time's values the last one counts; null if untold |
+| stored | Float64 | hours at which a laboratory's value was there to be read; null if untold |
 
 `infusions`, one row a drug and time during which its rate was the same, any order; rows of one drug that overlap add up:
 
@@ -86,6 +87,7 @@ EVENTS: dict[str, Any] = {
     "preference": pl.Int8,
     "wrong": pl.Boolean,
     "revision": pl.Float64,
+    "stored": pl.Float64,
 }
 
 

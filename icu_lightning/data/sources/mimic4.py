@@ -20,6 +20,7 @@ from icu_lightning.data.sources.mimic import (
     BEFORE,
     as_events,
     as_stays,
+    hours_between,
     items,
     linked_by_id,
     linked_by_time,
@@ -56,6 +57,7 @@ class MIMIC4:
     """
 
     name = "mimic4"
+    tells_storage = True  # of laboratory values
 
     def __init__(self, root: str | os.PathLike[str] | None) -> None:
         self.tables = RawTables(root, "MIMIC-IV", markers=("icu/icustays", "hosp/admissions"), access=ACCESS)
@@ -84,9 +86,10 @@ class MIMIC4:
             if own := [place for place in places if place.table == table]:
                 parts.append(linked_by_id(items(self.tables, f"icu/{table}", ["stay_id"], own), times))
         if labs := [place for place in places if place.table == "labevents"]:
-            rows = items(self.tables, "hosp/labevents", ["subject_id"], labs, optional=["specimen_id"])
+            rows = items(self.tables, "hosp/labevents", ["subject_id"], labs, optional=["specimen_id", "storetime"])
             rows = of_specimen(rows, self.tables, "hosp/labevents", labs, kind="52033", key=["specimen_id"])
-            parts.append(linked_by_time(rows, times, on="subject_id", before=BEFORE))
+            linked = linked_by_time(rows, times, on="subject_id", before=BEFORE)
+            parts.append(linked.with_columns(stored=hours_between(pl.col("intime"), time("storetime"))))
         return as_events(parts)
 
     def infusions(self, drugs: Sequence[Drug]) -> pl.LazyFrame:
