@@ -39,9 +39,11 @@ def first_vasoactive_hours(source: Source, stays: pl.DataFrame, hours: int) -> F
 def hospital_charts_infusions(source: Source, stays: pl.DataFrame, hours: int) -> Fact:
     """True for the stays of hospitals with an infusion of one of the six drugs in any stay, in the cohort or not.
 
-    Many hospitals of eICU chart none. Where the database names no hospitals, it is one.
+    Many hospitals of eICU chart none. Where the database names no hospitals, it is one. What begins at or after the prediction
+    time of its stay does not count: a hospital of a single stay would otherwise tell of that stay's future.
     """
-    infused = source.collect(source.infusions(vis_drugs())).select("stay_id").unique()
+    early = pl.col("start_hours") < hours
+    infused = source.collect(source.infusions(vis_drugs()).filter(early).select("stay_id")).unique()
     everyone = source.collect(source.stays().select("stay_id", pl.col("hospital_id").fill_null("")))
     charting = everyone.join(infused, on="stay_id", how="semi")["hospital_id"].unique()
     there = pl.col("hospital_id").fill_null("").is_in(charting.implode())

@@ -63,12 +63,19 @@ def test_a_database_without_infusions_is_refused(name, real_root):
 
 def test_a_hospital_charts_infusions_if_any_of_its_stays_has_one_in_the_cohort_or_not():
     everyone = stays(1, 2, 3, 4, 5, hospital_id=["a", "a", "b", "b", None])
-    source = InMemory(infusions=[infusion(1, "dopamine", 60.0, 61.0, 0.0)], people=everyone)
+    source = InMemory(infusions=[infusion(1, "dopamine", 23.0, 61.0, 0.0)], people=everyone)
     table, note = hospital_charts_infusions(source, everyone, 24)
     assert note is None
     assert table.rows() == [(1, True), (2, True), (3, False), (4, False), (5, False)]
     without_the_infused = everyone.filter(everyone["stay_id"] != 1)
     assert hospital_charts_infusions(source, without_the_infused, 24)[0].rows() == table.rows()[1:]
+
+
+def test_what_begins_after_the_prediction_time_tells_nothing_of_a_hospital():
+    everyone = stays(1, 2, hospital_id=["a", "b"])
+    source = InMemory(infusions=[infusion(1, "dopamine", 24.0, 61.0, 5.0)], people=everyone)
+    assert not hospital_charts_infusions(source, everyone, 24)[0]["hospital_charts_infusions"].any()
+    assert hospital_charts_infusions(source, everyone, 25)[0]["hospital_charts_infusions"].to_list() == [True, False]
 
 
 def test_where_no_hospital_is_named_there_is_one():

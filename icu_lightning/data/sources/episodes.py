@@ -19,6 +19,7 @@ import polars as pl
 from icu_lightning.data.concepts import Concept, charted_in
 from icu_lightning.data.drugs import Drug
 from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete, said
+from icu_lightning.data.sources.headers import lacking
 from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.data.sources.tables import MADE_UP, fingerprint, number
 from icu_lightning.errors import UserError
@@ -109,7 +110,7 @@ def _listed(lists: Sequence[Path], root: Path) -> pl.DataFrame:
     for path in lists:
         table = pl.read_csv(path, infer_schema=False)
         if missing := {"stay", "y_true"} - set(table.columns):
-            raise UserError(f"{path} has no column '{min(missing)}'; its columns are: {', '.join(table.columns)}.")
+            raise lacking(path, [min(missing)], table.columns)
         for stay, outcome in table.select("stay", "y_true").rows():
             name = NAME.fullmatch(stay or "")
             if not name:

@@ -24,6 +24,7 @@ import polars as pl
 from icu_lightning.data.concepts import Concept, charted_in
 from icu_lightning.data.drugs import Drug
 from icu_lightning.data.sources.base import EVENTS, STAYS, charted_facts, complete
+from icu_lightning.data.sources.headers import lacking
 from icu_lightning.data.sources.infusions import drug_places
 from icu_lightning.data.sources.tables import fingerprint, number, unreadable
 from icu_lightning.errors import UserError
@@ -124,9 +125,7 @@ class PhysioNet2012:
             frame = pl.read_csv(outcomes, infer_schema=False)
             frame = frame.rename(str.strip)
             if missing := {"RecordID", "In-hospital_death"} - set(frame.columns):
-                raise UserError(
-                    f"{outcomes} has no column '{min(missing)}'; its columns are: {', '.join(frame.columns)}."
-                )
+                raise lacking(outcomes, [min(missing)], frame.columns)
             if "Survival" not in frame.columns:
                 frame = frame.with_columns(Survival=pl.lit(None, pl.String))
             frames.append(frame.select(pl.col("RecordID", "In-hospital_death", "Survival").str.strip_chars()))

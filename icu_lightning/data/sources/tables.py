@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from icu_lightning.data.sources.headers import cut_short, lacking
 from icu_lightning.errors import UserError
 
 ENDINGS = (".parquet", ".csv", ".csv.gz")
@@ -110,6 +111,8 @@ class RawTables:
             names = {name.strip().lower(): name for name in types.names()}
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _damaged(path, error) from error
+        if path.suffix.lower() == ".csv" and (problem := cut_short(path, len(names))):
+            raise _damaged(path, problem)
         self.scanned[table.lower()] = frame
         for column, texts in (only or {}).items():
             name = _named(names, [column], path)
@@ -248,9 +251,9 @@ def _named(names: Mapping[str, str], wanted: Sequence[str], path: Path) -> str:
     for column in wanted:
         if column in names:
             return names[column]
-    raise UserError(f"{path} has no column '{' or '.join(wanted)}'; its columns are: {', '.join(names)}.")
+    raise lacking(path, wanted, list(names))
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _damaged(path: Path, error: Exception | str) -> UserError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return UserError(f"Cannot read {path}: {reason}. The file is damaged or cut short; download it again.")

@@ -184,6 +184,63 @@ def test_a_missing_column_is_named_unless_versions_differ_in_it(database, table,
             everything(source)
 
 
+def read_with(database, table, tmp_path, changed):
+    """Everything, of tables of which one has another text."""
+    source = write(tmp_path, database)
+    path = source.tables.files[table.lower()]
+    path.write_bytes(changed(path.read_text()).encode("latin-1"))
+    return everything(database(tmp_path))
+
+
+@pytest.mark.parametrize(("database", "table"), TABLES)
+def test_a_table_without_a_header_is_named_and_none_of_its_cells_is_printed(database, table, tmp_path):
+    secret = "7777777"
+    with pytest.raises(UserError, match=rf"{table}.csv has no column .* seems to have no header") as told:
+        read_with(database, table, tmp_path, lambda text: secret + "," + text.splitlines()[1] + "\n")
+    cells = [str(cell) for cell in ROWS[database][table].values() if len(str(cell)) > 3]
+    assert not [cell for cell in (*cells, secret) if cell in str(told.value).replace(str(tmp_path), "")]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize(("database", "table"), TABLES)
+def test_another_separator_is_named(database, table, separator, tmp_path):
+    with pytest.raises(UserError, match=rf"{table}.csv has no column .* separated by commas"):
+        read_with(database, table, tmp_path, lambda text: text.replace(",", separator))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+@pytest.mark.parametrize(("database", "table"), TABLES)
+def test_bytes_that_are_no_table_are_named_and_not_printed(database, table, ending, tmp_path):
+    source = write(tmp_path, database)
+    path = source.tables.files[table.lower()]
+    path.unlink()
+    rubbish = random.Random(1).randbytes(5000).replace(b"\x1f\x8b", b"")
+    path.with_suffix(ending).write_bytes(rubbish)
+    with pytest.raises(UserError, match=rf"{table}{ending}") as told:
+        everything(database(tmp_path))
+    assert str(told.value).isprintable() or "\n" in str(told.value)
+    assert "\N{REPLACEMENT CHARACTER}" not in str(told.value)
+
+
+@pytest.mark.parametrize(("database", "table"), TABLES)
+def test_a_plain_csv_cut_in_its_last_line_is_named(database, table, tmp_path):
+    with pytest.raises(UserError, match=rf"Cannot read .*{table}.csv: its last line ends after \d+ of \d+ cells"):
+        read_with(database, table, tmp_path, lambda text: text.rstrip("\n").rpartition(",")[0])
+
+
+@pytest.mark.parametrize(("database", "table"), TABLES)
+def test_a_last_line_without_an_end_is_whole(database, table, tmp_path):
+    stays, _, _ = read_with(database, table, tmp_path, lambda text: text.rstrip("\n"))
+    assert stays.height == 1
+
+
+@pytest.mark.parametrize(("database", "table"), TABLES)
+def test_a_table_of_a_header_alone_has_no_rows(database, table, tmp_path):
+    _, before, _ = everything(write(tmp_path, database))
+    _, after, _ = read_with(database, table, tmp_path, lambda text: text.splitlines()[0] + "\n")
+    assert after.height <= before.height
+
+
 @pytest.mark.parametrize(("database", "table"), TABLES)
 def test_no_cell_is_a_traceback(database, table, tmp_path):
     """Rows with one such cell, for each column, beside the right one."""
