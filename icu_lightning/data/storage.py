@@ -24,7 +24,7 @@ class KnownBy:
 
     def __init__(self, source: Source, hours: float) -> None:
         self.source, self.hours = source, hours
-        self.name, self.synthetic = source.name, source.synthetic
+        self.name, self.synthetic, self.open_data = source.name, source.synthetic, source.open_data
         self.stays, self.infusions = source.stays, source.infusions
         self.collect, self.fingerprint = source.collect, source.fingerprint
 
