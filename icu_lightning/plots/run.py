@@ -1,0 +1,53 @@
+"""All figures of a run, drawn into its plots/ folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from icu_lightning.plots import calibration, discrimination, learning, summary, thresholds
+from icu_lightning.plots.evidence import Evidence, interval_text
+from icu_lightning.plots.save import write_png, write_svg
+
+FIGURES: dict[str, Callable[[Evidence], Figure]] = {
+    "roc_curve": discrimination.roc_curve,
+    "precision_recall_curve": discrimination.precision_recall_curve,
+    "calibration_curve": calibration.calibration_curve,
+    "calibration_smooth": calibration.calibration_smooth,
+    "confusion_matrix": thresholds.confusion_matrix,
+    "probability_distribution": thresholds.probability_distribution,
+    "threshold_metrics": thresholds.threshold_metrics,
+    "fbeta": thresholds.fbeta,
+    "summary_metrics": summary.summary_metrics,
+    "learning_curves": learning.learning_curves,
+    "decision_curve": discrimination.decision_curve,
+    "subgroup_forest": summary.subgroup_forest,
+}
+
+
+def draw(run: Evidence, folder: Path, *, png: bool = False) -> list[str]:
+    """Write <name>.svg of every figure into `folder`, and <name>.png beside it if asked for; returns their names.
+
+    What a figure cannot show (one outcome only) is a sentence in it. A run without test stays has none, one without epochs no
+    learning curves; such files of an earlier evaluation are removed, so that nothing stale stands beside the numbers.
+    """
+    drawn = []
+    for name, figure in FIGURES.items():
+        if not run.n or (name == "learning_curves" and not run.epochs):
+            for ending in ("svg", "png"):
+                (folder / f"{name}.{ending}").unlink(missing_ok=True)
+            continue
+        made = figure(run)
+        write_svg(made, folder / f"{name}.svg", f"{made.get_label()}. {alt(run)}")
+        if png:
+            write_png(made, folder / f"{name}.png")
+        else:
+            (folder / f"{name}.png").unlink(missing_ok=True)
+        drawn.append(name)
+    return drawn
+
+
+def alt(run: Evidence) -> str:
+    """What all figures say, for those who cannot see them."""
+    kind = "SYNTHETIC stays, no patients. " if run.synthetic else ""
+    return f"{kind}{run.facts.about}. AUROC {interval_text(run.cell('auroc'))}."
