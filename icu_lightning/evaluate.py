@@ -1,4 +1,4 @@
-"""python -m icu_lightning.evaluate: metrics.json of finished runs anew, from predictions.parquet alone. torch is not loaded."""
+"""python -m icu_lightning.evaluate: metrics.json and figures of finished runs anew, from predictions.parquet alone, without torch."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +21,7 @@ def command(cfg: DictConfig) -> None:
     """What Hydra calls with the composed configuration."""
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     with one_line_errors(Path(), new=False):
-        evaluate_runs(folders(config["run"]), config["bootstrap"], config["smallest"])
+        evaluate_runs(folders(config["run"]), config["bootstrap"], config["smallest"], config["figures"])
 
 
 def folders(run: object) -> list[Path]:
@@ -36,16 +36,20 @@ def folders(run: object) -> list[Path]:
     return paths
 
 
-def evaluate_runs(paths: list[Path], bootstrap: int | None, smallest: int) -> None:
-    """Evaluate and show each; a run that is refused stops the command before anything is written."""
+def evaluate_runs(paths: list[Path], bootstrap: int | None, smallest: int, figures: str | None = None) -> None:
+    """Evaluate, draw and show each; a run that is refused stops the command before anything is written."""
     from icu_lightning import runfolder
     from icu_lightning.evaluation.stored import read
+    from icu_lightning.plots.kinds import known_figures
+    from icu_lightning.plots.run import draw_run
     from icu_lightning.results import evaluated, finished_metrics, show, stored_digest, write_metrics
     from icu_lightning.terminal import say
 
     if bootstrap is not None:
         whole_number("bootstrap", bootstrap, 0)
     whole_number("smallest", smallest, 1)
+    if figures is not None:
+        known_figures(figures)
     with ExitStack() as held:
         runs = []
         for folder in paths:
@@ -62,6 +66,7 @@ def evaluate_runs(paths: list[Path], bootstrap: int | None, smallest: int) -> No
             settings = {"bootstrap": replicates, "seed": config["seed"], "smallest": smallest}
             metrics = evaluated(stored.table, stored.sha256, **settings)
             write_metrics(folder, metrics)
+            draw_run(folder, config, figures)
             show(folder, config, metrics)
             if (folder / "report.html").exists():
                 say(f"report.html still tells the numbers of before; anew: python -m icu_lightning.report run={folder}")

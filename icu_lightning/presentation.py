@@ -8,6 +8,7 @@ from icu_lightning.data.module import ICUDataModule
 from icu_lightning.explain import explain_run
 from icu_lightning.explanation.settings import explanation_settings
 from icu_lightning.models.base import Model
+from icu_lightning.plots.run import draw_run
 from icu_lightning.report.write import write_report
 
 
@@ -15,6 +16,7 @@ def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model:
     """Everything that `report=full` promises, in order; nothing with `report=none`."""
     if not config.get("report", {}).get("write"):  # runs begun before there were reports have no such choice
         return
+    draw_run(folder, config)
     if settings := explanation_settings(config):
         explain_run(folder, config, data, model, settings, seed=None)
     write_report(folder)  # last: of what the others have left in the folder
@@ -23,4 +25,5 @@ def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model:
 def present_pooled(folder: Path, config: Mapping[str, Any]) -> None:
     """The same of a cross-validation as a whole, which has no model of its own."""
     if config.get("report", {}).get("write"):
+        draw_run(folder, config)
         write_report(folder)

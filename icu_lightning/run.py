@@ -130,9 +130,11 @@ def check(config: dict[str, Any]) -> None:
     from icu_lightning.disclosure import stay_pages
     from icu_lightning.evaluation.thresholds import threshold_rule
     from icu_lightning.explanation.settings import explanation_settings
+    from icu_lightning.plots.kinds import figures_asked
 
     stay_pages(config)
     explanation_settings(config)
+    figures_asked(config)
     for name in ("seed", "bootstrap"):
         whole_number(name, config[name], 0)
     if config.get("cv") is not None:

@@ -19,6 +19,7 @@ ROOMS = {
     "models": SHARED,
     "evaluation": SHARED - {"batch"},
     "description": (SHARED - {"batch"}) | {"data"},
+    "plots": (SHARED - {"batch"}) | {"evaluation"},
     "explanation": SHARED | {"data", "evaluation", "description", "terminal"},  # of description, its words
     "comparison": (SHARED - {"batch"}) | {"evaluation", "terminal"},
     "report": (SHARED - {"batch"})

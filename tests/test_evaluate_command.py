@@ -55,6 +55,21 @@ def test_settings_may_differ_from_the_runs(finished):
     assert len(after["test"]["subgroups"]["age"]) >= len(before["test"]["subgroups"].get("age", {}))
 
 
+def test_figures_are_drawn_when_asked_for_and_a_run_without_report_has_none(finished, monkeypatch):
+    monkeypatch.setattr("icu_lightning.plots.save.DPI", 10)
+    plots = finished / "plots"
+    evaluate_runs([finished], None, 50)
+    assert [path.name for path in plots.iterdir()] == ["attrition.svg"]
+    evaluate_runs([finished], None, 50, "svg")
+    first = {path.name: path.read_bytes() for path in plots.iterdir()}
+    assert {"roc_curve.svg", "subgroup_forest.svg"} <= first.keys()
+    assert "learning_curves.svg" not in first, "a regression has no epochs"
+    evaluate_runs([finished], None, 50, "png")
+    again = {path.name: path.read_bytes() for path in plots.iterdir()}
+    assert {name.replace("svg", "png") for name in first} - again.keys() == {"attrition.png"}
+    assert first.items() <= again.items(), "the same, to the byte"
+
+
 def nan_risks(table):
     return table.with_columns(
         risk=pl.when(pl.col("stay_id").is_in(table["stay_id"][:2])).then(float("nan")).otherwise("risk")
@@ -133,6 +148,7 @@ MISTAKES = {
     "no such run": (["run=nowhere"], r"nowhere: there is no run in that folder"),
     "a word": (["run=nowhere", "bootstrap=many"], r"bootstrap must be a whole number"),
     "a group of nobody": (["run=nowhere", "smallest=0"], r"smallest must be a whole number of at least 1"),
+    "no such figures": (["run=nowhere", "figures=pdf"], r"Unknown kind of figures 'pdf'"),
     "unknown key": (["run=nowhere", "smalest=3"], r"Key 'smalest' is not in struct"),
 }
 

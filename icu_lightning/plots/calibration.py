@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from icu_lightning.plots.discrimination import square
@@ -24,7 +25,7 @@ class Bins(NamedTuple):
     observed: Array
     low: Array
     high: Array
-    n: Array
+    n: NDArray[np.intp]
 
 
 def uniform_bins(label: Array, risk: Array) -> Bins:
@@ -42,7 +43,7 @@ def uniform_bins(label: Array, risk: Array) -> Bins:
 @sheet(10, 8, "Calibration in ten bins")
 def calibration_curve(page: Sheet, run: Evidence) -> None:
     page.note("Ten bins of equal width; numbers: stays in each. Bars: 95 % (Wilson), each stay taken for independent.")
-    ax, counts = page.panels(2, 1, height_ratios=[4, 1], hspace=0.12).subplots(sharex=True)
+    ax, counts = page.panels(2, 1, height_ratios=[4, 1], hspace=0.12, share="x")
     axes_of_risk(ax, counts, "Stays")
     for (column, name), (colour, mark, shift) in zip(kinds(run), LOOKS, strict=False):
         bins = uniform_bins(run.label, getattr(run, column))
@@ -62,7 +63,7 @@ def calibration_smooth(page: Sheet, run: Evidence) -> None:
     page.note(
         f"Loess; bands: {run.resampled}. Below: stays by calibrated risk, those who died downwards, each to its own scale."
     )
-    ax, counts = page.panels(2, 1, height_ratios=[3.4, 1], hspace=0.12).subplots(sharex=True)
+    ax, counts = page.panels(2, 1, height_ratios=[3.4, 1], hspace=0.12, share="x")
     axes_of_risk(ax, counts, "Stays")
     for (column, name), (colour, _, _) in zip(kinds(run), LOOKS, strict=False):
         curve = run.metrics["calibration_curve"][column]

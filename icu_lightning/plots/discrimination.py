@@ -15,7 +15,7 @@ from icu_lightning.plots.sheet import BAND, BLUE, GREEN, INK, SOFT, VERMILION, S
 @sheet(10, 8, "ROC curve")
 def roc_curve(page: Sheet, run: Evidence) -> None:
     page.note(f"Band: {run.resampled}, at each share of survivors flagged. Dotted: chance.")
-    ax = page.panels().subplots()
+    (ax,) = page.panels()
     square(ax, "1 − specificity", "Sensitivity")
     if missing_class(run):
         return sentence(ax, missing_class(run))
@@ -30,7 +30,7 @@ def roc_curve(page: Sheet, run: Evidence) -> None:
 @sheet(10, 8, "Precision and recall")
 def precision_recall_curve(page: Sheet, run: Evidence) -> None:
     page.note(f"Band: {run.resampled}, at each sensitivity. Steps, as average precision counts them.")
-    ax = page.panels().subplots()
+    (ax,) = page.panels()
     square(ax, "Sensitivity (recall)", "Positive predictive value (precision)")
     if not run.events:
         return sentence(ax, missing_class(run))
@@ -48,7 +48,7 @@ def decision_curve(page: Sheet, run: Evidence) -> None:
     page.note(
         f"Band: {run.resampled}. Net benefit: deaths flagged less survivors flagged at the odds of the threshold, per stay."
     )
-    ax = page.panels(left=5.2).subplots()
+    (ax,) = page.panels(left=5.2)
     thresholds, benefit = curves.decision_curve(run.label, run.risk)
     low, high = run.bands["decision"]
     rate = run.events / run.n

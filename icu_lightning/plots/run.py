@@ -1,12 +1,15 @@
 """All figures of a run, drawn into its plots/ folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from icu_lightning.evaluation import stored
 from icu_lightning.plots import calibration, discrimination, learning, summary, thresholds
-from icu_lightning.plots.evidence import Evidence, interval_text
+from icu_lightning.plots.evidence import Evidence, interval_text, read
+from icu_lightning.plots.kinds import figures_asked
 from icu_lightning.plots.save import write_png, write_svg
 
 FIGURES: dict[str, Callable[[Evidence], Figure]] = {
@@ -23,6 +26,22 @@ FIGURES: dict[str, Callable[[Evidence], Figure]] = {
     "decision_curve": discrimination.decision_curve,
     "subgroup_forest": summary.subgroup_forest,
 }
+
+
+def draw_run(folder: Path, config: Mapping[str, Any], kind: str | None = None) -> list[str]:
+    """Draw what a finished run folder's predictions.parquet, metrics.json and metrics.csv show; returns the figures' names.
+
+    Arguments:
+        config: the run's.
+        kind: svg, png (both), or none, which leaves plots/ as it is; None: as the run's report says.
+
+    Raises UserError for another kind, or predictions that are not what a run writes.
+    """
+    asked = figures_asked(config, kind)
+    if asked == "none":
+        return []
+    predictions = stored.read(folder / "predictions.parquet", None)
+    return draw(read(folder, config, predictions.table, predictions.facts), folder / "plots", png=asked == "png")
 
 
 def draw(run: Evidence, folder: Path, *, png: bool = False) -> list[str]:

@@ -12,9 +12,9 @@ from functools import wraps
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Rectangle
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#c44e00", "#007d5a", "#a8487e"
@@ -77,12 +77,19 @@ class Sheet:
         right: float = 1.0,
         above: float = 0.8,
         below: float = 3.2,
+        share: str = "",
         **how: Any,
-    ) -> GridSpec:
-        """A grid below the heading and above the foot; margins in em, `how` as GridSpec takes it."""
+    ) -> list[Axes]:
+        """A grid below the heading and above the foot, row by row.
+
+        Arguments:
+            left, right, above, below: margins in em.
+            share: "x" or "y", the axis that all have in common.
+            how: as GridSpec takes it.
+        """
         lines = textwrap.wrap(self.facts.about, PER_LINE)
         above += 2.4 * self.facts.synthetic + 2.1 + LINE * SMALL * len(lines)
-        return self.figure.add_gridspec(
+        grid = self.figure.add_gridspec(
             rows,
             columns,
             left=left / ACROSS,
@@ -91,6 +98,7 @@ class Sheet:
             top=1 - above / self.tall,
             **how,
         )
+        return list(np.ravel(grid.subplots(sharex=share == "x", sharey=share == "y")))  # type: ignore[arg-type]
 
     def finish(self) -> Figure:
         """Write heading, facts and foot."""
@@ -130,8 +138,8 @@ def sheet(width: float, height: float, title: str) -> Callable[[Callable[[Sheet,
     return of
 
 
-def look(width: float) -> dict[str, Any]:
-    """matplotlib's settings for a sheet of so many inches."""
+def look(width: float) -> Any:
+    """matplotlib's settings for a sheet of so many inches, by their names there."""
     em = width * 72 / ACROSS
     return {
         "font.family": ["DejaVu Sans"],  # comes with matplotlib, so letters are as wide on every machine

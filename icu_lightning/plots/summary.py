@@ -30,7 +30,7 @@ RATIOS = (0.125, 0.25, 0.5, 1, 2, 4, 8)  # the farthest O:E shown
 @sheet(12, 7, "Summary")
 def summary_metrics(page: Sheet, run: Evidence) -> None:
     page.note(f"Lines: {run.resampled}. F1, recall, precision and accuracy at the stored threshold.")
-    ax = page.panels(left=2.6, above=2.4, below=1.8).subplots()
+    (ax,) = page.panels(left=2.6, above=2.4, below=1.8)
     values = [run.cell(name)["value"] for name in BARS]
     heights = [value or 0 for value in values]
     ax.bar(range(len(BARS)), heights, 0.62, color=[grade(height) for height in heights])
@@ -73,7 +73,7 @@ def subgroup_forest(page: Sheet, run: Evidence) -> None:
     if small:
         page.note(f"Too few stays, or of one outcome only, to score: {small}.")
     page.resize(max(14.0, 10.5 + 2.4 * run.synthetic + ROW * len(rows) + 1.2 * len(page.foot)))
-    left, right = page.panels(1, 2, left=15.5, right=1.4, wspace=0.2).subplots(sharey=True)
+    left, right = page.panels(1, 2, left=15.5, right=1.4, wspace=0.2, share="y")
     if len(rows) == 1:
         sentence(right, "No subgroup is large enough to be scored.")
     for i, (column, name, block) in enumerate(rows):

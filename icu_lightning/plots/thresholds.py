@@ -30,8 +30,7 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#f2f7fb", BLUE])
 
 @sheet(10, 8, "Who is flagged")
 def confusion_matrix(page: Sheet, run: Evidence) -> None:
-    grid = page.panels(1, 2, left=5.6, width_ratios=[1.55, 1], wspace=0.05)
-    ax, text = (page.figure.add_subplot(cell) for cell in grid)
+    ax, text = page.panels(1, 2, left=5.6, width_ratios=[1.55, 1], wspace=0.05)
     counts = flag_counts(run)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(shares, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
@@ -46,7 +45,7 @@ def confusion_matrix(page: Sheet, run: Evidence) -> None:
     ax.tick_params(length=0)
     ax.grid(False)
     ax.spines[:].set_visible(False)
-    text.axis("off")
+    text.set_axis_off()
     beside(text, run, page.em)
 
 
@@ -75,7 +74,7 @@ def beside(ax: Axes, run: Evidence, em: float) -> None:
 @sheet(12, 6, "Risks of those who survived and died")
 def probability_distribution(page: Sheet, run: Evidence) -> None:
     page.note("Left: share of each group in 50 bins. Right: median, quartiles, and 5 to 95 %.")
-    left, right = page.panels(1, 2, left=3.6, width_ratios=[2.2, 1], wspace=0.26).subplots()
+    left, right = page.panels(1, 2, left=4.6, width_ratios=[2.2, 1], wspace=0.28)
     edges = np.linspace(0, 1, COLUMNS + 1)
     groups = [(name, run.risk[run.label == died], colour) for died, name, colour in
               ((0, "survived", SURVIVED), (1, "died", DIED))]  # fmt: skip
@@ -100,7 +99,7 @@ def probability_distribution(page: Sheet, run: Evidence) -> None:
 
 @sheet(12, 6, "F1, recall and precision at any threshold")
 def threshold_metrics(page: Sheet, run: Evidence) -> None:
-    ax = page.panels().subplots()
+    (ax,) = page.panels()
     flags, once = at_thresholds(run), np.ones(run.n)
     curves = (("F1", f_beta, BLUE), ("recall", sensitivity, VERMILION), ("precision", ppv, GREEN))
     for (name, metric, colour), dash in zip(curves, DASHES, strict=False):
@@ -116,7 +115,7 @@ def fbeta(page: Sheet, run: Evidence) -> None:
     page.note(
         "A beta above 1 weighs recall more than precision. Marks: the best threshold of each, of these very stays."
     )
-    ax = page.panels().subplots()
+    (ax,) = page.panels()
     flags, once = at_thresholds(run), np.ones(run.n)
     for i, beta in enumerate(BETAS):
         values = np.array([float(f_beta(run.label, flagged, once, beta)) for flagged in flags])

@@ -46,7 +46,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_model(make_run):
     runs = [
         make_run("b", seed=2),
         make_run("c", names__model="other"),
-        make_run("a", seed=1, data__root="/elsewhere", bootstrap=9),
+        make_run("a", seed=1, data__root="/elsewhere", bootstrap=9, report={"write": False}),
     ]
     found = models(runs)
     assert [(model.name, [run.seed for run in model.runs]) for model in found] == [
