@@ -5,7 +5,7 @@ named for what True means.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,20 @@ def hours_since_last(observed: Tensor) -> Tensor:
     >>> hours_since_last(torch.tensor([[[False], [True], [False], [False]]])).flatten().tolist()
     [1.0, 0.0, 1.0, 2.0]
     """
-    hour = torch.arange(observed.shape[1]).view(1, -1, 1)
+    hour = torch.arange(observed.shape[1], device=observed.device).view(1, -1, 1)
     last = torch.where(observed, hour, -1).cummax(dim=1).values
     return (hour - last).float()
+
+
+def hide(batch: StayBatch, held_out: Tensor) -> StayBatch:
+    """The batch as if those cells had never been measured: not observed, value 0, hours_since counted past them.
+
+    The truth is in the batch that was given, and nowhere in the one returned. Raises ValueError for a cell that was never
+    measured.
+    """
+    if (held_out & ~batch.observed).any():
+        raise ValueError("only measured cells can be held out")
+    observed = batch.observed & ~held_out
+    shown = torch.where(observed, batch.values, 0.0)
+    since = hours_since_last(observed)
+    return replace(batch, values=shown, observed=observed, held_out=held_out, hours_since=since)

@@ -7,14 +7,13 @@ A run hides cells of its validation and test stays by `data.held_out`. A method 
 `shown(data.measured["test"], "mcar", rate, seed)`, and the truth is in the batch that it began with.
 """
 
-import dataclasses
 import hashlib
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from icu_lightning.batch import StayBatch, hours_since_last
+from icu_lightning.batch import StayBatch, hide
 from icu_lightning.data.patterns import PATTERNS, Keys
 from icu_lightning.errors import UserError, unknown_name
 
@@ -43,25 +42,8 @@ def held_out_cells(batch: StayBatch, pattern: str, rate: float, seed: int) -> to
     return torch.from_numpy(hidden)
 
 
-def hide(batch: StayBatch, held_out: torch.Tensor) -> StayBatch:
-    """The batch as if those cells had never been measured: not observed, value 0, hours_since counted past them.
-
-    The truth is in the batch that was given, and nowhere in the one returned. Raises ValueError for a cell that was never
-    measured.
-    """
-    if (held_out & ~batch.observed).any():
-        raise ValueError("only measured cells can be held out")
-    observed = batch.observed & ~held_out
-    shown = torch.where(observed, batch.values, 0.0)
-    since = hours_since_last(observed)
-    return dataclasses.replace(batch, values=shown, observed=observed, held_out=held_out, hours_since=since)
-
-
-def shown(batch: StayBatch, pattern: str, rate: float, seed: int) -> StayBatch:
-    """The batch with `held_out_cells` hidden. Raises UserError as it does."""
-    return hide(batch, held_out_cells(batch, pattern, rate, seed))
-
-
+from icu_lightning.batch import StayBatch, hide
+from icu_lightning.data.patterns import PATTERNS, Keys
 def _smallest(keys: Keys, observed: NDArray[np.bool_], rate: float) -> NDArray[np.bool_]:
     n = round(rate * observed.sum())
     if n == 0:

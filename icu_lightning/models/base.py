@@ -105,11 +105,16 @@ class RiskModule(lightning.LightningModule):
             self, data, stage="fit", monitor=monitor, mode=mode, max_epochs=self.max_epochs, patience=self.patience
         )
 
+    @property
+    def scoring_network(self) -> nn.Module:
+        """What risks and validation come from: the network itself, unless overridden."""
+        return self.network
+
     @torch.no_grad()
     def predict(self, batch: StayBatch) -> Tensor:
         # In double precision: in single, a stay's risk moves by 1e-7 with the others in its batch, and a steep calibrator makes
         # 1e-5 of it
-        network = copy.deepcopy(self.network).double().eval()
+        network = copy.deepcopy(self.scoring_network).double().eval()
         return torch.sigmoid(network(batch.to(self.device).double())).unsqueeze(1).cpu()  # (B) -> (B, 1)
 
     def penalty(self) -> Tensor:
@@ -136,7 +141,7 @@ class RiskModule(lightning.LightningModule):
         self.log_dict({"train/loss": self.train_loss, "train/auroc": self.train_auroc})
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
-        logit = self.network(batch)
+        logit = self.scoring_network(batch)
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())

@@ -31,3 +31,21 @@ class FocalLoss(nn.Module):
         alpha_t = torch.where(label == 1, self.alpha, 1 - self.alpha)
         one_minus_p_t = torch.sigmoid(torch.where(label == 1, -logit, logit))
         return (alpha_t * one_minus_p_t**self.gamma * bce).mean()  # Eq. 5
+
+
+class BinaryCrossEntropy(nn.Module):
+    """Mean of w BCE, from logits, with w = `death_weight` for deaths (label 1) and 1 for survivors.
+
+    Any weight but 1 bends the risks, which only calibration can straighten.
+    """
+
+    def __init__(self, death_weight: float = 1.0) -> None:
+        super().__init__()
+        if not death_weight > 0:
+            raise ValueError(f"death_weight must be above 0; it is {death_weight}")
+        self.death_weight = death_weight
+
+    def forward(self, logit: Tensor, label: Tensor) -> Tensor:
+        """(B), (B) -> ()"""
+        weight = torch.where(label == 1, self.death_weight, 1.0)
+        return F.binary_cross_entropy_with_logits(logit, label, weight=weight)

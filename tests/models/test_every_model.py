@@ -63,6 +63,7 @@ def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
     assert roc_auc_score(data.test.label, risk) > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_with_permuted_labels_nothing_is_found(name, synthetic_data, tmp_path):
     """Trained hard and without regularisation, so that a leak would be found if there were one; only the test split is scored."""

@@ -1,10 +1,10 @@
-"""Focal loss: its limits, its direction, its gradient."""
+"""Losses: their limits, their direction, their gradient."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from icu_lightning.models.losses import FocalLoss
+from icu_lightning.models.losses import BinaryCrossEntropy, FocalLoss
 
 LOGIT = torch.linspace(-6, 6, 25, dtype=torch.float64)
 LABEL = (torch.arange(25) % 3 == 0).double()
@@ -45,3 +45,12 @@ def test_extreme_logits_stay_finite_with_their_gradients():
 def test_impossible_settings_are_refused(gamma, alpha):
     with pytest.raises(ValueError, match="gamma must be"):
         FocalLoss(gamma, alpha)
+
+
+def test_cross_entropy_is_torchs_and_weighs_deaths():
+    plain = F.binary_cross_entropy_with_logits(LOGIT, LABEL)
+    assert BinaryCrossEntropy()(LOGIT, LABEL) == pytest.approx(plain.item(), abs=1e-12)
+    each = F.binary_cross_entropy_with_logits(LOGIT, LABEL, reduction="none")
+    assert BinaryCrossEntropy(3.0)(LOGIT, LABEL) == pytest.approx((each * (1 + 2 * LABEL)).mean().item(), abs=1e-12)
+    with pytest.raises(ValueError, match="death_weight"):
+        BinaryCrossEntropy(0.0)
