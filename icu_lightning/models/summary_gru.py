@@ -12,7 +12,7 @@ validation.
 References: BatchEnsemble (Wen, Tran, Ba, 2020) and TabM (Gorishniy, Kotelnikov, Babenko, 2025) for the head's copies.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class SummaryGRU(RiskModule):
 
     def training_step(self, batch: StayBatch, _: int) -> Tensor:
         seen, hidden = hide_some(batch, self.hide)
-        logits, told = self.network.learn(seen)  # (B, K), (B, T, V)
+        logits, told = cast(SummaryGRUNetwork, self.network).learn(seen)  # (B, K), (B, T, V)
         losses = torch.stack([self.loss(logit, batch.label) for logit in logits.unbind(1)])
         error = ((told - batch.values).square() * hidden).sum() / hidden.sum().clamp(min=1)
         loss = losses.mean() + self.reconstruction * error
