@@ -42,8 +42,11 @@ def held_out_cells(batch: StayBatch, pattern: str, rate: float, seed: int) -> to
     return torch.from_numpy(hidden)
 
 
-from icu_lightning.batch import StayBatch, hide
-from icu_lightning.data.patterns import PATTERNS, Keys
+def shown(batch: StayBatch, pattern: str, rate: float, seed: int) -> StayBatch:
+    """The batch with `held_out_cells` hidden. Raises UserError as it does."""
+    return hide(batch, held_out_cells(batch, pattern, rate, seed))
+
+
 def _smallest(keys: Keys, observed: NDArray[np.bool_], rate: float) -> NDArray[np.bool_]:
     n = round(rate * observed.sum())
     if n == 0:

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from icu_lightning.data.masking import held_out_cells, hide, shown
+from icu_lightning.batch import hide
+from icu_lightning.data.masking import held_out_cells, shown
 from icu_lightning.data.patterns import BLOCK_HOURS, PATTERNS
 from icu_lightning.errors import UserError
 
