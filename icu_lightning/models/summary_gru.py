@@ -41,7 +41,7 @@ class SummaryGRU(RiskModule):
         hide: least and largest share of a stay's measured cells that is hidden.
         decay: of the average of the weights, a step.
         clip: largest norm of the gradient.
-        training: loss, optimizer, scheduler and max_epochs of `RiskModule`.
+        training: loss, optimizer, scheduler, max_epochs and patience of `RiskModule`; with a patience of max_epochs it never stops early.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class SummaryGRU(RiskModule):
         if not 0 <= hide[0] <= hide[1] < 1:
             raise ValueError(f"hide must be two shares of measured cells, in rising order and below 1; it is {hide}")
         network = SummaryGRUNetwork(shape, hidden, wide, HeadCopies(copies, dropout, head))
-        super().__init__(network=network, patience=training["max_epochs"], **training)
+        super().__init__(network=network, **training)
         self.reconstruction, self.hide, self.clip = reconstruction, hide, clip
         self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
@@ -70,7 +70,7 @@ class SummaryGRU(RiskModule):
         """A fixed number of epochs; validation is looked at and chooses nothing."""
         self.rankable = len(data.val.label.unique()) == 2
         epochs = self.max_epochs
-        trainer.fit(self, data, stage="fit", monitor=EPOCH, mode="max", max_epochs=epochs, patience=epochs)
+        trainer.fit(self, data, stage="fit", monitor=EPOCH, mode="max", max_epochs=epochs, patience=self.patience)
 
     @property
     def scoring_network(self) -> nn.Module:
