@@ -41,7 +41,8 @@ class SummaryGRU(RiskModule):
         hide: least and largest share of a stay's measured cells that is hidden.
         decay: of the average of the weights, a step.
         clip: largest norm of the gradient.
-        training: loss, optimizer, scheduler, max_epochs and patience of `RiskModule`; with a patience of max_epochs it never stops early.
+        training: loss, optimizer, scheduler, max_epochs and patience of `RiskModule`; with a patience of max_epochs it never
+            stops early.
     """
 
     def __init__(
