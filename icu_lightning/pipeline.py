@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
-from icu_lightning.batch import StayBatch
 from icu_lightning.build import built
 from icu_lightning.checkpoint import FORMAT
 from icu_lightning.crossvalidation import run_folds, write_pooled
@@ -29,13 +28,11 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.stored import digest
 from icu_lightning.loggers import build_loggers, log_results
-from icu_lightning.models.base import Model
+from icu_lightning.models.base import Model, draws_of
 from icu_lightning.presentation import present, present_pooled
 from icu_lightning.results import cell_text, evaluated, show, write_metrics
 from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training import stable_seed
-
-PREDICT_BATCH = 1024
 
 
 def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> None:
@@ -146,12 +143,6 @@ def cohort_line(data: ICUDataModule) -> str:
         f"{deaths:,} {outcome} ({deaths / stays.height:.1%}); {data.shape.hours} h x {data.shape.n_variables} variables\n"
         f"stays (deaths): {', '.join(f'{name} {len(part):,} ({int(part.label.sum()):,})' for name, part in sides)}"
     )
-
-
-def draws_of(model: Model, stays: StayBatch) -> NDArray[np.float64]:
-    """(B, S) risks, asked of the model in batches."""
-    batches = [model.predict(stays[i : i + PREDICT_BATCH]) for i in range(0, len(stays), PREDICT_BATCH)]
-    return torch.cat(batches).double().numpy() if batches else np.empty((0, 0))
 
 
 def draws(model: Model, data: ICUDataModule) -> NDArray[np.float64]:

@@ -62,7 +62,7 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.disclosure import is_open
     from icu_lightning.evaluation.predictions import write
-    from icu_lightning.pipeline import draws_of
+    from icu_lightning.models.base import draws_of
 
     model = trained(checkpoint)
     conf = at_the_checkpoints_time(config["data"], model.content, typed)

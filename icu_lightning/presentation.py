@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from icu_lightning.checkpoint import read_content
 from icu_lightning.data.module import ICUDataModule
+from icu_lightning.evaluation.calibration import load
+from icu_lightning.evaluation.stored import read
+from icu_lightning.examination.examined import examined
+from icu_lightning.examination.write import look_closer
 from icu_lightning.explain import explain_run
 from icu_lightning.explanation.settings import explanation_settings
 from icu_lightning.models.base import Model
 from icu_lightning.plots.run import draw_run
 from icu_lightning.report.write import write_report
+from icu_lightning.terminal import say
 
 
 def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model) -> None:
@@ -19,6 +25,9 @@ def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model:
     draw_run(folder, config)
     if settings := explanation_settings(config):
         explain_run(folder, config, data, model, settings, seed=None)
+    predictions = read(folder / "predictions.parquet", None).table
+    calibrator = load(read_content(folder / "checkpoints" / "model.ckpt")["calibrator"])
+    look_closer(folder, config, examined(data, model, calibrator, predictions), say)
     write_report(folder)  # last: of what the others have left in the folder
 
 

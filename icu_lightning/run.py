@@ -127,12 +127,12 @@ def run(folder: Path, cfg: DictConfig) -> None:
 
 def check(config: dict[str, Any]) -> None:
     """Raise UserError for numbers and names that can be known to be wrong before anything is loaded."""
-    from icu_lightning.disclosure import stay_pages
     from icu_lightning.evaluation.thresholds import threshold_rule
+    from icu_lightning.examination.choices import choices
     from icu_lightning.explanation.settings import explanation_settings
     from icu_lightning.plots.kinds import figures_asked
 
-    stay_pages(config)
+    choices(config)
     explanation_settings(config)
     figures_asked(config)
     for name in ("seed", "bootstrap"):

@@ -200,27 +200,28 @@ def eicu_tables(stays: int) -> dict[str, list[dict[str, Any]]]:
 @pytest.fixture
 def run_here(tmp_path: Path) -> Callable[..., Path]:
     """A function: overrides -> run folder, run in this process (fast: torch is loaded once), without a report unless asked for."""
+    return lambda *overrides, folder="run": run_in(tmp_path / folder, *overrides)
+
+
+def run_in(path: Path, *overrides: str) -> Path:
+    """The new folder of a run of these overrides, in this process, without a report unless asked for."""
     from icu_lightning import runfolder
     from icu_lightning.pipeline import run_pipeline
 
-    def run(*overrides: str, folder: str = "run") -> Path:
-        config = composed("report=none", *overrides).plain
-        names = dict(o.split("=", 1) for o in overrides if "." not in o.split("=")[0]) | {}
-        defaults = {
-            "data": "synthetic",
-            "model": "focal_lstm",
-            "trainer": "cpu",
-            "logger": "csv",
-            "calibration": "isotonic",
-        }
-        source, chosen = source_and_settings(**config["data"])
-        path = tmp_path / folder
-        path.mkdir()
-        stored = runfolder.start(path, {"names": {k: names.get(k, v) for k, v in defaults.items()}, **config})
-        run_pipeline(path, stored, source, chosen)
-        return path
-
-    return run
+    config = composed("report=none", *overrides).plain
+    names = dict(o.split("=", 1) for o in overrides if "." not in o.split("=")[0]) | {}
+    defaults = {
+        "data": "synthetic",
+        "model": "focal_lstm",
+        "trainer": "cpu",
+        "logger": "csv",
+        "calibration": "isotonic",
+    }
+    source, chosen = source_and_settings(**config["data"])
+    path.mkdir()
+    stored = runfolder.start(path, {"names": {k: names.get(k, v) for k, v in defaults.items()}, **config})
+    run_pipeline(path, stored, source, chosen)
+    return path
 
 
 @pytest.fixture

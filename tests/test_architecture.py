@@ -21,6 +21,7 @@ ROOMS = {
     "description": (SHARED - {"batch"}) | {"data"},
     "plots": (SHARED - {"batch"}) | {"evaluation"},
     "explanation": SHARED | {"data", "evaluation", "description", "terminal"},  # of description, its words
+    "examination": SHARED | {"data", "models", "evaluation", "description"},
     "comparison": (SHARED - {"batch"}) | {"evaluation", "terminal"},
     "report": (SHARED - {"batch"})
     | {"data", "description", "evaluation"}

@@ -13,7 +13,7 @@ from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
 from icu_lightning.data.cohort import attrition_text
 from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.loader import StayLoader
-from icu_lightning.data.masking import shown
+from icu_lightning.data.masking import held_out_cells, hide, shown
 from icu_lightning.data.outliers import Outliers, counted
 from icu_lightning.data.patterns import held_out
 from icu_lightning.data.prepared import prepared, read
@@ -24,6 +24,8 @@ from icu_lightning.data.sources.base import Source
 from icu_lightning.data.splits import SPLITS
 from icu_lightning.data.vis import vis
 from icu_lightning.errors import UserError
+
+DAY = 24  # hours that severity scores look at
 
 
 class ICUDataModule(lightning.LightningDataModule):
@@ -124,23 +126,42 @@ class ICUDataModule(lightning.LightningDataModule):
         if self.settings.severity:
             self.severity_scaler.fit(self.scores(training), self.settings.severity, "data.severity")
 
+    def earlier(self, rows: pl.Series, hours: int) -> StayBatch:
+        """The stays of `rows` as they stood `hours` after admission to the unit: what came later is not observed.
+
+        The shape stays (B, T, V). Outliers are repaired from what was there, scores of the first day that are static features are
+        unknown before it is over, and `in_icu` is False for later hours. Labels, and the scores to be predicted, stay. A
+        laboratory value that was revised later has its later form.
+
+        Arguments:
+            rows: (N) True for the stays of `stays` that are meant. hours: 1 to T; with T it is the batch as it was.
+        """
+        charted = self.extract.values[rows.to_numpy()].copy()
+        charted[:, hours:] = np.nan
+        batch = self._batch(rows, self.outliers.transform(charted).values, hours)
+        return batch if self.settings.held_out is None else hide(batch, self._held_out(rows) & batch.observed)
+
     def _tensors(self, rows: pl.Series) -> StayBatch:
-        stays, values = self.stays.filter(rows), self.values[rows.to_numpy()]
+        return self._batch(rows, self.values[rows.to_numpy()], self.settings.hours)
+
+    def _batch(self, rows: pl.Series, values: np.ndarray, hours: int) -> StayBatch:
+        """Arguments: rows of `stays`. values: theirs (B, T, V), NaN where not observed. hours: that are over."""
+        stays = self.stays.filter(rows)
         observed = torch.from_numpy(np.isfinite(values))
         return StayBatch(
             values=torch.from_numpy(self.scaler.transform(values)),
             observed=observed,
             held_out=torch.zeros_like(observed),
             hours_since=hours_since_last(observed),
-            static=torch.from_numpy(self.encoder.transform(stays)),
-            in_icu=torch.from_numpy(self._in_icu(stays)),
+            static=torch.from_numpy(self._static(stays, hours)),
+            in_icu=torch.from_numpy(self._in_icu(stays) & (np.arange(self.settings.hours) < hours)),
             label=_flag(stays[self.settings.outcome]),
             died_in_hospital=_flag(stays["died_in_hospital"]),
             died_in_icu=_flag(stays["died_in_icu"]),
             stay_id=stays["stay_id"].to_numpy(),
             patient_id=stays["patient_id"].to_numpy(),
             **self._severity(rows),
-            **self._vis(rows),
+            **self._vis(rows, hours),
         )
 
     def _shown(self, split: str) -> StayBatch:
@@ -148,6 +169,19 @@ class ICUDataModule(lightning.LightningDataModule):
         if self.settings.held_out is None or split == "train":
             return self.measured[split]
         return shown(self.measured[split], **held_out(self.settings.held_out))
+
+    def _held_out(self, rows: pl.Series) -> torch.Tensor:
+        """(B, T, V) True for the cells of these stays that `data.held_out` hides over the whole window."""
+        cells = held_out_cells(self._tensors(rows), **held_out(self.settings.held_out or {}))
+        cells[torch.from_numpy((self.stays.filter(rows)["split"] == "train").to_numpy())] = False
+        return cells
+
+    def _static(self, stays: pl.DataFrame, hours: int) -> np.ndarray:
+        """(B, S); a score of the first day is unknown until that, or a shorter window, is over."""
+        if hours < min(DAY, self.settings.hours):
+            scores = [name for name in SCORES if name in stays.columns]
+            stays = stays.with_columns(pl.lit(None).cast(stays.schema[name]).alias(name) for name in scores)
+        return self.encoder.transform(stays)
 
     def treatments(self, rows: pl.Series) -> np.ndarray:
         """(B, T, D + 1) log1p of the drugs' rates and of the VIS; NaN where a rate is unknown or the patient not in the unit."""
@@ -173,10 +207,11 @@ class ICUDataModule(lightning.LightningDataModule):
         )
         return points.to_numpy()[:, None, :]
 
-    def _vis(self, rows: pl.Series) -> dict[str, torch.Tensor]:
+    def _vis(self, rows: pl.Series, hours: int) -> dict[str, torch.Tensor]:
         if self.settings.vis is None:
             return {}
         channels = self.treatments(rows)
+        channels[:, hours:] = np.nan
         return {
             "vis": torch.from_numpy(self.vis_scaler.transform(channels)),
             "vis_observed": torch.from_numpy(np.isfinite(channels)),

@@ -9,14 +9,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import pytorch_lightning as lightning
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, whole_number
+
+PREDICT_BATCH = 1024
 
 
 class Data(Protocol):
@@ -49,7 +53,8 @@ class StageTrainer(Protocol):
 class Model(Protocol):
     """A mortality model. Its constructor takes `shape` beside its own settings.
 
-    Optionally `impute(batch, n_samples) -> (B, S, T, V)`, z-scores; observed cells unchanged.
+    Optionally `impute(batch, n_samples) -> (B, S, T, V)`, z-scores; observed cells unchanged. And optionally
+    `embed(batch) -> (B, D)`, what the model makes of a stay before it gives a risk; a stay's row does not depend on the others'.
     """
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
@@ -62,6 +67,12 @@ class Model(Protocol):
         """Tensors and plain values that `load_state_dict` restores the fitted model from."""
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> object: ...
+
+
+def draws_of(model: Model, stays: StayBatch) -> NDArray[np.float64]:
+    """(B, S) risks, asked of the model in batches."""
+    batches = [model.predict(stays[i : i + PREDICT_BATCH]) for i in range(0, len(stays), PREDICT_BATCH)]
+    return torch.cat(batches).double().numpy() if batches else np.empty((0, 0))
 
 
 class RiskModule(lightning.LightningModule):

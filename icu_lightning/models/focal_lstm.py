@@ -10,6 +10,7 @@ References: lehdermann/reproducible-mortality-prediction (A. Lehdermann Silveira
 A Theoretically Grounded Application of Dropout in Recurrent Neural Networks (Gal, Ghahramani, 2016).
 """
 
+import copy
 from typing import Any, cast
 
 import torch
@@ -50,6 +51,12 @@ class FocalLSTM(RiskModule):
         network = FocalLSTMNetwork(lstm, hidden, dense, dropout, l2)
         super().__init__(network=network, **training)
 
+    @torch.no_grad()
+    def embed(self, batch: StayBatch) -> Tensor:
+        """(B, hidden) the LSTM's state after the last hour that counts, in double precision as in `predict`."""
+        network = copy.deepcopy(cast(FocalLSTMNetwork, self.network)).double().eval()
+        return network.state(batch.to(self.device).double()).cpu()
+
     def penalty(self) -> Tensor:
         return cast(FocalLSTMNetwork, self.network).penalty()
 
@@ -70,10 +77,14 @@ class FocalLSTMNetwork(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, batch: StayBatch) -> Tensor:
+    def state(self, batch: StayBatch) -> Tensor:
+        """(B, H) after the last hour that counts."""
         # Deviation: the original's Masking(0) never masks, because scaling turns its zeros into other numbers; here hours in
         # which nothing was measured are skipped, which is what that layer was for.
-        state = self.lstm(batch.values, batch.observed.any(dim=2))  # (B, H)
+        return self.lstm(batch.values, batch.observed.any(dim=2))
+
+    def forward(self, batch: StayBatch) -> Tensor:
+        state = self.state(batch)
         state = self.dropout(F.relu(self.dense_1(state)))
         state = self.dropout(F.relu(self.dense_2(state)))
         return self.out(state).squeeze(1)

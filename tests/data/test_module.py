@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from icu_lightning.batch import StayBatch
+from icu_lightning.batch import StayBatch, hours_since_last
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.data.sources.eicu import EICU
@@ -97,6 +97,42 @@ def test_nothing_at_or_after_the_prediction_time_is_seen(synthetic_data):
     touched.setup()
     assert_same(data.train, touched.train)
     assert_same(data.test, touched.test)
+
+
+EARLIER = {"outliers": "iqr", "vis": "mean", "static": ["age", "sofa"], "hours": 30}
+
+
+@pytest.mark.parametrize("hidden", [None, {"pattern": "block", "rate": 0.3, "seed": 0}])
+def test_earlier_after_the_whole_window_is_the_batch_itself(hidden, synthetic_data):
+    data = synthetic_data(**EARLIER, held_out=hidden)
+    assert_same(data.earlier(data.stays["split"] == "test", 30), data.test)
+    assert_same(data.earlier(data.stays["split"] == "train", 30), data.train)
+    data = synthetic_data(
+        **EARLIER | {"outliers": "range"}, held_out=hidden
+    )  # so that none is missing until a neighbour is seen
+    cut = data.earlier(data.stays["split"] == "test", 12)
+    assert torch.equal(cut.observed[:, :12] | cut.held_out[:, :12], data.measured["test"].observed[:, :12])
+    assert not cut.held_out[:, 12:].any()
+
+
+@pytest.mark.parametrize("hours", [1, 6, 24, 29])
+def test_earlier_sees_nothing_of_what_came_later(synthetic_data, hours):
+    """Whatever the later hours and the first day's score are, the batch is the same, outliers repaired from earlier ones only."""
+    data = synthetic_data(**EARLIER)
+    rows = data.stays["split"] == "test"
+    before = data.earlier(rows, hours)
+    rng = np.random.default_rng(0)
+    data.extract.values[:, hours:] = rng.normal(70, 40, data.extract.values[:, hours:].shape)
+    data.extract.rates[:, hours:] = 1.0
+    if hours < 24:
+        data.stays = data.stays.with_columns(sofa=pl.lit(23))
+    assert_same(data.earlier(rows, hours), before)
+    for later in (before.observed, before.values, before.in_icu, before.vis, before.vis_observed):
+        assert not later[:, hours:].any()
+    assert torch.equal(before.hours_since, hours_since_last(before.observed))
+    sofa = before.static[:, data.shape.static.index("sofa")]
+    assert (sofa == 0).all() == (hours < 24)
+    assert before.observed[:, :hours].any()
 
 
 def test_everyone_is_alive_and_in_the_unit_at_the_prediction_time(synthetic_data):

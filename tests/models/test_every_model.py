@@ -99,6 +99,18 @@ def test_a_risk_does_not_depend_on_the_batch(name, synthetic_data, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_an_embedding_is_a_row_of_numbers_a_stay_whatever_the_batch(name, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    model = fitted(name, data, tmp_path, max_epochs=1)
+    if not hasattr(model, "embed"):
+        pytest.skip("it has none")
+    whole = model.embed(data.test)
+    assert whole.dim() == 2
+    assert torch.isfinite(whole).all()
+    assert torch.allclose(whole[3:5], model.embed(data.test[3:5]), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_its_state_is_plain_and_restores_it(name, synthetic_data, tmp_path):
     data = synthetic_data(400)
     model = fitted(name, data, tmp_path / "run")

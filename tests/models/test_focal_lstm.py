@@ -21,6 +21,16 @@ def test_it_has_as_many_trainable_parameters_as_the_original():
     assert sum(p.numel() for p in model().parameters() if p.requires_grad) == 23_105
 
 
+def test_the_risk_follows_from_the_embedding(synthetic_data):
+    test = synthetic_data().test
+    made = built(CONF, shape=synthetic_data().shape)
+    state = made.embed(test)
+    network = made.network.double().eval()
+    logit = network.out(torch.relu(network.dense_2(torch.relu(network.dense_1(state)))))
+    assert state.shape == (len(test), 64)
+    assert torch.allclose(torch.sigmoid(logit), made.predict(test), atol=1e-12)
+
+
 @pytest.fixture
 def series():
     generator = torch.Generator().manual_seed(0)

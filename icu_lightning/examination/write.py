@@ -1,0 +1,77 @@
+"""All that a closer look puts into a run folder: hours_observed.csv, two figures, and the pages of single stays."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from icu_lightning import __version__
+from icu_lightning.atomic import atomic_file, atomic_folder
+from icu_lightning.disclosure import is_open, may_show_stays
+from icu_lightning.examination.cases import cases, chosen
+from icu_lightning.examination.choices import choices
+from icu_lightning.examination.embedding import embedding_figure
+from icu_lightning.examination.examined import Examined
+from icu_lightning.examination.hours_observed import hours_figure, hours_observed
+from icu_lightning.examination.pages import pages
+
+REPRODUCIBLE: Any = {"svg.hashsalt": "icu_lightning", "svg.fonttype": "none"}
+
+
+def look_closer(folder: Path, config: Mapping[str, Any], it: Examined, say: Callable[[str], object]) -> None:
+    """Write all of them; what cannot be, or may not be shown, is left out with a sentence. Raises UserError for a wrong choice."""
+    wanted = choices(config)
+    if not it.test.height:
+        say("There are no test stays, so there is nothing to look at more closely.")
+        return
+    seed, what = config["seed"] % 2**32, f"{config['names']['model']} on {config['names']['data']}"
+    kind = "SYNTHETIC: " if it.data.source.synthetic else ""
+    table = hours_observed(it, wanted.hours, config["bootstrap"], config["seed"])
+    with atomic_file(folder / "hours_observed.csv") as path:
+        table.write_csv(path)
+    figure = hours_figure(table, f"{kind}How early is it right? {what}")
+    _save(folder, "hours_observed", figure, "the test stays all have one outcome", say)
+    if wanted.embedding:
+        figure = embedding_figure(it, wanted.embedding, seed, f"{kind}Test stays as {what} sees them")
+        _save(folder, "embedding", figure, "there are too few test stays, or they are all alike", say)
+    if wanted.stays:
+        _stay_pages(folder, config, it, wanted.stays, say)
+
+
+def _stay_pages(folder: Path, config: Mapping[str, Any], it: Examined, n: int, say: Callable[[str], object]) -> None:
+    if not may_show_stays(config, it.data.source):
+        say(
+            "Single stays are not shown: the data are neither synthetic nor known to be open (report.stay_pages=always)."
+        )
+        return
+    drawn = cases(it, chosen(it.test, n, config["seed"]))
+    about = {
+        "model": config["names"]["model"],
+        "rule": rule_words(config["threshold"]),
+        "made": f"made by icu_lightning {__version__}",
+    }
+    with atomic_folder(folder / "stays") as new:
+        for name, content in pages(it, drawn, about, ids=is_open(it.data.source)).items():
+            (new / name).write_text(content, encoding="utf-8")
+
+
+def rule_words(rule: str | Mapping[str, float]) -> str:
+    """How the threshold was chosen.
+
+    >>> rule_words("f1"), rule_words({"alert_rate": 0.1})
+    ('chosen on validation stays by f1', 'chosen on validation stays by alert rate 0.1')
+    """
+    words = rule if isinstance(rule, str) else " ".join(f"{name} {value}" for name, value in rule.items())
+    return f"chosen on validation stays by {words.replace('_', ' ')}"
+
+
+def _save(folder: Path, name: str, figure: Figure | None, why_not: str, say: Callable[[str], object]) -> None:
+    path = folder / "plots" / f"{name}.svg"
+    if figure is None:
+        path.unlink(missing_ok=True)
+        say(f"plots/{name}.svg is not drawn: {why_not}.")
+        return
+    with atomic_file(path) as temporary, mpl.rc_context(REPRODUCIBLE):
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
