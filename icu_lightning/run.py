@@ -132,6 +132,8 @@ def check(config: dict[str, Any]) -> None:
     from icu_lightning.explanation.settings import explanation_settings
     from icu_lightning.plots.kinds import figures_asked
 
+    if config.get("matrix"):
+        raise UserError("A matrix over databases is made by python -m icu_lightning.transfer, with the same words.")
     choices(config)
     explanation_settings(config)
     figures_asked(config)

@@ -56,6 +56,10 @@ def command(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with one_line_errors(folder):
         config, typed = composed_config(cfg), HydraConfig.get().overrides.task
+        if config["matrix"]:
+            from icu_lightning.transfer_matrix import transfer_matrix
+
+            return transfer_matrix(folder, config, typed)
         if any(folder.iterdir()):
             raise UserError(
                 f"The folder {folder} is not empty, and nothing is overwritten: choose another hydra.run.dir."
@@ -74,6 +78,8 @@ def applied(config: Mapping[str, Any], typed: Sequence[str]) -> "Transfer":
     Raises UserError for a run, a database or a setting that cannot be used.
     """
     settings = checked(config)
+    if not config["run"]:
+        raise UserError("run= is missing: python -m icu_lightning.transfer run=RUN data=eicu")
     refuse_settings_of_the_checkpoint(typed)
     path = Path(config["run"]).expanduser()
     if not path.exists():  # told before torch is loaded
@@ -114,11 +120,9 @@ def applied(config: Mapping[str, Any], typed: Sequence[str]) -> "Transfer":
 
 
 def checked(config: Mapping[str, Any]) -> "Settings":
-    """The settings of conf/transfer.yaml. Raises UserError for one that cannot be meant."""
+    """The settings of conf/transfer_settings.yaml. Raises UserError for one that cannot be meant."""
     from icu_lightning.transferring.result import Settings
 
-    if not config["run"]:
-        raise UserError("run= is missing: python -m icu_lightning.transfer run=RUN data=eicu")
     for name in ("resume", "cv"):
         if config[name]:
             raise UserError(f"{name} is of icu_lightning.run; a transfer applies one trained model. Leave it out.")

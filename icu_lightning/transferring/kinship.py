@@ -57,8 +57,9 @@ class Kinship:
         elif target.synthetic:
             said.append(f"Real to SYNTHETIC: trained on patients of {trained.name}, applied to made-up stays.")
         elif not self.same and {trained.name, target.name} <= set(ONE_HOSPITAL):
+            first, second = sorted((trained.name, target.name))
             said.append(
-                f"SHARED PATIENTS: {trained.name} and {target.name} are of one hospital and share patients under ids that cannot be "
+                f"SHARED PATIENTS: {first} and {second} are of one hospital and share patients under ids that cannot be "
                 "matched; some of these stays may have been trained on."
             )
         return said

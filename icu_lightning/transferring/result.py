@@ -23,7 +23,7 @@ JUDGES, POOL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The choices of conf/transfer.yaml that numbers depend on."""
+    """The choices of conf/transfer_settings.yaml that numbers depend on."""
 
     k: list[int]
     draws: int

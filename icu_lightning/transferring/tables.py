@@ -25,7 +25,7 @@ METRICS = {
     "ppv": "PPV",
     "alert_rate": "alert rate",
 }
-BY_K = ("auroc", "brier", "calibration_slope", "calibration_in_the_large", "observed_to_expected", "ece", "net_benefit")
+BY_K = ("auroc", "brier", "calibration_slope", "calibration_in_the_large", "observed_to_expected", "ece")
 NARROW = {
     "calibration_slope": "slope",
     "calibration_in_the_large": "in the large",
@@ -65,7 +65,7 @@ def number(cell: Mapping[str, Any] | None, spread: str = "interval") -> str:
 def plain(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "undefined"
-    return f"{value:.3f}".replace("-", "−")
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")  # no minus before 0.000
 
 
 def metric_rows(transfer: Transfer) -> tuple[list[str], list[list[str]]]:
