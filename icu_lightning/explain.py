@@ -51,6 +51,7 @@ def explain_again(config: Mapping[str, Any]) -> None:
         from icu_lightning.data.module import ICUDataModule
         from icu_lightning.data.settings import source_and_settings
         from icu_lightning.pipeline import same_data
+        from icu_lightning.report.write import write_report
         from icu_lightning.terminal import say, steps
 
         model = trained(folder).model
@@ -59,6 +60,8 @@ def explain_again(config: Mapping[str, Any]) -> None:
             data.setup()
         same_data(folder, data)
         explain_run(folder, stored, data, model, settings, seed=config["seed"])
+        if (folder / "report.html").exists():  # it shows the explanation that is no more
+            write_report(folder)
         say(
             f"Explanation: {folder / 'explanation.json'}, {folder / 'attributions.parquet'}, {folder / 'plots'}/shap_*.svg"
         )

@@ -63,11 +63,13 @@ def test_the_command_gives_the_same_again_and_more_when_asked_for(finished):
     before = explanation(finished)
     explain_here(f"run={finished}", *FEW)
     assert explanation(finished) == before
+    report = (finished / "report.md").read_text()
     explain_here(f"run={finished}", "stays=8", "evaluations=700", "background=2", "risk=calibrated", "seed=1")
     after = explanation(finished)
     assert (after["n"], after["risk"], after["seed"]) == (8, "calibrated", 1)
     assert after["block_hours"] < before["block_hours"]
     assert after["adds_up"]
+    assert (finished / "report.md").read_text() != report, "the report tells of the new one"
     table = pl.read_parquet(finished / "attributions.parquet")
     risks = pl.read_parquet(finished / "predictions.parquet")
     both = table.unique("stay_id").join(risks, on="stay_id", how="left", suffix="_run")
@@ -133,7 +135,7 @@ def test_a_run_without_a_report_or_without_stays_explains_nothing():
     assert explanation_settings(composed("report=none").plain) is None
     assert explanation_settings(composed("report.explanation.stays=0").plain) is None
     assert explanation_settings({"report": {"write": True}}) is None, "a run begun before there were explanations"
-    assert explanation_settings(composed().plain).stays == 40
+    assert explanation_settings(composed().plain).stays == 30
 
 
 def test_an_expensive_model_may_bring_a_smaller_explanation(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from icu_lightning.description.words import DATABASES
+from icu_lightning.explanation.summary import NOTHING
 
 MOST = 15  # features shown
 INK, PALE = "#333333", "#888888"
@@ -18,7 +19,7 @@ PARTS = {  # key of a feature in explanation.json, its interval's keys, label, c
 
 def bars(content: Mapping[str, Any]) -> Figure:
     """The largest features of explanation.json, with 95 % intervals over patients."""
-    shown = [feature for feature in content["features"] if feature["mean_absolute"] > 0][:MOST]
+    shown = [feature for feature in content["features"] if feature["mean_absolute"] > NOTHING][:MOST]
     figure = Figure(figsize=(7, 1.4 + 0.36 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
     drawn = set()

@@ -20,6 +20,7 @@ from icu_lightning.explanation.sample import background_stays, explained_stays
 from icu_lightning.explanation.settings import Settings
 from icu_lightning.explanation.summary import summary
 from icu_lightning.explanation.table import attribution_table, readings
+from icu_lightning.explanation.words import short
 from icu_lightning.terminal import bar, say
 
 
@@ -97,10 +98,11 @@ def explain(
 
 def explanation_line(content: Mapping[str, Any]) -> str:
     """What drives the risk, and whether it adds up; a warning where it does not."""
-    leading = ", ".join(f"{f['label'].split(', ')[0]} {100 * f['mean_absolute']:.1f}" for f in content["features"][:5])
+    leading = ", ".join(f"{short(f['feature'])} {100 * f['mean_absolute']:.1f}" for f in content["features"][:5])
+    error = max(content["largest_error"], 1e-16)  # a double says no less
     line = (
         f"explanation ({content['risk']} risk, {content['n']} test stays against {content['background']} training stays, "
         f"{content['evaluations_spent']:,} evaluations, blocks of {content['block_hours']} h): moved most, in percentage points: "
-        f"{leading}; base value + attributions = risk within {content['largest_error']:.0e} (tolerance {content['tolerance']:.0e})"
+        f"{leading}; base value + attributions = risk within {error:.0e} (tolerance {content['tolerance']:.0e})"
     )  # fmt: skip
     return line if content["adds_up"] else f"WARNING: {content['warning']}"

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from icu_lightning.description.words import OUTCOMES, decimals, number
 from icu_lightning.explanation.bars import INK
-from icu_lightning.explanation.summary import per_stay
+from icu_lightning.explanation.summary import NOTHING, per_stay
 from icu_lightning.explanation.words import feature_words, short
 
 MOST = 20  # rows shown
@@ -53,7 +53,7 @@ def stay_map(rows: pl.DataFrame, content: Mapping[str, Any], why: str) -> Figure
     """
     size = rows.group_by("feature", maintain_order=True).agg(
         total=pl.col("attribution").sum(),
-        moves=(pl.col("attribution") != 0).any(),
+        moves=(pl.col("attribution").abs() > NOTHING).any(),
         series=(pl.col("kind") == "missingness").any(),
     )
     moving = size.filter("moves")
@@ -135,14 +135,14 @@ def _headings(
     kind = "SYNTHETIC stay, no patient · " if content["synthetic"] else ""
     lived, died = OUTCOMES.get(content["outcome"], ("", "without the outcome", "with the outcome"))[1:]
     which = "uncalibrated" if content["risk"] == "raw" else "calibrated"
-    more = f" {left_out} rows that moved less are left out." if left_out else ""
+    more = f" · {left_out} rows that moved less are left out" if left_out else ""
     figure.suptitle(
         f"Predicted risk {risk:.1f} % ({which}), {abs(risk - base):.1f} points {'above' if risk >= base else 'below'} "
         f"the average of {base:.1f} %",
         x=0.01, ha="left", fontweight="bold", fontsize=11,
     )  # fmt: skip
     axes.set_title(
-        f"{kind}stay {rows['stay_id'][0]}: {why} · {died if rows['label'][0] == 1 else lived}\n"
-        "In a field: mean of what was measured in these hours; in an empty one nothing was, and the last value counts on." + more,
+        f"{kind}stay {rows['stay_id'][0]}: {why} · {died if rows['label'][0] == 1 else lived}{more}\n"
+        "In a field: mean of what was measured in these hours; in an empty one nothing was, and the last value counts on.",
         fontsize=8, fontweight="normal", color=INK,
     )  # fmt: skip

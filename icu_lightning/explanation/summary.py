@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from icu_lightning.evaluation.bootstrap import with_intervals
 from icu_lightning.explanation.words import feature_words
 
+NOTHING = 1e-9  # an attribution below it is rounding: the model does not look there
 TOLERANCE = 1e-6  # of |base value + sum of attributions - risk|, on the scale of risks
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from icu_lightning.explanation.bars import INK, PALE, note
-from icu_lightning.explanation.summary import per_stay, summed
+from icu_lightning.explanation.summary import NOTHING, per_stay, summed
 from icu_lightning.explanation.words import feature_words, short
 
 MOST = 20  # rows shown
@@ -32,7 +32,7 @@ class Row:
 def swarm(table: pl.DataFrame, content: Mapping[str, Any]) -> Figure:
     """The rows with the largest mean size; a category is a row, with the stays that have it."""
     rows = sorted(_rows(table), key=lambda row: -float(np.abs(row.share).sum()))[:MOST]
-    rows = [row for row in rows if np.abs(row.share).max() > 0] or rows[:1]
+    rows = [row for row in rows if np.abs(row.share).max() > NOTHING] or rows[:1]
     figure = Figure(figsize=(7.5, 1.8 + 0.32 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     limit = 100 * max(float(np.abs(row.share).max(initial=1e-6)) for row in rows) * 1.05

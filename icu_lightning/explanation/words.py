@@ -31,5 +31,10 @@ def feature_words(feature: str) -> str:
 
 
 def short(feature: str) -> str:
-    """Without the unit."""
-    return feature_words(feature).split(", ")[0]
+    """Without the unit.
+
+    >>> short("invasive_sbp"), short("age"), short("norepinephrine"), short("unit_type")
+    ('Systolic blood pressure, arterial line', 'Age', 'Norepinephrine', 'Unit type')
+    """
+    known = all_concepts().get(feature) or all_drugs().get(feature)
+    return known.label if known and feature not in SINGLE else feature_words(feature).split(", ")[0]
