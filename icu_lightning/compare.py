@@ -2,6 +2,7 @@
 
 import argparse
 import glob
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.comparison.runs import Run, models
 from icu_lightning.comparison.statistics import Comparison, compare
 from icu_lightning.errors import UserError, whole_number
+from icu_lightning.plots.kinds import KINDS
 from icu_lightning.run import one_line_errors, time_and_suffix
 
 DEEPEST = 3  # levels below a folder in which its runs are looked for
@@ -23,7 +25,10 @@ def main() -> None:
     asked = arguments(sys.argv[1:])
     folder = Path(asked.out or f"comparisons/{time_and_suffix()}").expanduser()
     with one_line_errors(Path(), new=False):
-        compare_runs(asked.runs, folder, by_data=asked.by == "data", bootstrap=asked.bootstrap, seed=asked.seed)
+        by_data = asked.by == "data"
+        compare_runs(
+            asked.runs, folder, by_data=by_data, bootstrap=asked.bootstrap, seed=asked.seed, kind=asked.figures
+        )
 
 
 def arguments(typed: Sequence[str]) -> argparse.Namespace:
@@ -38,11 +43,16 @@ def arguments(typed: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", help="new or empty folder for the results (default: comparisons/<time>-<suffix>)")
     parser.add_argument("--bootstrap", type=int, default=1000, help="patient resamples behind every interval (1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
+    parser.add_argument(
+        "--figures", choices=KINDS, default="svg", help="in OUT/plots; png: also as PNG of 300 dpi (default: svg)"
+    )
     return parser.parse_args(typed)
 
 
-def compare_runs(named: Sequence[str], folder: Path, *, by_data: bool, bootstrap: int, seed: int) -> None:
-    """Read, refuse or compare, print, and write into `folder`.
+def compare_runs(
+    named: Sequence[str], folder: Path, *, by_data: bool, bootstrap: int, seed: int, kind: str = "svg"
+) -> None:
+    """Read, refuse or compare, print, and write into `folder`, with figures of a kind of KINDS.
 
     Raises UserError for runs that cannot be compared, or a folder that holds anything; then nothing is written.
     """
@@ -59,7 +69,11 @@ def compare_runs(named: Sequence[str], folder: Path, *, by_data: bool, bootstrap
     for part in parts.values():
         refuse_unlike(part)
     comparisons = [compare(models(part), bootstrap, seed) for part in parts.values()]
-    write(comparisons, folder, runs=len(runs), seed=seed)  # before it is shown: whoever reads the output may go
+    write(comparisons, folder, runs=len(runs), seed=seed)
+    if kind != "none":
+        write_figures(
+            comparisons, folder / "plots", png=kind == "png"
+        )  # before it is shown: whoever reads the output may go
     show(comparisons, folder)
 
 
@@ -146,6 +160,27 @@ def write(comparisons: Sequence[Comparison], folder: Path, *, runs: int, seed: i
             table(comparisons).write_csv(path)
     write_text(folder / "comparison.tex", tables.latex(comparisons))
     write_text(folder / "index.html", page(comparisons, made))
+
+
+def write_figures(comparisons: Sequence[Comparison], folder: Path, *, png: bool) -> None:
+    """Five of each comparison; where there are several, with the data's name before theirs."""
+    from icu_lightning.plots.compared import Contender, Contest, draw
+
+    for comparison in comparisons:
+        prefix = re.sub(r"\W+", "-", f"{comparison.data}-") if len(comparisons) > 1 else ""
+        contenders = [
+            Contender(name=s.model.name, risks=s.model.risks, metrics={k: vars(e) for k, e in s.metrics.items()})
+            for s in comparison.summaries
+        ]
+        contest = Contest(
+            data=comparison.data,
+            outcome=comparison.outcome,
+            synthetic=comparison.synthetic,
+            label=comparison.summaries[0].model.runs[0].label,
+            replicates=comparison.replicates,
+            contenders=contenders,
+        )
+        draw(contest, folder, prefix=prefix, png=png)
 
 
 if __name__ == "__main__":

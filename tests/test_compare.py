@@ -34,7 +34,9 @@ def test_tables_page_and_terminal_from_folders_and_patterns(compare, make_folder
         "models.csv",
         "runs.csv",
         "differences.csv",
+        "plots",
     }
+    assert len(list((tmp_path / "out" / "plots").glob("*.svg"))) == 5
     models = pl.read_csv(tmp_path / "out" / "models.csv").filter(metric="auroc")
     assert dict(models.select("model", "seeds").iter_rows()) == {"focal_lstm": 2, "logistic_regression": 1}
     again = compare(tmp_path / "runs", "--bootstrap", "20", "--out", tmp_path / "out")
@@ -56,6 +58,9 @@ def test_by_data_gives_a_table_each_and_without_it_data_are_not_mixed(compare, m
     assert "SYNTHETIC stays (no patients of any hospital)" in done.stdout
     (made,) = (tmp_path / "work" / "comparisons").glob("*/index.html")
     assert made.read_text().count("<h3>Models</h3>") == 2
+    figures = {path.name: path.read_text() for path in (made.parent / "plots").iterdir()}
+    assert {"eicu-roc_comparison.svg", "synthetic-roc_comparison.svg"} <= figures.keys()
+    assert all(("SYNTHETIC STAYS" in text) == name.startswith("synthetic") for name, text in figures.items())
 
 
 DAMAGE = {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from icu_lightning.comparison.runs import SeededModel
 from icu_lightning.evaluation import delong
 from icu_lightning.evaluation.bootstrap import patient_weights, percentile_interval
-from icu_lightning.evaluation.evaluate import of_risk
+from icu_lightning.evaluation.evaluate import of_flags, of_risk
 
 Array = NDArray[np.float64]
 METRICS = {  # name in metrics.json -> heading, what is best
@@ -30,6 +30,10 @@ METRICS = {  # name in metrics.json -> heading, what is best
     "calibration_in_the_large": ("Calibration in the large", "best near 0"),
     "observed_to_expected": ("O:E", "best near 1"),
     "ece": ("ECE", "lower is better"),
+    "f1": ("F1", "higher is better, at its threshold"),
+    "sensitivity": ("Sensitivity", "at its threshold"),
+    "ppv": ("PPV", "at its threshold"),
+    "accuracy": ("Accuracy", "at its threshold"),
 }
 
 
@@ -87,8 +91,11 @@ def compare(models: Sequence[SeededModel], n_replicates: int, seed: int) -> Comp
     one = models[0].runs[0]
     patients = one.test["patient_id"].to_numpy()
     risks = np.concatenate([model.risks for model in models])  # (runs, n)
-    values = _metrics(one.label, risks, np.ones((1, len(patients))))
-    chunks = [_metrics(one.label, risks, weight) for weight in patient_weights(patients, n_replicates, seed)]
+    thresholds = np.concatenate([model.thresholds for model in models])
+    values = _metrics(one.label, risks, thresholds, np.ones((1, len(patients))))
+    chunks = [
+        _metrics(one.label, risks, thresholds, weight) for weight in patient_weights(patients, n_replicates, seed)
+    ]
     replicates = {
         name: np.concatenate([chunk[name] for chunk in chunks], axis=1) if chunks else np.empty((len(risks), 0))
         for name in METRICS
@@ -108,9 +115,12 @@ def compare(models: Sequence[SeededModel], n_replicates: int, seed: int) -> Comp
     )
 
 
-def _metrics(label: Array, risks: Array, weight: Array) -> dict[str, Array]:
-    """name -> (runs, R)."""
-    by_run = [of_risk(label, risk, weight) for risk in risks]
+def _metrics(label: Array, risks: Array, thresholds: Array, weight: Array) -> dict[str, Array]:
+    """name -> (runs, R). thresholds: (runs, n), because the folds of a cross-validation have their own."""
+    by_run = [
+        of_risk(label, risk, weight) | of_flags(label, (risk >= threshold).astype(float), threshold, weight)
+        for risk, threshold in zip(risks, thresholds, strict=True)
+    ]
     return {name: np.stack([np.asarray(metrics[name]) for metrics in by_run]) for name in METRICS}
 
 

@@ -115,7 +115,7 @@ def _metrics(label: Array, risk: Array, raw: Array, threshold: Array, weight: Ar
     own = of_risk(label, raw, weight)
     return (
         of_risk(label, risk, weight)
-        | _of_flags(label, flagged, threshold, weight)
+        | of_flags(label, flagged, threshold, weight)
         | {RAW + name: own[name] for name in own}
     )
 
@@ -139,7 +139,8 @@ def of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:
     }
 
 
-def _of_flags(label: Array, flagged: Array, threshold: Array, weight: Array) -> dict[str, Any]:
+def of_flags(label: Array, flagged: Array, threshold: Array, weight: Array) -> dict[str, Any]:
+    """name -> (R,) of every metric of the flags; threshold: (n,) of each stay."""
     benefit = net_benefit(label, flagged, weight, threshold)
     rows = pooled(label, flagged, weight)
     return {name: metric(*rows) for name, metric in THRESHOLD_METRICS.items()} | {"net_benefit": benefit}
