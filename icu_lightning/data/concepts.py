@@ -15,7 +15,7 @@ import yaml
 from icu_lightning.errors import UserError, unknown_name
 
 FILE = Path(__file__).with_name("concepts.yaml")
-FIELDS = {"label", "unit", "range", "hourly", "also", "derive"}
+FIELDS = {"label", "unit", "range", "hourly", "also", "derive", "at_least"}
 SAME_TABLES = {"synthetic": "mimic4"}  # the synthetic ICU writes MIMIC-IV's tables
 
 
@@ -54,13 +54,17 @@ class Charted:
 
 @dataclass(frozen=True)
 class Concept:
-    """A clinical variable. `units[0]` is the one that every cleaned value has."""
+    """A clinical variable. `units[0]` is the one that every cleaned value has.
+
+    derive: weight of every ingredient of an hour's derived value; at_least: the sum above which that is 1, and 0 below, if not None.
+    """
 
     name: str
     label: str
     units: tuple[Unit, ...]
     hourly: str
     derive: Mapping[str, float]
+    at_least: float | None
     charted: Mapping[str, tuple[Charted, ...]]
 
     @property
@@ -119,6 +123,7 @@ def _concept(name: str, entry: Mapping[str, Any]) -> Concept:
         units=tuple(units),
         hourly=entry["hourly"],
         derive=entry.get("derive", {}),
+        at_least=entry.get("at_least"),
         charted=charted_everywhere(name, entry, FIELDS),
     )
 

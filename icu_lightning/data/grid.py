@@ -75,7 +75,7 @@ def status_counts(cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def preferred(cells: pl.DataFrame, concepts: Sequence[Concept]) -> pl.DataFrame:
-    """One row (stay_id, hour, variable, value) a measured cell: the preferred place's mean, sum or last value.
+    """One row (stay_id, hour, variable, value) a measured cell: the preferred place's mean, sum or last value. In any order.
 
     >>> from icu_lightning.data.concepts import concepts_of
     >>> cell = {"stay_id": 1, "hour": 0, "variable": "sbp"}
@@ -94,7 +94,7 @@ def preferred(cells: pl.DataFrame, concepts: Sequence[Concept]) -> pl.DataFrame:
     # Amounts add up over all places of charting; of everything else the preferred place's value counts
     value = pl.when(is_sum).then(pl.col("together") / RESOLUTION).otherwise("value")
     # Streaming groups millions of cells in half the memory
-    return best.select(*cell, value=value).sort(cell).collect(engine="streaming")
+    return best.select(*cell, value=value).collect(engine="streaming")
 
 
 def dense(cells: pl.DataFrame, stay_ids: Sequence[int] | pl.Series, variables: Sequence[str], hours: int) -> np.ndarray:
@@ -133,6 +133,8 @@ def derive(values: np.ndarray, concepts: Sequence[Concept]) -> dict[str, int]:
         total = np.sum(
             [weight * values[..., column[name]] for name, weight in concept.derive.items()], axis=0
         )  # (B, T)
+        if concept.at_least is not None:
+            total = np.where(np.isnan(total), np.nan, total >= concept.at_least)
         cell = values[..., column[concept.name]]
         new = np.isnan(cell) & ~np.isnan(total)
         cell[new] = total[new]

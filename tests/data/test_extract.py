@@ -1,8 +1,12 @@
 """From a database to the cohort's hours: what is read, and what is not read at all."""
 
+import numpy as np
 import pytest
 
 from icu_lightning.data.extract import extract
+from icu_lightning.data.sources.eicu import EICU
+from icu_lightning.data.sources.mimic3 import MIMIC3
+from icu_lightning.data.sources.mimic4 import MIMIC4
 from tests.conftest import settings
 from tests.data.in_memory import InMemory, stays
 
@@ -33,3 +37,12 @@ def test_charted_weights_are_read_only_where_something_needs_them(wanted, weighe
 @pytest.mark.parametrize(("static", "weighed"), [(["age", "weight_kg"], True), (["age", "sex"], False)])
 def test_a_weight_among_the_static_features_is_read(static, weighed):
     assert settings(static=static).of_extract["weighed"] == weighed
+
+
+@pytest.mark.parametrize("make", [MIMIC3, MIMIC4, EICU], ids=lambda make: make.name)
+def test_every_database_tells_who_is_ventilated(make, real_root):
+    """Needs the three demos. A fifth to three quarters of the hours in which something is said are ventilated."""
+    got = extract(make(real_root), 24, ["mechanical_ventilation", "heart_rate"], ["age_known"], "died_in_hospital")
+    said = got.values[..., 0][np.isfinite(got.values[..., 0])]
+    assert set(np.unique(said)) == {0.0, 1.0}
+    assert 0.2 < said.mean() < 0.75

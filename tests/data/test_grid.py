@@ -89,6 +89,12 @@ def test_the_order_of_rows_changes_no_bit():
         assert np.array_equal(first, grid(shuffled, ["sbp", "glucose"]), equal_nan=True)
 
 
+def test_mechanical_ventilation_is_an_invasive_one():
+    values = np.array([[[np.nan, 2], [np.nan, 1], [np.nan, 0], [np.nan, np.nan], [1, 0]]], dtype=np.float32)
+    assert derive(values, concepts_of(["mechanical_ventilation", "ventilation"])) == {"mechanical_ventilation": 3}
+    assert np.array_equal(values[0, :, 0], np.array([1, 0, 0, np.nan, 1], dtype=np.float32), equal_nan=True)
+
+
 def test_mean_pressure_is_derived_only_where_it_is_missing_and_both_others_are_there():
     values = np.array([[[np.nan, 120, 60], [70, 120, 60], [np.nan, 120, np.nan]]], dtype=np.float32)
     assert derive(values, concepts_of(["map", "sbp", "dbp"])) == {"map": 1}
