@@ -21,7 +21,7 @@ ROOMS = {
     "description": (SHARED - {"batch"}) | {"data"},
     "plots": (SHARED - {"batch"}) | {"evaluation"},
     "explanation": SHARED | {"data", "evaluation", "description", "terminal"},  # of description, its words
-    "examination": SHARED | {"data", "models", "evaluation", "description"},
+    "examination": SHARED | {"data", "models", "evaluation", "description", "plots"},
     "comparison": (SHARED - {"batch"}) | {"evaluation", "terminal"},
     "report": (SHARED - {"batch"})
     | {"data", "description", "evaluation"}

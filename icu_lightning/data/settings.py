@@ -3,7 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from icu_lightning.data.cleaning import LAB_TIMES
@@ -148,13 +148,19 @@ def source_and_settings(source: str, **conf: Any) -> tuple[Source, DataSettings]
         source: dotted name of a Source class.
         conf: the other keys; each goes to the one of the two that names it.
 
-    Raises UserError for a key that neither knows, or a class that is not there.
+    Raises UserError for a key that neither knows, one that is missing, or a class that is not there.
     """
     make_source = _source_class(source)
     own = inspect.signature(make_source).parameters
     known = {f.name for f in fields(DataSettings)}
     if strangers := sorted(conf.keys() - own.keys() - known):
         raise unknown_name("setting", f"data.{strangers[0]}", (f"data.{name}" for name in {*own, *known}))
+    needed = {f.name for f in fields(DataSettings) if f.default is MISSING and f.default_factory is MISSING}
+    needed |= {name for name, parameter in own.items() if parameter.default is inspect.Parameter.empty}
+    if missing := sorted(needed - conf.keys()):
+        raise UserError(
+            f"data.{missing[0]} is missing: this configuration was stored by another version of icu_lightning. Run anew."
+        )
     settings = DataSettings(**{name: value for name, value in conf.items() if name in known})
     return make_source(**{name: value for name, value in conf.items() if name in own}), settings
 

@@ -7,12 +7,13 @@ References: Visualizing data using t-SNE (van der Maaten, Hinton, 2008); The art
     (Kobak, Berens, 2019): initialised by principal components.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -20,17 +21,18 @@ from threadpoolctl import threadpool_limits
 
 from icu_lightning.batch import StayBatch
 from icu_lightning.examination.examined import Examined
+from icu_lightning.plots.sheet import DIED, RULE, SURVIVED, Facts, Sheet, sheet
 
 FEWEST = 10  # stays that are worth a picture
 PERPLEXITY = 30  # neighbours that t-SNE looks at, van der Maaten's usual number; fewer where there are few stays
-DIED, SURVIVED = "#c44e00", "#0072b2"
+KEY = 0.16  # of a panel's height, above the dots
 Array = NDArray[np.float64]
 
 
 def represented(model: Any, batch: StayBatch) -> tuple[Array, str]:
     """(B, D) what is drawn, and what it is: the model's own `embed`, or summaries of what it is shown, where it has none."""
     if hasattr(model, "embed"):
-        return model.embed(batch).double().numpy(), "what the model makes of a stay"
+        return model.embed(batch).double().numpy(), "the model's own representation of a stay"
     seen = batch.observed.double()
     mean = batch.values.double().sum(1) / seen.sum(1).clamp(min=1)
     summary = torch.cat([mean, seen.mean(1)], dim=1)  # (B, V), (B, V) -> (B, 2 V)
@@ -55,8 +57,22 @@ def neighbourhoods(x: Array, start: Array, seed: int) -> Array:
         return tsne.fit_transform(x)
 
 
-def embedding_figure(it: Examined, most: int, seed: int, title: str) -> Figure | None:
-    """Both, by outcome and by risk, of all test stays or of `most` drawn from them; None with too few, or if all are alike."""
+@dataclass(frozen=True, kw_only=True)
+class Maps:
+    """What is drawn.
+
+    maps: title -> (B, 2). label, risk: (B). note: who they are, and what of them is drawn.
+    """
+
+    maps: Mapping[str, Array]
+    label: Array
+    risk: Array
+    note: str
+    facts: Facts
+
+
+def embedding(it: Examined, most: int, seed: int, facts: Facts) -> Maps | None:
+    """Both maps of all test stays, or of `most` drawn from them; None with too few, or if all are alike."""
     n = it.test.height
     chosen = np.sort(np.random.default_rng(seed).permutation(n)[:most])
     if len(chosen) < FEWEST:
@@ -65,42 +81,66 @@ def embedding_figure(it: Examined, most: int, seed: int, title: str) -> Figure |
     if not np.ptp(x, axis=0).any():
         return None
     components, shares = principal_components(x)
-    maps = {
-        f"Principal components ({shares[0]:.0%} and {shares[1]:.0%} of the variance)": components,
-        "t-SNE": neighbourhoods(x, components, seed),
-    }
-    label, risk = (it.test[name].to_numpy()[chosen] for name in ("label", "risk"))
-    figure = Figure(figsize=(9, 8), layout="constrained")
-    for row, (name, points) in zip(figure.subplots(2, 2), maps.items(), strict=True):
-        _by_outcome(row[0], points, label)
-        _by_risk(row[1], points, risk)
-        row[0].set_title(name, loc="left", fontsize=10)
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    drawn = f"{len(chosen):,} of {n:,} test stays" if len(chosen) < n else f"{n:,} test stays"
-    figure.supxlabel(f"{drawn}; {what}.", fontsize=8.5, color="#5b6670")
-    return figure
+    linear = f"Principal components: {shares[0]:.0%} + {shares[1]:.0%}"
+    drawn = f"{len(chosen):,} of {n:,} test stays, by lot" if len(chosen) < n else f"All {n:,} test stays"
+    return Maps(
+        maps={linear: components, "t-SNE": neighbourhoods(x, components, seed)},
+        label=it.test["label"].to_numpy()[chosen],
+        risk=it.test["risk"].to_numpy()[chosen],
+        note=f"{drawn}. Drawn is {what}.",
+        facts=facts,
+    )
 
 
-def _by_outcome(axes: Axes, points: Array, label: Array) -> None:
-    for died, (name, colour, marker) in enumerate([("survived", SURVIVED, "o"), ("died", DIED, "^")]):
+@sheet(14, 13.5, "The test stays as the model sees them")
+def embedding_figure(page: Sheet, drawn: Maps) -> None:
+    """Each map by outcome and by risk."""
+    page.note(drawn.note)
+    page.note(
+        "Percentages are shares of the variance. In t-SNE, distances between clusters and their sizes mean nothing."
+    )
+    axes = page.panels(2, 2, left=1.0, right=2.2, above=2.0, below=1.0, hspace=0.16, wspace=0.06)
+    for i, (title, points) in enumerate(drawn.maps.items()):
+        _by_outcome(axes[2 * i], points, drawn.label, page.em)
+        _by_risk(axes[2 * i + 1], points, drawn.risk, page.em)
+        axes[2 * i].set_title(title)
+        axes[2 * i + 1].set_title("predicted risk", loc="right")
+    for ax in axes[:2]:  # room for the key, which covers nobody
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + KEY * (high - low))
+    axes[0].legend(loc="upper left", ncols=2, columnspacing=1.0, handletextpad=0.1)
+
+
+def _by_outcome(ax: Axes, points: Array, label: Array, em: float) -> None:
+    for died, (name, colour, mark) in enumerate([("survived", SURVIVED, "o"), ("died", DIED, "^")]):
         x, y = points[label == died].T
-        size = 9 + 9 * died
-        axes.scatter(x, y, s=size, c=colour, marker=marker, alpha=0.45 + 0.4 * died, lw=0, label=f"{name} ({len(x):,})")
-    axes.legend(frameon=False, fontsize=9)
-    _bare(axes)
+        size = (0.35 + 0.25 * died) * em
+        label_of = f"{name} ({len(x):,})"
+        ax.scatter(x, y, s=size**2, c=colour, marker=mark, alpha=0.5 + 0.4 * died, linewidths=0, label=label_of)
+    _bare(ax)
 
 
-def _by_risk(axes: Axes, points: Array, risk: Array) -> None:
+def _by_risk(ax: Axes, points: Array, risk: Array, em: float) -> None:
     order = np.argsort(risk, kind="stable")  # the highest on top
     top = max(float(np.quantile(risk, 0.99)), 0.01)
-    dots = axes.scatter(
-        points[order, 0], points[order, 1], s=12, c=risk[order], cmap="cividis", vmin=0.0, vmax=top, lw=0
+    dots = ax.scatter(
+        points[order, 0],
+        points[order, 1],
+        s=(0.45 * em) ** 2,
+        c=risk[order],
+        cmap="cividis",
+        vmin=0.0,
+        vmax=top,
+        linewidths=0,
     )
-    axes.figure.colorbar(dots, ax=axes, label="predicted risk", format=lambda value, _: f"{value:.0%}", extend="max")
-    _bare(axes)
+    bar = ax.figure.colorbar(dots, ax=ax, format=lambda value, _: f"{value:.0%}", extend="max", pad=0.02)
+    bar.outline.set_visible(False)
+    _bare(ax)
 
 
-def _bare(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_color("#d5dbe1")
+def _bare(ax: Axes) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(RULE)

@@ -5,21 +5,23 @@ might do better, and its calibrator answers for whole windows only. After the wh
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from icu_lightning.evaluation.bootstrap import with_intervals
 from icu_lightning.evaluation.metrics import auroc, pooled
 from icu_lightning.evaluation.reliability import observed_to_expected
 from icu_lightning.examination.examined import Examined
+from icu_lightning.plots.sheet import BAND, BLUE, INK, Facts, Sheet, sheet
 
 METRICS = {"auroc": auroc, "observed_to_expected": observed_to_expected}
-CAVEAT = "One model, trained on {} h, shown the first hours only: not trained anew for them"
+BAND_IS = "estimate and 95 % interval over resamples of patients"
+CAVEAT = "One model, trained on windows of {} h and calibrated for them, is shown the first hours only; it is not trained anew."
 Array = NDArray[np.float64]
 
 
@@ -55,32 +57,33 @@ def column(metric: str, part: str) -> str:
     return metric if part == "value" else f"{metric}_{part}"
 
 
-def hours_figure(table: pl.DataFrame, title: str) -> Figure | None:
-    """AUROC and O:E over the hours seen, with their intervals; None if the AUROC is undefined."""
-    if table["auroc"].null_count():
-        return None
-    figure = Figure(figsize=(7, 5.6), layout="constrained")
-    ranking, level = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    _line(ranking, table, "auroc", "AUROC")
-    ranking.axhline(0.5, color="#5b6670", lw=0.8, ls=":")
-    _line(level, table, "observed_to_expected", "Deaths observed : expected")
-    level.axhline(1.0, color="#5b6670", lw=0.8, ls=":")
+@dataclass(frozen=True, kw_only=True)
+class HoursSeen:
+    """table: as `hours_observed` makes it, its AUROC defined."""
+
+    table: pl.DataFrame
+    facts: Facts
+
+
+@sheet(11, 9, "How early is it right?")
+def hours_figure(page: Sheet, seen: HoursSeen) -> None:
+    """AUROC and O:E over the hours seen, with their intervals."""
+    page.note(f"Lines and bands: {BAND_IS}, the same stays at every hour.")
+    page.note(CAVEAT.format(seen.table["hours"][-1]))
+    ranking, level = page.panels(2, 1, left=4.4, share="x", height_ratios=(3, 2), hspace=0.12)
+    _line(ranking, seen.table, "auroc", "AUROC", 0.5, page.em)
+    _line(level, seen.table, "observed_to_expected", "O:E deaths", 1.0, page.em)
     level.set_xlabel("Hours seen since admission to the unit")
-    level.set_xticks(table["hours"].to_list())
-    ranking.set_title(title, loc="left", fontsize=11)
-    n, events, whole = table["n"][0], table["events"][0], table["hours"][-1]
-    who = f"{n:,} test stays, {events:,} deaths, the same at every hour; 95 % interval over resampled patients."
-    figure.supxlabel(f"{who}\n{CAVEAT.format(whole)}.", fontsize=8.5, color="#5b6670")
-    return figure
+    level.set_xticks(seen.table["hours"].to_list())
 
 
-def _line(axes: Axes, table: pl.DataFrame, name: str, label: str) -> None:
+def _line(ax: Axes, table: pl.DataFrame, name: str, label: str, neutral: float, em: float) -> None:
     x, y = table["hours"].to_numpy(), table[name].to_numpy()
     low, high = (table[column(name, side)].to_numpy() for side in ("low", "high"))
-    axes.fill_between(x, low, high, color="#0072b2", alpha=0.18, lw=0)
-    axes.plot(x, y, color="#0072b2", marker="o", ms=5)
-    axes.set_ylabel(label)
+    ax.axhline(neutral, color=INK, linewidth=0.06 * em, linestyle=(0, (3, 2)))
+    ax.fill_between(x, low, high, color=BLUE, alpha=BAND, linewidth=0)
+    ax.plot(x, y, color=BLUE, marker="o")
+    ax.set_ylabel(label)
     for hour, value in zip(x, y, strict=True):
-        axes.annotate(f"{value:.2f}", (hour, value), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(y=0.2)
+        ax.annotate(f"{value:.2f}", (hour, value), xytext=(0, 0.5 * em), textcoords="offset points", ha="center")
+    ax.margins(x=0.06, y=0.15)

@@ -4,20 +4,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, atomic_folder
 from icu_lightning.disclosure import is_open, may_show_stays
 from icu_lightning.examination.cases import cases, chosen
 from icu_lightning.examination.choices import choices
-from icu_lightning.examination.embedding import embedding_figure
+from icu_lightning.examination.embedding import embedding, embedding_figure
 from icu_lightning.examination.examined import Examined
-from icu_lightning.examination.hours_observed import hours_figure, hours_observed
+from icu_lightning.examination.hours_observed import HoursSeen, hours_figure, hours_observed
 from icu_lightning.examination.pages import pages
-
-REPRODUCIBLE: Any = {"svg.hashsalt": "icu_lightning", "svg.fonttype": "none"}
+from icu_lightning.plots.save import write_svg
+from icu_lightning.plots.sheet import Facts
 
 
 def look_closer(folder: Path, config: Mapping[str, Any], it: Examined, say: Callable[[str], object]) -> None:
@@ -26,16 +23,22 @@ def look_closer(folder: Path, config: Mapping[str, Any], it: Examined, say: Call
     if not it.test.height:
         say("There are no test stays, so there is nothing to look at more closely.")
         return
-    seed, what = config["seed"] % 2**32, f"{config['names']['model']} on {config['names']['data']}"
-    kind = "SYNTHETIC: " if it.data.source.synthetic else ""
+    facts = _facts(config, it)
     table = hours_observed(it, wanted.hours, config["bootstrap"], config["seed"])
     with atomic_file(folder / "hours_observed.csv") as path:
         table.write_csv(path)
-    figure = hours_figure(table, f"{kind}How early is it right? {what}")
-    _save(folder, "hours_observed", figure, "the test stays all have one outcome", say)
+    if table["auroc"].null_count():
+        _not_drawn(folder, "hours_observed", "the test stays all have one outcome", say)
+    else:
+        alt = "AUROC and observed over expected deaths when the model has seen the first hours only; see hours_observed.csv."
+        write_svg(hours_figure(HoursSeen(table=table, facts=facts)), _plot(folder, "hours_observed"), alt)
     if wanted.embedding:
-        figure = embedding_figure(it, wanted.embedding, seed, f"{kind}Test stays as {what} sees them")
-        _save(folder, "embedding", figure, "there are too few test stays, or they are all alike", say)
+        drawn = embedding(it, wanted.embedding, config["seed"] % 2**32, facts)
+        if drawn is None:
+            _not_drawn(folder, "embedding", "there are too few test stays, or they are all alike", say)
+        else:
+            alt = "Test stays by principal components and t-SNE of the model's own representation, by outcome and by risk."
+            write_svg(embedding_figure(drawn), _plot(folder, "embedding"), alt)
     if wanted.stays:
         _stay_pages(folder, config, it, wanted.stays, say)
 
@@ -67,11 +70,16 @@ def rule_words(rule: str | Mapping[str, float]) -> str:
     return f"chosen on validation stays by {words.replace('_', ' ')}"
 
 
-def _save(folder: Path, name: str, figure: Figure | None, why_not: str, say: Callable[[str], object]) -> None:
-    path = folder / "plots" / f"{name}.svg"
-    if figure is None:
-        path.unlink(missing_ok=True)
-        say(f"plots/{name}.svg is not drawn: {why_not}.")
-        return
-    with atomic_file(path) as temporary, mpl.rc_context(REPRODUCIBLE):
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+def _facts(config: Mapping[str, Any], it: Examined) -> Facts:
+    outcome, events = it.data.settings.outcome.replace("_", " "), int(it.test["label"].sum())
+    about = f"{config['names']['model']} on {it.data.source.name}, test split: {it.test.height:,} stays, {events:,} {outcome}"
+    return Facts(about=about, synthetic=it.data.source.synthetic)
+
+
+def _plot(folder: Path, name: str) -> Path:
+    return folder / "plots" / f"{name}.svg"
+
+
+def _not_drawn(folder: Path, name: str, why: str, say: Callable[[str], object]) -> None:
+    _plot(folder, name).unlink(missing_ok=True)
+    say(f"plots/{name}.svg is not drawn: {why}.")

@@ -12,7 +12,7 @@ from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.data.sources.eicu import EICU
 from icu_lightning.errors import NotFittedError, UserError
-from tests.conftest import settings
+from tests.conftest import composed, settings
 
 
 class Perturbed:
@@ -199,6 +199,13 @@ def test_a_cohort_that_keeps_unknown_outcomes_is_refused(synthetic_data):
 def test_a_setting_that_nobody_knows_is_refused(key, near):
     with pytest.raises(UserError, match=f"Did you mean '{near}'"):
         source_and_settings("icu_lightning.data.sources.eicu.EICU", root=None, **{key: 1})
+
+
+def test_a_configuration_of_another_version_is_told_as_such():
+    conf = composed("data=eicu").plain["data"]
+    for key in ("fold", "root"):
+        with pytest.raises(UserError, match=rf"data\.{key} is missing: .* another version"):
+            source_and_settings(**{name: value for name, value in conf.items() if name != key})
 
 
 @pytest.mark.parametrize("name", ["icu_lightning.data.sources.eicu.EIC", "nowhere.Source", "Source"])

@@ -7,7 +7,16 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from icu_lightning.examination.embedding import embedding_figure, neighbourhoods, principal_components, represented
+from icu_lightning.examination.embedding import (
+    embedding,
+    embedding_figure,
+    neighbourhoods,
+    principal_components,
+    represented,
+)
+from icu_lightning.plots.sheet import Facts
+
+FACTS = Facts(about="whose they are", synthetic=True)
 
 
 @pytest.fixture
@@ -43,8 +52,9 @@ def test_a_model_without_an_embedding_is_drawn_by_what_it_is_shown(it):
     x, what = represented(it.model, it.data.test)
     assert x.shape == (len(it.test), 2 * it.data.shape.n_variables)
     assert "the model has no embedding" in what
-    figure = embedding_figure(it, 40, 0, "title")
-    assert figure.get_supxlabel().startswith(f"40 of {len(it.test)} test stays; mean of each variable")
+    figure = embedding_figure(embedding(it, 40, 0, FACTS))
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert f"40 of {len(it.test)} test stays, by lot. Drawn is mean of each variable" in said
     offsets = [sum(len(dots.get_offsets()) for dots in axes.collections) for axes in figure.axes[:4]]
     assert offsets == [40] * 4
 
@@ -56,7 +66,7 @@ def test_its_own_embedding_is_what_is_drawn(it):
 
     x, what = represented(Model(), it.data.test)
     assert np.allclose(x, it.data.test.values.mean(1))
-    assert what == "what the model makes of a stay"
+    assert what == "the model's own representation of a stay"
 
 
 def test_too_few_stays_or_stays_all_alike_are_not_drawn(it):
@@ -64,5 +74,5 @@ def test_too_few_stays_or_stays_all_alike_are_not_drawn(it):
         def embed(self, batch):
             return torch.ones(len(batch), 3)
 
-    assert embedding_figure(it, 9, 0, "title") is None
-    assert embedding_figure(dataclasses.replace(it, model=Blind()), 40, 0, "title") is None
+    assert embedding(it, 9, 0, FACTS) is None
+    assert embedding(dataclasses.replace(it, model=Blind()), 40, 0, FACTS) is None

@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 from icu_lightning.batch import hours_since_last
 from icu_lightning.errors import UserError
 from icu_lightning.examination.examined import SAME, examined
-from icu_lightning.examination.hours_observed import column, hours_figure, hours_observed
+from icu_lightning.examination.hours_observed import HoursSeen, column, hours_figure, hours_observed
+from icu_lightning.plots.sheet import Facts
 
 
 def test_after_the_whole_window_the_numbers_are_the_runs_own(it, run):
@@ -56,10 +57,10 @@ def test_hours_beyond_the_window_are_left_out_and_the_window_itself_is_always_th
 
 def test_the_figure_says_what_it_is_not(it):
     table = hours_observed(it, [6, 12], 20, 0)
-    figure = hours_figure(table, "title")
-    said = figure.get_supxlabel()
-    assert "not trained anew" in said
-    assert f"{len(it.test)} test stays" in said
+    figure = hours_figure(HoursSeen(table=table, facts=Facts(about="whose it is", synthetic=True)))
+    said = " ".join(text.get_text() for text in figure.texts)
+    for words in ("not trained anew", "windows of 24 h", "whose it is", "SYNTHETIC"):
+        assert words in said
     assert len(figure.axes) == 2
 
 
@@ -68,7 +69,6 @@ def test_one_class_is_null_and_not_drawn(it):
     table = hours_observed(lived, [6], 10, 0)
     assert table["auroc"].null_count() == 2
     assert table["events"].to_list() == [0, 0]
-    assert hours_figure(table, "title") is None
 
 
 def test_another_model_or_other_stays_are_refused(it):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import polars as pl
 import pytest
 
 from icu_lightning import runfolder
@@ -55,6 +56,14 @@ def test_patients_are_shown_only_if_asked_for_and_then_without_ids(it, run, tmp_
     text = "".join((tmp_path / name).read_text() for name in written(tmp_path))
     ids = [*it.test["stay_id"].cast(str), *it.test["patient_id"]]
     assert not [name for name in ids if name in text], "an id is in one of the files"
+
+
+def test_one_outcome_is_a_sentence_and_a_figure_of_before_is_gone(it, run, tmp_path):
+    said = []
+    for test in (it.test, it.test.with_columns(label=pl.lit(0.0))):
+        look_closer(tmp_path, config_of(run, stays=0, embedding=0), dataclasses.replace(it, test=test), said.append)
+    assert written(tmp_path) == ["hours_observed.csv"]
+    assert said == ["plots/hours_observed.svg is not drawn: the test stays all have one outcome."]
 
 
 def test_what_is_not_wanted_is_not_made(it, run, tmp_path):
