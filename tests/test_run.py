@@ -39,7 +39,7 @@ FILES = {
     "checkpoints",
     "plots",
 }
-SMALL = ("data.stays=300", "bootstrap=20", "report.explanation.stays=0")
+SMALL = ("data.stays=300", "bootstrap=20", "++report.explanation.stays=0")
 
 
 @pytest.mark.parametrize("model", MODELS)
