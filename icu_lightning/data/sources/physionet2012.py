@@ -122,7 +122,10 @@ class PhysioNet2012:
     def _outcomes(self) -> pl.LazyFrame:
         frames = []
         for _, outcomes in self.sets.values():
-            frame = pl.read_csv(outcomes, infer_schema=False)
+            try:
+                frame = pl.read_csv(outcomes, infer_schema=False)
+            except pl.exceptions.PolarsError as error:
+                raise UserError(f"{outcomes} is empty, or no comma-separated text: download it again.") from error
             frame = frame.rename(str.strip)
             if missing := {"RecordID", "In-hospital_death"} - set(frame.columns):
                 raise lacking(outcomes, [min(missing)], frame.columns)

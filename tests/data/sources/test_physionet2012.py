@@ -106,6 +106,12 @@ def test_an_archive_and_its_unpacked_folder_are_the_same(challenge, tmp_path_fac
         of(packed, variables)
 
 
+def test_empty_outcomes_are_a_users_error(challenge):
+    (challenge / "Outcomes-a.txt").write_text("")
+    with pytest.raises(UserError, match="Outcomes-a.txt is empty"):
+        PhysioNet2012(challenge).stays()
+
+
 def test_what_is_missing_is_named(challenge, tmp_path_factory):
     with pytest.raises(UserError, match=r"looked for set-a\.tar\.gz or set-a/(.|\n)*physionet\.org"):
         PhysioNet2012(tmp_path_factory.mktemp("empty"))
