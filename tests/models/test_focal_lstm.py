@@ -82,7 +82,7 @@ def test_the_penalty_is_of_four_kernels_and_nothing_else():
         network.dense_2.weight,
     ]
     assert penalised.penalty().item() == pytest.approx(
-        0.01 * sum(k.detach().square().sum().item() for k in kernels), rel=1e-6
+        network.l2 * sum(k.detach().square().sum().item() for k in kernels), rel=1e-6
     )
     penalised.penalty().backward()
     touched = {name for name, p in penalised.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
@@ -92,7 +92,7 @@ def test_the_penalty_is_of_four_kernels_and_nothing_else():
         "network.dense_1.weight",
         "network.dense_2.weight",
     }
-    assert torch.allclose(kernels[2].grad, 2 * 0.01 * kernels[2])
+    assert torch.allclose(kernels[2].grad, 2 * network.l2 * kernels[2])
 
 
 def test_values_of_an_hour_without_measurements_cannot_matter(synthetic_data):
