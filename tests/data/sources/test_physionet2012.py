@@ -108,7 +108,7 @@ def test_an_archive_and_its_unpacked_folder_are_the_same(challenge, tmp_path_fac
 
 def test_empty_outcomes_are_a_users_error(challenge):
     (challenge / "Outcomes-a.txt").write_text("")
-    with pytest.raises(UserError, match="Outcomes-a.txt is empty"):
+    with pytest.raises(UserError, match=r"Outcomes-a\.txt is empty"):
         PhysioNet2012(challenge).stays()
 
 
