@@ -40,7 +40,7 @@ def test_the_risk_over_time_ends_in_the_prediction(it):
         row = it.test.row(int(position), named=True)
         assert case.facts["stay_id"] == case.prediction["stay_id"] == row["stay_id"]
         assert case.risk.shape == (24,)
-        assert case.risk[-1] == row["risk"]
+        assert case.risk[-1] == pytest.approx(row["risk"], abs=1e-12)  # other stays in the batch: other sums
         assert case.kind == (row["risk"] >= row["threshold"], row["label"] == 1)
         reached = np.flatnonzero(case.risk >= row["threshold"])
         assert case.first_flagged == (reached[0] + 1 if reached.size else None)

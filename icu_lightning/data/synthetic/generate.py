@@ -63,12 +63,16 @@ class Block:
         )
 
 
-@lru_cache(maxsize=8)
 def intercept(settings: GeneratorSettings) -> float:
     """The intercept of this configuration, solved once a process on patients whom no seed generates."""
+    return _intercept(settings, REFERENCE)
+
+
+@lru_cache(maxsize=8)
+def _intercept(settings: GeneratorSettings, reference: int) -> float:
     parts = []
-    for start in range(0, REFERENCE, PATIENTS):
-        patients = np.arange(start, min(start + PATIENTS, REFERENCE))
+    for start in range(0, reference, PATIENTS):
+        patients = np.arange(start, min(start + PATIENTS, reference))
         visits = visits_of(settings, "reference", patients)
         body = body_of(settings, "reference", visits)
         parts.append((mortality.logits(settings, "reference", visits, body), visits.visit))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from icu_lightning.data.synthetic import generate
 from icu_lightning.data.synthetic.generate import PATIENTS, Block, in_blocks, simulated
 from icu_lightning.data.synthetic.settings import FEATURES, settings_of
 from icu_lightning.data.synthetic.streams import PURPOSES, Streams
@@ -130,6 +131,15 @@ def test_plain_switches_every_feature_off_and_icu_on_and_they_differ_in_nothing_
     assert plain["features"] == dict.fromkeys(FEATURES, False)
     assert icu["features"] == dict.fromkeys(FEATURES, True)
     assert plain | {"features": None} == icu | {"features": None}
+
+
+def test_an_intercept_of_few_patients_is_not_taken_for_that_of_all(monkeypatch):
+    settings = configured("plain", mortality=True)
+    exact = generate.intercept(settings)
+    monkeypatch.setattr(generate, "REFERENCE", 300)
+    assert generate.intercept(settings) != exact
+    monkeypatch.undo()
+    assert generate.intercept(settings) == exact
 
 
 @pytest.mark.slow
