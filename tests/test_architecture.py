@@ -41,6 +41,7 @@ INSIDE_DATA = [
     "outliers",
     "severity",
     "infusions",
+    "weights",
     "vis",
     "worst",
     "sepsis",

@@ -19,6 +19,7 @@ from icu_lightning.batch import StayBatch
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.outliers import Outliers
 from icu_lightning.data.scaling import Scaler, StaticEncoder
+from icu_lightning.data.weights import UsualWeight
 
 IN_HOURS = ("stay_at_least", "sepsis_onset_within", "vasoactive_within", "in_icu_at_prediction")  # filters of hours
 
@@ -104,6 +105,7 @@ def fitted_on_train(data: ICUDataModule) -> Check:
     encoder = StaticEncoder(data.settings.static).fit(data.stays.filter(rows))
     pairs: list[tuple[Any, Any]] = [(data.outliers, outliers), (data.scaler, scaler), (data.encoder, encoder)]
     if data.settings.vis is not None:
+        pairs.append((data.usual_weight, UsualWeight().fit(data.stays.filter(rows))))
         pairs.append((data.vis_scaler, Scaler().fit(data.treatments(rows), data.vis_names)))
     if data.settings.severity:
         pairs.append((data.severity_scaler, Scaler().fit(data.scores(rows), data.settings.severity)))

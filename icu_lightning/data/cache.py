@@ -22,6 +22,7 @@ from icu_lightning.data.extract import Extract
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.sources.tables import fingerprint
 
+ARRAYS = ("rates", "assumed")  # that an extract may have
 WHOLE = 64 * 2**20  # bytes: larger files are checked by size, time of change and both ends
 
 
@@ -109,8 +110,9 @@ def _write(entry: Path, extract: Extract, settings: Mapping[str, object]) -> Non
         return  # another process was faster, with the same content
     with atomic_folder(entry) as folder:
         np.save(folder / "values.npy", extract.values)
-        if extract.rates is not None:
-            np.save(folder / "rates.npy", extract.rates)
+        for name in ARRAYS:
+            if (array := getattr(extract, name)) is not None:
+                np.save(folder / f"{name}.npy", array)
         for name in ("stays", "attrition", "cleaning"):
             getattr(extract, name).write_parquet(folder / f"{name}.parquet")
         write_manifest(folder, settings)
@@ -129,8 +131,8 @@ def settings_of(entry: Path) -> dict[str, Any]:
 
 def _read(entry: Path) -> Extract:
     frames = {name: pl.read_parquet(entry / f"{name}.parquet") for name in ("stays", "attrition", "cleaning")}
-    rates = entry / "rates.npy"
-    return Extract(values=np.load(entry / "values.npy"), rates=np.load(rates) if rates.exists() else None, **frames)
+    rates, assumed = (np.load(path) if (path := entry / f"{name}.npy").exists() else None for name in ARRAYS)
+    return Extract(values=np.load(entry / "values.npy"), rates=rates, assumed=assumed, **frames)
 
 
 def _digest(path: Path) -> str | list[str | int]:

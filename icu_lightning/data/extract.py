@@ -27,6 +27,7 @@ class Extract:
     values: (B, T, V) float32, NaN where not measured.
     attrition, cleaning: what was left out, and what was changed, and why.
     rates: (B, T, D) float32, the hourly rates of the vasoactive drugs, NaN where one ran at an unknown rate; None unless asked for.
+    assumed: (B, T, D) float32, what of the rates rests on 80 kg, because no weight was charted (see `weights`); None if nothing.
 
     Scores that were asked for are columns of `stays`, by their names.
     """
@@ -36,6 +37,7 @@ class Extract:
     attrition: pl.DataFrame
     cleaning: pl.DataFrame
     rates: np.ndarray | None = None
+    assumed: np.ndarray | None = None
 
 
 def extract(
@@ -86,17 +88,17 @@ def extract(
         derived=pl.col("variable").replace_strict(derived, default=0, return_dtype=pl.Int64),
         cells=pl.Series(np.isfinite(values).sum((0, 1))),
     )
-    rates = None
+    rates = assumed = None
     if vis is not None:
         step("infusions to hours")
-        rates, of_drugs = _rates(source, stays, everyone, hours, vis, vis_extended)
+        rates, assumed, of_drugs = _rates(source, stays, everyone, hours, vis, vis_extended)
         cleaning = pl.concat([cleaning, of_drugs], how="diagonal")
     if scores:
         step("severity scores")
         points = severity_scores(known, stays, hours)
         stays = stays.join(points, on="stay_id", how="left", maintain_order="left")
     asked_for = np.ascontiguousarray(values[..., : len(variables)])
-    return Extract(stays, asked_for, attrition, _with_unreadable(cleaning, stays), rates)
+    return Extract(stays, asked_for, attrition, _with_unreadable(cleaning, stays), rates, assumed)
 
 
 def _derive(source: Source, hours: int) -> Derive:
@@ -116,18 +118,23 @@ def _of_cohort(rows: pl.LazyFrame, stays: pl.DataFrame, everyone: pl.DataFrame) 
 
 def _rates(
     source: Source, stays: pl.DataFrame, everyone: pl.DataFrame, hours: int, how: str, extended: bool
-) -> tuple[np.ndarray, pl.DataFrame]:
-    """(B, T, D) rates, and the rows of the cleaning table: a count a status, the hours in which a drug ran, the latest start."""
+) -> tuple[np.ndarray, np.ndarray | None, pl.DataFrame]:
+    """(B, T, D) rates and what of them rests on an assumed weight, and the rows of the cleaning table: a count a status, the
+    hours in which a drug ran, the latest start."""
     drugs = vis_drugs(extended)
     charted = source.collect(_of_cohort(source.infusions(drugs), stays, everyone))
     infusions = clean_infusions(charted, drugs, stays.select("stay_id", "weight_kg"), hours)
     rates = hourly_rates(infusions, drugs, stays["stay_id"], hours, how).astype(np.float32)
+    unweighed = infusions.filter(pl.col("status") == "assumed_weight")
+    assumed = (
+        hourly_rates(unweighed, drugs, stays["stay_id"], hours, how).astype(np.float32) if unweighed.height else None
+    )
     ran = pl.Series("cells", ((rates > 0) | np.isnan(rates)).sum((0, 1)), dtype=pl.Int64)
     # Where a hospital charts no infusions at all, nobody knows of any stay that none ran
     charting, _ = DERIVED["hospital_charts_infusions"](source, stays, hours)
     known = stays.select("stay_id").join(charting, on="stay_id", how="left", maintain_order="left")
     rates[~known["hospital_charts_infusions"].fill_null(False).to_numpy()] = np.nan
-    return rates, infusion_table(infusions, [drug.name for drug in drugs]).with_columns(ran)
+    return rates, assumed, infusion_table(infusions, [drug.name for drug in drugs]).with_columns(ran)
 
 
 def _with_unreadable(cleaning: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:

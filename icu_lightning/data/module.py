@@ -23,6 +23,7 @@ from icu_lightning.data.severity import SCORES
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.splits import SPLITS
 from icu_lightning.data.vis import vis
+from icu_lightning.data.weights import UsualWeight
 from icu_lightning.errors import UserError
 
 DAY = 24  # hours that severity scores look at
@@ -55,7 +56,7 @@ class ICUDataModule(lightning.LightningDataModule):
         super().__init__()
         self.source, self.settings, self.seed, self.say, self.step = source, settings, seed, say, step
         self.outliers, self.scaler, self.encoder = Outliers(settings.outliers), Scaler(), StaticEncoder(settings.static)
-        self.vis_scaler, self.severity_scaler = Scaler(), Scaler()
+        self.vis_scaler, self.severity_scaler, self.usual_weight = Scaler(), Scaler(), UsualWeight()
         self._ready = False
 
     def setup(self, stage: str | None = None) -> None:
@@ -89,6 +90,7 @@ class ICUDataModule(lightning.LightningDataModule):
         self.encoder = StaticEncoder(**fitted["static_encoder"])
         if self.settings.vis is not None:
             self.vis_scaler = Scaler.restored(fitted["vis_scaler"])
+            self.usual_weight = UsualWeight(fitted.get("usual_weight") or {})  # older models knew 80 kg alone
         if self.settings.severity:
             self.severity_scaler = Scaler.restored(fitted["severity_scaler"])
         self.values = self.outliers.transform(self.extract.values).values
@@ -101,6 +103,7 @@ class ICUDataModule(lightning.LightningDataModule):
             "outliers": self.outliers.state(),
             "scaler": self.scaler.state(),
             "static_encoder": self.encoder.state(),
+            "usual_weight": self.usual_weight.state() if self.settings.vis is not None else None,
             "vis_scaler": self.vis_scaler.state() if self.settings.vis is not None else None,
             "severity_scaler": self.severity_scaler.state() if self.settings.severity else None,
         }
@@ -122,6 +125,7 @@ class ICUDataModule(lightning.LightningDataModule):
         self.scaler.fit(self.values[train], variables)
         self.encoder.fit(self.stays.filter(training))
         if self.settings.vis is not None:
+            self.usual_weight.fit(self.stays.filter(training))
             self.vis_scaler.fit(self.treatments(training), self.vis_names, "data.vis")
         if self.settings.severity:
             self.severity_scaler.fit(self.scores(training), self.settings.severity, "data.severity")
@@ -187,7 +191,9 @@ class ICUDataModule(lightning.LightningDataModule):
         """(B, T, D + 1) log1p of the drugs' rates and of the VIS; NaN where a rate is unknown or the patient not in the unit."""
         if self.extract.rates is None:
             raise ValueError("data.vis is not set: no infusions were read")
-        rates, stays = self.extract.rates[rows.to_numpy()].astype(np.float64), self.stays.filter(rows)
+        stays, assumed = self.stays.filter(rows), self.extract.assumed
+        part = None if assumed is None else assumed[rows.to_numpy()]
+        rates = self.usual_weight.corrected(self.extract.rates[rows.to_numpy()], part, stays)
         score = vis(rates, vis_drugs(self.settings.vis_extended))
         channels = np.log1p(np.concatenate([rates, score[..., None]], axis=-1))
         channels[~self._in_icu(stays)] = np.nan

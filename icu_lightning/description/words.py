@@ -42,7 +42,7 @@ STATUSES = {
     "revised_later": "values not used: charted in the window but given their present value after it",
     "stored_later": "values not used: charted in the window but there to be read only after it",
     "used_before_stored": "values used, though there to be read only after the window",
-    "assumed_weight": "rates converted with 80 kg, because no weight was charted",
+    "assumed_weight": "rates converted with a usual weight, because none was charted",
     "unknown_unit": "infusions that ran at an unknown rate: no readable unit",
     "not_a_rate": "infusions not used: a bolus, not a rate",
     "derived": "hours filled from other variables of the same hour",
