@@ -18,7 +18,7 @@ from icu_lightning import __version__
 from icu_lightning.batch import BatchShape
 from icu_lightning.build import built
 from icu_lightning.errors import UserError
-from icu_lightning.evaluation.calibration import KINDS, Calibrator, load
+from icu_lightning.evaluation.calibration import Calibrator, load
 from icu_lightning.models.base import Model
 
 FORMAT = 1  # of the content; raised when a key changes its meaning
@@ -69,8 +69,11 @@ def _check_whole(path: Path, content: Mapping[str, Any]) -> None:
         raise UserError(
             f"{path} does not fit together: its scaler is not that of its {len(shape['variables'])} variables."
         )
-    if content["calibrator"].get("kind") not in KINDS:
-        raise UserError(f"{path} has a calibrator of an unknown kind: {content['calibrator'].get('kind')}.")
+    try:
+        load(content["calibrator"])
+    except (KeyError, TypeError, AttributeError) as error:
+        kind = f"of an unknown kind: {error.args[0]}" if isinstance(error, KeyError) else f"that is none: {error}"
+        raise UserError(f"{path} has a calibrator {kind}.") from error
 
 
 def read_content(path: Path) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def pooled(folders: Sequence[Path]) -> tuple[pl.DataFrame, dict[str, str]]:
         fold.table.filter(pl.col("split") == "test").with_columns(fold=pl.lit(i, pl.Int32))
         for i, fold in enumerate(stored)
     ]
-    return pl.concat(tests).select(prediction_table.COLUMNS), stored[0].facts
+    table = pl.concat(tests)
+    return table.select(prediction_table.columns(table)), stored[0].facts
 
 
 def write_pooled(folder: Path, folders: Sequence[Path]) -> pl.DataFrame:
@@ -117,7 +118,17 @@ def audited(folders: Sequence[Path]) -> dict[str, Any]:
         "checks": checks,
         "missingness_auroc": sum(known) / len(known) if known else None,
         "held_out": _held_out([audit["held_out"] for audit in audits]),
+        "undersampled": _undersampled([audit.get("undersampled") for audit in audits]),
     }
+
+
+def _undersampled(of_folds: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Added up over the folds: a stay is a training stay of most of them."""
+    counts = [fold for fold in of_folds if fold is not None]
+    if not counts:
+        return None
+    together = {name: sum(fold[name] for fold in counts) for name in ("deaths", "survivors", "left_out")}
+    return {**counts[0], **together, "folds": len(counts)}
 
 
 def _held_out(of_folds: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:

@@ -21,11 +21,12 @@ from icu_lightning.data.audit import audit, audit_line
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
-from icu_lightning.data.splits import SPLITS
+from icu_lightning.data.splits import LEFT_OUT, SPLITS
 from icu_lightning.description.flow_chart import flow_chart
 from icu_lightning.disclosure import is_open
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
+from icu_lightning.evaluation.calibration import AfterPrior
 from icu_lightning.evaluation.stored import digest
 from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model, draws_of
@@ -135,19 +136,19 @@ def same_data(folder: Path, data: ICUDataModule) -> None:
 
 def cohort_line(data: ICUDataModule) -> str:
     stays, outcome = data.stays, data.settings.outcome
-    sides = zip(SPLITS, (data.train, data.val, data.test), strict=True)
+    sides = {name: getattr(data, name) for name in SPLITS} | ({LEFT_OUT: data.left_out} if len(data.left_out) else {})
     kind = "SYNTHETIC stays (no patients of any hospital)" if data.source.synthetic else "stays"
     deaths = int(stays[outcome].sum())
     return (
         f"{data.source.name}: {stays.height:,} {kind}, {stays['patient_id'].n_unique():,} patients, "
         f"{deaths:,} {outcome} ({deaths / stays.height:.1%}); {data.shape.hours} h x {data.shape.n_variables} variables\n"
-        f"stays (deaths): {', '.join(f'{name} {len(part):,} ({int(part.label.sum()):,})' for name, part in sides)}"
+        f"stays (deaths): {', '.join(f'{name} {len(part):,} ({int(part.label.sum()):,})' for name, part in sides.items())}"
     )
 
 
 def draws(model: Model, data: ICUDataModule) -> NDArray[np.float64]:
     """(B, S) risks of every stay of the cohort, in the order of `data.stays`."""
-    by_split = {name: draws_of(model, getattr(data, name)) for name in SPLITS}
+    by_split = {name: draws_of(model, getattr(data, name)) for name in (*SPLITS, LEFT_OUT)}
     risks = np.full((data.stays.height, max(part.shape[1] for part in by_split.values())), np.nan)
     for name, part in by_split.items():
         rows = (data.stays["split"] == name).to_numpy()
@@ -158,7 +159,8 @@ def draws(model: Model, data: ICUDataModule) -> NDArray[np.float64]:
 def scored(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model) -> pl.DataFrame:
     """Predict every stay, calibrate on validation; writes predictions.parquet and model.ckpt, and returns the predictions."""
     outcome = data.settings.outcome
-    calibrator = built(config["calibration"])
+    fitted = built(config["calibration"])
+    calibrator = fitted if data.prior_odds is None else AfterPrior(data.prior_odds, fitted)
     raw = prediction_table.raw_predictions(data.stays, outcome, draws(model, data))
     table = prediction_table.calibrate(raw, calibrator, config["threshold"])
     source = data.source

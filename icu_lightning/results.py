@@ -27,7 +27,10 @@ SHOWN = (  # of the metrics in metrics.json
     "alert_rate",
     "net_benefit",
 )
-RAW = ", uncalibrated"  # behind the name of a metric
+BESIDE = {
+    "raw": ", uncalibrated",
+    "prior": ", prior-corrected",
+}  # blocks of metrics.json, and what stands behind a metric's name
 HEADINGS = {"test": "test", "val": "validation *"}
 UNCALIBRATED = ("auroc", "auprc", "brier", "calibration_slope", "observed_to_expected")
 
@@ -70,7 +73,9 @@ def show(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) ->
     rows = [["stays (deaths)", *(f"{split['n']} ({split['events']})" for split in splits.values())]]
     rows += [[name, *(cell_text(split.get(name)) for split in splits.values())] for name in SHOWN]
     rows += [
-        [f"{name}{RAW}", *(cell_text(split.get("raw", {}).get(name)) for split in splits.values())]
+        [f"{name}{behind}", *(cell_text(split.get(block, {}).get(name)) for split in splits.values())]
+        for block, behind in BESIDE.items()
+        if any(block in split for split in splits.values())
         for name in UNCALIBRATED
     ]
     title = f"{config['names']['model']} on {config['names']['data']}, seed {config['seed']} (95 % patient-bootstrap interval)"
@@ -88,8 +93,9 @@ def show(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) ->
 
 
 def _of_folds(metrics: Mapping[str, Any], name: str) -> list[str]:
-    own = metrics["test"]["raw"]["folds"] if name.endswith(RAW) else metrics["test"]["folds"]
-    cell = own.get(name.removesuffix(RAW))
+    metric, comma, behind = name.partition(",")
+    own = [block for block, words in BESIDE.items() if words == comma + behind]
+    cell = (metrics["test"][own[0]] if own else metrics["test"])["folds"].get(metric)
     known = isinstance(cell, dict) and cell["mean"] is not None and cell["sd"] is not None
     return [f"{cell['mean']:.3f} ± {cell['sd']:.3f}" if known else ""]
 

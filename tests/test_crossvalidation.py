@@ -167,3 +167,16 @@ def test_hidden_cells_of_all_folds_are_counted_once(tmp_path):
     }
     assert "61 of 200 in test" in audit_line(whole)
     assert audited([folder(0, None), folder(1, None)])["held_out"] is None
+
+
+def test_survivors_left_out_of_training_are_counted_over_the_folds(tmp_path):
+    counts = {"per_death": 1, "deaths": 10, "survivors": 100, "left_out": 90}
+    folders = [tmp_path / f"fold-{i}" for i in range(3)]
+    for i, folder in enumerate(folders):
+        folder.mkdir()
+        own = {"undersampled": counts | {"left_out": 90 - i}, "held_out": None}
+        audit = {"passed": True, "checks": [], "missingness_auroc": None, **own}
+        (folder / "audit.json").write_text(json.dumps(audit))
+    together = audited(folders)
+    assert together["undersampled"] == {"per_death": 1, "deaths": 30, "survivors": 300, "left_out": 267, "folds": 3}
+    assert "267 of 300, beside 30 deaths, counted in each of 3 folds" in audit_line(together)

@@ -86,6 +86,11 @@ DAMAGE = {
     "words": (lambda t: t.with_columns(risk=pl.lit("high")), r"risk should hold numbers, not String"),
     "a stay twice": (lambda t: pl.concat([t, t.head(1)]), r"a row for a stay that has another in 2 of \d+ rows"),
     "fewer columns": (lambda t: t.drop("threshold", "sex"), r"other columns than a run writes: without threshold, sex"),
+    "a corrected risk above 1": (
+        lambda t: t.with_columns(risk_prior=pl.lit(1.5)),
+        r"a risk_prior that is no number in",
+    ),
+    "no corrected risk": (lambda t: t.with_columns(risk_prior=pl.lit(None, pl.Float64)), r"no risk_prior in"),
     "more columns": (lambda t: t.with_columns(note=pl.lit(1)), r"with unknown note"),
     "another split": (
         lambda t: t.with_columns(split=pl.lit("holdout")),

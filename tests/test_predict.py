@@ -1,6 +1,7 @@
 """python -m icu_lightning.predict: the run's own risks again, on any database, and a checkpoint that is data, not code."""
 
 import copy
+import json
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from icu_lightning import runfolder
 from icu_lightning.checkpoint import read_content, trained
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.errors import UserError
+from icu_lightning.evaluate import evaluate_runs
 from icu_lightning.pipeline import run_pipeline
 from icu_lightning.predict import at_the_checkpoints_time, chosen, predict, refuse_uncharted
 from tests.conftest import CONF, composed
@@ -48,6 +50,29 @@ def test_the_test_risks_are_those_of_the_run(finished, cli, tmp_path):
     test = both.filter(pl.col("split") == "test")
     assert (test["risk"] - test["risk_again"]).abs().max() < 1e-6
     assert test["threshold"].equals(test["threshold_again"].rename("threshold"))
+
+
+def test_the_risks_of_an_undersampled_run_are_corrected_alike_by_whoever_applies_it(run_here, tmp_path):
+    folder, out = (
+        run_here("model=logistic_regression", "data.stays=600", "data.undersample=1", "bootstrap=20"),
+        tmp_path / "risks.parquet",
+    )
+    run, metrics = pl.read_parquet(folder / "predictions.parquet"), json.loads((folder / "metrics.json").read_text())
+    counts = json.loads((folder / "audit.json").read_text())["undersampled"]
+    split = dict(run["split"].value_counts().iter_rows())
+    assert (split["train"], split["left_out"]) == (2 * counts["deaths"], counts["left_out"])
+    odds = 1 - counts["left_out"] / counts["survivors"]
+    raw, prior = run["risk_raw"], run["risk_prior"]
+    assert (prior / (1 - prior) / (raw / (1 - raw)) - odds).abs().max() < 1e-9
+    assert (
+        metrics["test"]["prior"]["observed_to_expected"]["value"]
+        > metrics["test"]["raw"]["observed_to_expected"]["value"]
+    )
+    evaluate_runs([folder], None, 50)
+    assert json.loads((folder / "metrics.json").read_text()) == metrics, "from the file alone"
+    predict_here(f"checkpoint={folder}", "data.stays=600", f"out={out}")
+    both = run.join(pl.read_parquet(out), on="stay_id", suffix="_again").filter(pl.col("split") == "test")
+    assert (both["risk"] - both["risk_again"]).abs().max() < 1e-6
 
 
 def test_columns_of_the_meds_evaluation_schema_and_ours(finished, tmp_path):

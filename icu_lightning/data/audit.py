@@ -19,6 +19,7 @@ from icu_lightning.batch import StayBatch
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.outliers import Outliers
 from icu_lightning.data.scaling import Scaler, StaticEncoder
+from icu_lightning.data.splits import LEFT_OUT, undersampled_text
 from icu_lightning.data.weights import UsualWeight
 
 IN_HOURS = ("stay_at_least", "sepsis_onset_within", "vasoactive_within", "in_icu_at_prediction")  # filters of hours
@@ -34,7 +35,7 @@ class Check:
 
 
 def audit(data: ICUDataModule) -> dict[str, Any]:
-    """{passed, checks: [{name, passed, said}], missingness_auroc, held_out} of a data module that is set up."""
+    """{passed, checks: [{name, passed, said}], missingness_auroc, held_out, undersampled} of a data module that is set up."""
     checks = [
         patients_disjoint(data),
         events_before_prediction(data),
@@ -48,6 +49,7 @@ def audit(data: ICUDataModule) -> dict[str, Any]:
         "checks": [asdict(check) for check in checks],
         "missingness_auroc": missingness_auroc(data.train, data.test),
         "held_out": held_out_counts(data),
+        "undersampled": undersampled_counts(data),
     }
 
 
@@ -62,12 +64,14 @@ def audit_line(result: dict[str, Any]) -> str:
         parts.append(
             f"cells hidden on purpose ({hidden['pattern']}, rate {hidden['rate']}, seed {hidden['seed']}): {counts}"
         )
+    if (left_out := result.get("undersampled")) is not None:
+        parts.append(undersampled_text(left_out))
     return "audit: " + "; ".join(parts)
 
 
 def patients_disjoint(data: ICUDataModule) -> Check:
     """No patient has stays in two splits."""
-    sides = data.stays.group_by("patient_id").agg(pl.col("split").n_unique())
+    sides = data.stays.group_by("patient_id").agg(pl.col("split").replace(LEFT_OUT, "train").n_unique())
     split = int((sides["split"] > 1).sum())
     return Check("patients disjoint", split == 0, f"{split} of {sides.height:,} on two sides")
 
@@ -147,6 +151,15 @@ def held_out_counts(data: ICUDataModule) -> dict[str, Any] | None:
         for name, part in splits.items()
     }
     return {**data.settings.plain["held_out"], "cells": cells}
+
+
+def undersampled_counts(data: ICUDataModule) -> dict[str, Any] | None:
+    """{per_death, deaths, survivors, left_out}: of the training stays, before any survivor was left out; None if all are in."""
+    if data.settings.undersample is None:
+        return None
+    gone, deaths = len(data.left_out), int(data.train.label.sum())
+    survivors = len(data.train) - deaths + gone
+    return {"per_death": data.settings.undersample, "deaths": deaths, "survivors": survivors, "left_out": gone}
 
 
 def missingness_auroc(train: StayBatch, test: StayBatch) -> float | None:

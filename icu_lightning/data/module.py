@@ -21,7 +21,7 @@ from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.severity import SCORES
 from icu_lightning.data.sources.base import Source
-from icu_lightning.data.splits import SPLITS
+from icu_lightning.data.splits import LEFT_OUT, SPLITS, undersampled
 from icu_lightning.data.vis import vis
 from icu_lightning.data.weights import UsualWeight
 from icu_lightning.errors import UserError
@@ -39,7 +39,8 @@ class ICUDataModule(lightning.LightningDataModule):
         say, step: told in words what happens, and what is being done.
 
     After `setup`: `train`, `val`, `test` (StayBatch, without the cells that `data.held_out` hides), `measured` (the same three by
-    name, as measured), `stays` (a row a stay of the cohort, with its `split`), `shape`,
+    name, as measured), `stays` (a row a stay of the cohort, with its `split`, which is LEFT_OUT for what
+    `data.undersample` takes out of training), `left_out` (those as a StayBatch), `shape`,
     `outliers`, `scaler`, `encoder`, `extract` (attrition; the grid as charted), `values` (B, T, V; the grid in clinical units
     with its outliers replaced) and `cleaning` (the extract's table with the outliers counted).
     """
@@ -64,9 +65,11 @@ class ICUDataModule(lightning.LightningDataModule):
         if self._ready:
             return
         self.extract, self.stays = prepared(self.source, self.settings, self.say, self.step)
+        self._undersample()
         self._fit()
         self.measured = {name: self._tensors(self.stays["split"] == name) for name in SPLITS}
         self.train, self.val, self.test = (self._shown(name) for name in SPLITS)
+        self.left_out = self._tensors(self.stays["split"] == LEFT_OUT)
         self._ready = True
 
     def apply(self, fitted: Mapping[str, Any], unmeasured: Collection[str] = ()) -> StayBatch:
@@ -107,6 +110,24 @@ class ICUDataModule(lightning.LightningDataModule):
             "vis_scaler": self.vis_scaler.state() if self.settings.vis is not None else None,
             "severity_scaler": self.severity_scaler.state() if self.settings.severity else None,
         }
+
+    def _undersample(self) -> None:
+        """Of the training stays, those that `data.undersample` leaves out get LEFT_OUT for their split, before anything is fitted."""
+        if self.settings.undersample is not None:
+            outcome, chosen = self.stays[self.settings.outcome], (self.settings.undersample, self.settings.split_seed)
+            split = undersampled(self.stays["stay_id"], self.stays["split"], outcome, *chosen)
+            self.stays = self.stays.with_columns(split)
+
+    @property
+    def prior_odds(self) -> float | None:
+        """The share of the training survivors that `data.undersample` left in: what the odds of a risk have to be multiplied by.
+
+        None where nothing was asked for.
+        """
+        if self.settings.undersample is None:
+            return None
+        lived = int((self.train.label == 0).sum())
+        return lived / (lived + len(self.left_out))
 
     def _fit(self) -> None:
         """Everything that is fitted, and nothing but training stays to fit it on."""

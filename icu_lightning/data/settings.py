@@ -36,6 +36,7 @@ class DataSettings:
     vis_extended: with the drugs that are no part of the published score.
     lab_time: one of LAB_TIMES, whether a laboratory's value is known when the sample was taken, or when it was stored.
     held_out: pattern, rate and seed of the measured cells that validation and test stays do not show, see `masking`; or None.
+    undersample: survivors that are kept in the training split for each death, see `splits.undersampled`; None keeps all.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
 
@@ -59,6 +60,7 @@ class DataSettings:
     cache_dir: str | None = None
     held_out: Mapping[str, Any] | None = None
     lab_time: str = "charttime"
+    undersample: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
@@ -87,6 +89,7 @@ class DataSettings:
             if name not in SCORES:
                 raise unknown_name("score in data.severity", name, SCORES)
         self._check_static()
+        self._check_undersample()
         if self.held_out is not None:
             held_out(self.held_out)
         concepts_of(self.variables)
@@ -113,6 +116,16 @@ class DataSettings:
                 raise unknown_name("feature in data.static", name, NUMERIC + CATEGORICAL)
         if len(set(self.static)) < len(self.static):
             raise UserError(f"data.static must name each feature once; it is {list(self.static)}.")
+
+    def _check_undersample(self) -> None:
+        asked = self.undersample
+        if asked is None:
+            return
+        if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 < asked < float("inf"):
+            raise UserError(
+                "data.undersample is how many training survivors are kept for each death, as in data.undersample=1, or null for all; "
+                f"it is {asked}."
+            )
 
     @property
     def plain(self) -> dict[str, Any]:

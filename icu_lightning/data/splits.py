@@ -5,7 +5,7 @@ did) and cut at the quotas. The hash is blake2b: Python's own is salted per proc
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from icu_lightning.errors import UserError
 
 SPLITS = ("train", "val", "test")
+LEFT_OUT = "left_out"  # of the training stays, by data.undersample
 Fold = Sequence[int]  # which one, counted from 0, and of how many
 
 
@@ -75,6 +76,33 @@ def split_by_hospital(
             "that share no patient. Try another data.split_seed, or data.split=patient."
         )
     return group.replace_strict(side, return_dtype=pl.String).alias("split")
+
+
+def undersampled(stay_id: pl.Series, split: pl.Series, died: pl.Series, per_death: float, seed: int) -> pl.Series:
+    """(B,) the split of every stay, LEFT_OUT for training survivors beyond `per_death` for each death, but at least one remains.
+
+    They are drawn by a hash of (seed, stay_id), so which of two goes first depends on no other stay. Deaths, and stays of other
+    splits, are what they were.
+    """
+    training = split == "train"
+    survivors = stay_id.filter(training & ~died)
+    most = max(1, round(per_death * int((training & died).sum())))
+    gone = sorted(survivors, key=lambda stay: _hash(seed, f"undersample {stay}"))[most:]
+    is_gone = stay_id.is_in(pl.Series(gone, dtype=stay_id.dtype).implode())
+    return split.zip_with(~is_gone, pl.Series([LEFT_OUT])).alias("split")
+
+
+def undersampled_text(counts: Mapping[str, float]) -> str:
+    """What undersampling did, in words.
+
+    Arguments:
+        counts: per_death, and deaths, survivors and left_out of the training stays; of a cross-validation all folds', and how many.
+    """
+    folds = f", counted in each of {counts['folds']} folds" if "folds" in counts else ""
+    return (
+        f"training survivors left out at random (data.undersample={counts['per_death']:g}): "
+        f"{counts['left_out']:,} of {counts['survivors']:,}, beside {counts['deaths']:,} deaths{folds}"
+    )
 
 
 def _linked_hospitals(patient_id: pl.Series, hospital_id: pl.Series) -> pl.Series:

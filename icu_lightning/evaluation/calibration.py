@@ -174,6 +174,50 @@ class Temperature(Beta):
         return slope, slope, 0.0
 
 
+class AfterPrior:
+    """Prior correction for undersampled training, then another calibrator.
+
+        p / (1 - p) is multiplied by the share of the survivors that training has seen
+
+    which is the ratio of the prior odds of all training stays to those of the ones that were kept, and needs no validation stay.
+    The order of the risks stays. What else bends a risk is left to the calibrator behind it, which is fitted on corrected risks.
+
+    Arguments:
+        odds: in (0, 1]; 1 changes nothing.
+        then: the calibrator of what comes out.
+
+    References: The foundations of cost-sensitive learning (Elkan, 2001); Adjusting the outputs of a classifier to new a priori
+        probabilities: a simple procedure (Saerens, Latinne, Decaestecker, 2002).
+    """
+
+    def __init__(self, odds: float, then: Calibrator) -> None:
+        self.odds, self.then = odds, then
+
+    def fit(self, label: Array, risk: Array) -> "AfterPrior":
+        self.then.fit(label, self.prior(risk))
+        return self
+
+    def transform(self, risk: Array) -> Array:
+        return self.then.transform(self.prior(risk))
+
+    def prior(self, risk: Array) -> Array:
+        """The prior-corrected risks, before the calibrator."""
+        return prior_corrected(risk, self.odds)
+
+    def state(self) -> dict[str, object]:
+        return {"kind": "after_prior", "odds": self.odds, "then": self.then.state()}
+
+
+def prior_corrected(risk: Array, odds: float) -> Array:
+    """Risks in [0, 1] whose odds are multiplied; 0 and 1 stay, and with `odds` 1 so does everything.
+
+    >>> prior_corrected(np.array([0.0, 0.5, 1.0]), 0.25).tolist()
+    [0.0, 0.2, 1.0]
+    """
+    risk = np.asarray(risk, float)
+    return risk if odds == 1 else odds * risk / (odds * risk + (1 - risk))
+
+
 class Identity:
     """No calibration: the risk is the model's score."""
 
@@ -194,9 +238,13 @@ KINDS: dict[str, Callable[..., Calibrator]] = {
     "temperature": Temperature,
     "beta": Beta,
     "none": Identity,
+    "after_prior": AfterPrior,
 }
 
 
 def load(state: dict[str, object]) -> Calibrator:
-    """The calibrator of a `state()`. Raises KeyError for a kind that is not in KINDS."""
-    return KINDS[str(state["kind"])](**{name: value for name, value in state.items() if name != "kind"})
+    """The calibrator of a `state()`. Raises KeyError for a kind that is not in KINDS, TypeError for values that are not its own."""
+    values = {
+        name: load(value) if isinstance(value, dict) else value for name, value in state.items() if name != "kind"
+    }
+    return KINDS[str(state["kind"])](**values)

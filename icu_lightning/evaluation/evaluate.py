@@ -1,11 +1,12 @@
 """metrics.json from predictions alone: the model is not asked again.
 
 Every number is on the calibrated risk, with the 95 % interval over resampled patients; the same under `raw` for the model's
-own score, and under `subgroups` for the groups that are large enough.
+own score, under `prior` for that score corrected for undersampled training, and under `subgroups` for the groups that are large
+enough.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from icu_lightning.evaluation import delong, reliability
 from icu_lightning.evaluation.bootstrap import with_intervals
 from icu_lightning.evaluation.metrics import ACCURACY_METRICS, THRESHOLD_METRICS, discrimination, net_benefit, pooled
+from icu_lightning.evaluation.predictions import PRIOR
 from icu_lightning.evaluation.smooth import risks_of_curve, smooth_calibration
 from icu_lightning.evaluation.subgroups import subgroups
 
 SPLITS = ("test", "val")  # the training split's numbers would only be mistaken for something
 SMALLEST = 50  # stays of a subgroup that is scored
 WORKERS = 4  # threads; each holds some 200 MB of weights
-RAW = "raw "  # before the names of the metrics of the uncalibrated score
+BESIDE = {"raw": "risk_raw", "prior": PRIOR}  # blocks of the scores that are not the calibrated risk, and their columns
 CURVE = "curve "  # before the names of the risks that have a smooth calibration curve
 Array = NDArray[np.float64]
 
@@ -30,12 +32,12 @@ Array = NDArray[np.float64]
 def evaluate(
     predictions: pl.DataFrame, n_replicates: int = 1000, seed: int = 0, smallest: int = SMALLEST
 ) -> dict[str, dict[str, Any]]:
-    """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, calibration_curve, subgroups, too_small,
+    """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, prior?, calibration_curve, subgroups, too_small,
     folds?, note?}.
 
     Metrics: those of metrics.py and reliability.py; `auroc_delong` is AUROC with DeLong's interval, which takes stays for
-    independent. `calibration_curve`: risk and risk_raw -> {at, value, low, high}, lists, as smooth.py draws it. What a split cannot
-    give (one class only) is null, and `note` says why.
+    independent. `calibration_curve`: of risk, risk_raw and perhaps risk_prior -> {at, value, low, high}, lists, as smooth.py draws
+    it. What a split cannot give (one class only) is null, and `note` says why.
 
     Arguments:
         predictions: as predictions.py describes them.
@@ -60,22 +62,26 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int, curves: bool) -> di
     if part.is_empty():
         return result | {"note": "no stays in this split"}
     threshold = part["threshold"].to_numpy()
-    risk, raw = part["risk"].to_numpy(), part["risk_raw"].to_numpy()
-    drawn = {name: (x, risks_of_curve(x)) for name, x in (("risk", risk), ("risk_raw", raw)) if curves}
+    risk = part["risk"].to_numpy()
+    beside = {block: part[column].to_numpy() for block, column in BESIDE.items() if column in part.columns}
+    scores = {"risk": risk} | {BESIDE[block]: score for block, score in beside.items()}
+    drawn = {name: (x, risks_of_curve(x)) for name, x in scores.items() if curves}
 
     def metrics(weight: Array) -> dict[str, Any]:
         smooth = {CURVE + name: smooth_calibration(label, x, weight, at) for name, (x, at) in drawn.items()}
-        return _metrics(label, risk, raw, threshold, weight) | smooth
+        return _metrics(label, risk, beside, threshold, weight) | smooth
 
     cells = with_intervals(metrics, patients, n_replicates, seed)
-    result |= {name: cell for name, cell in cells.items() if not name.startswith((RAW, CURVE))}
+    blocks = {block: f"{block} " for block in beside}
+    result |= {name: cell for name, cell in cells.items() if not name.startswith((*blocks.values(), CURVE))}
     result["auroc_delong"] = _delong(label, risk)
     result["threshold"] = float(threshold[0]) if part["threshold"].n_unique() == 1 else None  # each fold has its own
     if part["fold"].null_count() < part.height:
         result["folds"] = _folds(part, "risk")
-    result["raw"] = {name.removeprefix(RAW): cell for name, cell in cells.items() if name.startswith(RAW)}
-    if "folds" in result:
-        result["raw"]["folds"] = _folds(part, "risk_raw")
+    for block, prefix in blocks.items():
+        result[block] = {name.removeprefix(prefix): cell for name, cell in cells.items() if name.startswith(prefix)}
+        if "folds" in result:
+            result[block]["folds"] = _folds(part, BESIDE[block])
     if curves:
         result["calibration_curve"] = {
             name: {"at": at.tolist()} | cells[CURVE + name] for name, (_, at) in drawn.items()
@@ -109,15 +115,13 @@ def _finished(node: Any) -> Any:
     return node.result() if isinstance(node, Future) else node
 
 
-def _metrics(label: Array, risk: Array, raw: Array, threshold: Array, weight: Array) -> dict[str, Any]:
-    """Of the calibrated risk, of the flags at the threshold, and, with RAW before their names, of the model's own score."""
+def _metrics(label: Array, risk: Array, beside: Mapping[str, Array], threshold: Array, weight: Array) -> dict[str, Any]:
+    """Of the calibrated risk, of the flags at the threshold, and, with their block before the names, of the scores beside it."""
     flagged = (risk >= threshold).astype(float)
-    own = of_risk(label, raw, weight)
-    return (
-        of_risk(label, risk, weight)
-        | of_flags(label, flagged, threshold, weight)
-        | {RAW + name: own[name] for name in own}
-    )
+    metrics = of_risk(label, risk, weight) | of_flags(label, flagged, threshold, weight)
+    for block, score in beside.items():
+        metrics |= {f"{block} {name}": own for name, own in of_risk(label, score, weight).items()}
+    return metrics
 
 
 def of_risk(label: Array, risk: Array, weight: Array) -> dict[str, Any]:

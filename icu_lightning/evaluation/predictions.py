@@ -3,10 +3,11 @@
 | column | meaning |
 |---|---|
 | stay_id, patient_id, hospital_id | as in the raw tables |
-| split | train, val or test |
+| split | train, val or test; left_out for a training stay that undersampling took out of training |
 | fold | of a cross-validation; null in a single split |
 | label | 1.0 if the outcome happened, 0.0 if not; outcome, source and whether it is synthetic are in the file's metadata |
 | risk_raw | the model's score, the mean of its draws |
+| risk_prior | the score with its odds corrected for undersampled training; only in runs that undersampled |
 | risk | calibrated; of a validation stay by calibrators that did not see its patient |
 | risk_sd | SD of the draws' scores; null for a model with one draw |
 | threshold | a risk at or above it flags the stay |
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from icu_lightning.atomic import atomic_file
 from icu_lightning.errors import UserError
-from icu_lightning.evaluation.calibration import Calibrator
+from icu_lightning.evaluation.calibration import AfterPrior, Calibrator
 from icu_lightning.evaluation.thresholds import Rule, threshold_rule
 
 FOLDS = 5  # of cross-fitting the calibrator
@@ -40,6 +41,13 @@ COLUMNS = (
     "threshold",
     *SUBGROUPS,
 )
+PRIOR = "risk_prior"  # a column of its own kind of run
+
+
+def columns(table: pl.DataFrame) -> list[str]:
+    """The file's columns in their order: COLUMNS, and PRIOR where there is one."""
+    before = COLUMNS.index("risk_raw") + 1
+    return [*COLUMNS[:before], *([PRIOR] if PRIOR in table.columns else []), *COLUMNS[before:]]
 
 
 def raw_predictions(stays: pl.DataFrame, outcome: str, draws: NDArray[np.floating]) -> pl.DataFrame:
@@ -76,7 +84,7 @@ def raw_predictions(stays: pl.DataFrame, outcome: str, draws: NDArray[np.floatin
 
 
 def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: Rule) -> pl.DataFrame:
-    """Fit calibrator and threshold on the validation rows, apply them to all: adds `risk` and `threshold`.
+    """Fit calibrator and threshold on the validation rows, apply them to all: adds `risk`, `threshold` and perhaps `risk_prior`.
 
     The calibrator sees all validation stays; their own risks, by which the threshold is chosen, come from calibrators that did
     not see their patients (`cross_fitted`), because a calibrated risk of a stay it was fitted on flatters.
@@ -93,7 +101,10 @@ def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: Rule) -> 
         calibrator.transform(predictions["risk_raw"].to_numpy())
     )  # a copy: no calibration gives its input back
     risk[is_val.to_numpy()] = own
-    return predictions.with_columns(risk=pl.Series(risk), threshold=pl.lit(threshold)).select(COLUMNS)
+    table = predictions.with_columns(risk=pl.Series(risk), threshold=pl.lit(threshold))
+    if isinstance(calibrator, AfterPrior):
+        table = table.with_columns(pl.Series(PRIOR, calibrator.prior(table["risk_raw"].to_numpy())))
+    return table.select(columns(table))
 
 
 def cross_fitted(calibrator: Calibrator, label: NDArray, raw: NDArray, patient_id: NDArray) -> NDArray:

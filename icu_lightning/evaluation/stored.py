@@ -8,9 +8,9 @@ import polars as pl
 
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.evaluate import SPLITS
-from icu_lightning.evaluation.predictions import COLUMNS
+from icu_lightning.evaluation.predictions import COLUMNS, PRIOR, columns
 
-TRAINING = "train"
+TRAINING = ("train", "left_out")
 NUMBERS = ("label", "risk_raw", "risk", "threshold")
 NEEDED = ("stay_id", "patient_id", "split", *NUMBERS)  # without a null
 
@@ -60,17 +60,21 @@ def read(path: Path, sha256: str | None) -> Stored:
 
 def check(path: Path, table: pl.DataFrame) -> None:
     """Raise UserError for a table that is not as predictions.py describes it."""
-    missing, other = [c for c in COLUMNS if c not in table.columns], [c for c in table.columns if c not in COLUMNS]
+    missing, other = (
+        [c for c in COLUMNS if c not in table.columns],
+        [c for c in table.columns if c not in columns(table)],
+    )
     if missing or other:
         said = [f"without {', '.join(missing)}"] * bool(missing) + [f"with unknown {', '.join(other)}"] * bool(other)
         raise UserError(f"{path} has other columns than a run writes: {'; '.join(said)}. Evaluate an unaltered file.")
-    words = [name for name in NUMBERS if not table.schema[name].is_numeric()]
+    prior = [PRIOR] if PRIOR in table.columns else []
+    words = [name for name in (*NUMBERS, *prior) if not table.schema[name].is_numeric()]
     if words:
         raise UserError(f"{path}: {', '.join(words)} should hold numbers, not {table.schema[words[0]]}.")
     _refuse(path, table, table["stay_id"].is_duplicated(), "a row for a stay that has another")
-    for name in NEEDED:
+    for name in (*NEEDED, *prior):
         _refuse(path, table, table[name].is_null(), f"no {name}")
-    for name in ("risk_raw", "risk"):
+    for name in ("risk_raw", "risk", *prior):
         wrong = ~table[name].cast(pl.Float64).is_between(0, 1)  # a NaN is not between
         _refuse(path, table, wrong, f"a {name} that is no number in [0, 1]")
     _refuse(path, table, ~table["label"].cast(pl.Float64).is_in([0.0, 1.0]), "a label that is neither 0 nor 1")
@@ -78,7 +82,7 @@ def check(path: Path, table: pl.DataFrame) -> None:
     _refuse(
         path,
         table,
-        ~table["split"].cast(pl.String).is_in([TRAINING, *SPLITS]),
+        ~table["split"].cast(pl.String).is_in([*TRAINING, *SPLITS]),
         "a split that is none of train, val and test",
     )
     most = max((part["threshold"].n_unique() for part in table.partition_by("fold")), default=0)

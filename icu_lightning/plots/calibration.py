@@ -1,4 +1,6 @@
-"""Do risks mean what they say? Shares in ten bins with their counts, and a smooth curve with its band; before and after calibration.
+"""Do risks mean what they say? Shares in ten bins with their counts, and a smooth curve with its band.
+
+Before and after calibration, and in between after the prior correction of undersampled training.
 
 References: Probable inference, the law of succession, and statistical inference (Wilson, 1927), the intervals of single bins.
 """
@@ -12,7 +14,7 @@ from scipy.stats import binomtest
 
 from icu_lightning.plots.discrimination import square
 from icu_lightning.plots.evidence import Array, Evidence, interval_text
-from icu_lightning.plots.sheet import BAND, BLUE, DIED, SOFT, SURVIVED, VERMILION, Sheet, sheet
+from icu_lightning.plots.sheet import BAND, BLUE, DIED, GREEN, SOFT, SURVIVED, VERMILION, Sheet, sheet
 
 BINS = 10
 COLUMNS = 50  # of the histogram of risks
@@ -45,13 +47,16 @@ def calibration_curve(page: Sheet, run: Evidence) -> None:
     page.note("Ten bins of equal width; numbers: stays in each. Bars: 95 % (Wilson), each stay taken for independent.")
     ax, counts = page.panels(2, 1, height_ratios=[4, 1], hspace=0.12, share="x")
     axes_of_risk(ax, counts, "Stays")
-    for (column, name), (colour, mark, shift) in zip(kinds(run), LOOKS, strict=False):
+    shown = kinds(run)
+    wide = 0.08 / max(2, len(shown))  # of a bar
+    for i, (column, name) in enumerate(shown.items()):
+        (colour, mark, _), shift = LOOKS[column], wide * (i - (max(2, len(shown)) - 1) / 2)
         bins = uniform_bins(run.label, getattr(run, column))
         error = np.clip([bins.observed - bins.low, bins.high - bins.observed], 0, None)
         ax.errorbar(bins.risk, bins.observed, error, fmt=mark, color=colour, label=name, linewidth=page.em * 0.09)
         edges = np.linspace(0, 1, BINS + 1)
         heights, _ = np.histogram(getattr(run, column), edges)
-        bars = counts.bar(edges[:-1] + 0.05 + shift, heights, 0.04, color=colour)
+        bars = counts.bar(edges[:-1] + 0.05 + shift, heights, wide, color=colour)
         if column == "risk":
             counts.bar_label(bars, [f"{n:,}" if n else "" for n in heights], fontsize=page.em * 0.62, color=colour)
     counts.set_ylim(0, counts.get_ylim()[1] * 1.35)
@@ -65,10 +70,10 @@ def calibration_smooth(page: Sheet, run: Evidence) -> None:
     )
     ax, counts = page.panels(2, 1, height_ratios=[3.4, 1], hspace=0.12, share="x")
     axes_of_risk(ax, counts, "Stays")
-    for (column, name), (colour, _, _) in zip(kinds(run), LOOKS, strict=False):
+    for column, name in kinds(run).items():
+        colour, _, dash = LOOKS[column]
         curve = run.metrics["calibration_curve"][column]
         at, value, low, high = (floats(curve[side]) for side in ("at", "value", "low", "high"))
-        dash = "-" if column == "risk" else (0, (5, 2))
         alone = "o" if np.isfinite(value).sum() < 3 else None
         ax.fill_between(at, low, high, color=colour, alpha=BAND, linewidth=0)
         ax.plot(at, value, color=colour, linestyle=dash, marker=alone, label=name)
@@ -84,19 +89,30 @@ def calibration_smooth(page: Sheet, run: Evidence) -> None:
     ax.legend(loc="upper left")
 
 
-LOOKS = ((BLUE, "o", -0.02), (VERMILION, "s", 0.02))  # calibrated, uncalibrated: colour, mark, shift of bars
+BLOCKS = {"risk": None, "risk_prior": "prior", "risk_raw": "raw"}  # of metrics.json
+LOOKS: dict[str, tuple[str, str, Any]] = {  # colour, mark, dash
+    "risk": (BLUE, "o", "-"),
+    "risk_prior": (GREEN, "^", (0, (1.5, 1.5))),
+    "risk_raw": (VERMILION, "s", (0, (5, 2))),
+}
 
 
-def kinds(run: Evidence) -> list[tuple[str, str]]:
-    """(column, name with its numbers) of the risks to show: the raw ones only where calibration changed them."""
-    after, before = summary(run, False), summary(run, True)
-    if not run.calibrated:
-        return [("risk", f"risk, not calibrated: {after}")]
-    return [("risk", f"calibrated: {after}"), ("risk_raw", f"before: {before}")]
+def kinds(run: Evidence) -> dict[str, str]:
+    """Column -> name with its numbers, of the risks to show: those before a step only where that step changed them."""
+    shown = {"risk": "calibrated"}
+    if run.risk_prior is not None:
+        shown = (
+            shown | {"risk_prior": "prior-corrected"} if run.calibrated else {"risk": "prior-corrected, not calibrated"}
+        )
+    elif not run.calibrated:
+        shown = {"risk": "risk, not calibrated"}
+    if run.calibrated or run.risk_prior is not None:
+        shown |= {"risk_raw": "before"}
+    return {column: f"{name}: {summary(run, BLOCKS[column])}" for column, name in shown.items()}
 
 
-def summary(run: Evidence, raw: bool) -> str:
-    slope, ratio = run.cell("calibration_slope", raw), run.cell("observed_to_expected", raw)
+def summary(run: Evidence, block: str | None) -> str:
+    slope, ratio = run.cell("calibration_slope", block), run.cell("observed_to_expected", block)
     return f"slope {interval_text(slope, 2)}\nO:E {interval_text(ratio, 2)}"
 
 

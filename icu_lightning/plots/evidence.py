@@ -57,6 +57,11 @@ class Evidence:
         return self.stays["risk_raw"].to_numpy()
 
     @cached_property
+    def risk_prior(self) -> Array | None:
+        """Of a run that undersampled its training stays."""
+        return self.stays["risk_prior"].to_numpy() if "risk_prior" in self.stays.columns else None
+
+    @cached_property
     def flagged(self) -> NDArray[np.bool_]:
         """By each stay's own threshold: the folds of a cross-validation have their own."""
         return self.risk >= self.stays["threshold"].to_numpy()
@@ -80,7 +85,8 @@ class Evidence:
 
     @property
     def calibrated(self) -> bool:
-        return not np.array_equal(self.risk, self.risk_raw)
+        before = self.risk_raw if self.risk_prior is None else self.risk_prior
+        return not np.array_equal(self.risk, before)
 
     @property
     def facts(self) -> Facts:
@@ -110,10 +116,11 @@ class Evidence:
         cells = with_intervals(curves, self.stays["patient_id"].to_numpy(), self.replicates, self.seed)
         return {name: (_numbers(cell["low"]), _numbers(cell["high"])) for name, cell in cells.items()}
 
-    def cell(self, name: str, raw: bool = False) -> Mapping[str, float | None]:
-        """{value, low, high} of a metric; None throughout if it was not computed."""
-        block = self.metrics.get("raw", {}) if raw else self.metrics
-        return block.get(name) or dict.fromkeys(("value", "low", "high"))
+    def cell(self, name: str, block: str | None = None) -> Mapping[str, float | None]:
+        """{value, low, high} of a metric, of the calibrated risk or in a block beside it; None throughout if it was not computed."""
+        return (self.metrics if block is None else self.metrics.get(block, {})).get(name) or dict.fromkeys(
+            ("value", "low", "high")
+        )
 
 
 def read(folder: Path, config: Mapping[str, Any], stays: pl.DataFrame, facts: Mapping[str, str]) -> Evidence:

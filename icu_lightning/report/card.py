@@ -11,7 +11,7 @@ from icu_lightning.description.words import plain
 from icu_lightning.report import groups, limits
 from icu_lightning.report.folder import Run
 from icu_lightning.report.numbers import estimate
-from icu_lightning.report.performance import METRICS
+from icu_lightning.report.performance import METRICS, undersampling
 from icu_lightning.report.summary import rule_words
 from icu_lightning.report.tripod import filters, threshold, variables
 
@@ -49,7 +49,7 @@ def _training(run: Run) -> str:
     if run.folds:
         return f"{run.database}; of each fold, the stays of the patients of the others"
     size = f"{train.height:,} stays of {train['patient_id'].n_unique():,} patients"
-    return f"{run.database}: {size}, {int(train['label'].sum()):,} with the outcome"
+    return f"{run.database}: {size}, {int(train['label'].sum()):,} with the outcome. {undersampling(run)}".strip()
 
 
 def _groups(run: Run) -> dict[str, str]:

@@ -49,11 +49,10 @@ class Run:
     @cached_property
     def chance_ece(self) -> float | None:
         """Of the calibrated risks, see `words.chance_ece`."""
-        return chance_ece(self.test_stays["risk"].to_numpy(), self.config["seed"])
+        return self.chance_ece_of("risk")
 
-    @cached_property
-    def chance_ece_raw(self) -> float | None:
-        return chance_ece(self.test_stays["risk_raw"].to_numpy(), self.config["seed"])
+    def chance_ece_of(self, column: str) -> float | None:
+        return chance_ece(self.test_stays[column].to_numpy(), self.config["seed"])
 
     @property
     def predictions(self) -> pl.DataFrame:

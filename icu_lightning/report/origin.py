@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from icu_lightning.data.splits import undersampled_text
 from icu_lightning.description.counts import cleaning_counts
 from icu_lightning.description.words import number
 from icu_lightning.report.blocks import Block, Code, Facts, Section, Table, Text, row
@@ -41,6 +42,9 @@ def audit(run: Run) -> Section:
         cells = "; ".join(f"{of['hidden']:,} of {of['measured']:,} in {name}" for name, of in hidden["cells"].items())
         text = f"Measured cells hidden from the model on purpose ({hidden['pattern']}, rate {hidden['rate']}): {cells}."
         blocks.append(Text(text=text))
+    if left_out := run.audit.get("undersampled"):
+        text = undersampled_text(left_out)
+        blocks.append(Text(text=f"{text[0].upper()}{text[1:]}. Validation and test stays are all in."))
     return Section(name="audit", title=title, short=short, blocks=blocks)
 
 

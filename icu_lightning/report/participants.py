@@ -10,7 +10,8 @@ from icu_lightning.report.folder import Run
 from icu_lightning.report.numbers import count_cell
 
 SMALLEST = 5  # a count of 1 to 4 stays is not told, as in the description of a cohort
-SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
+LEFT_OUT = {"left_out": "Training, left out at random"}
+SPLITS = {"train": "Training", **LEFT_OUT, "val": "Validation", "test": "Test"}
 UNKNOWN = "not known"
 
 
@@ -42,7 +43,10 @@ def _splits(run: Run) -> list[Block]:
         names = {"test": "All folds, each tested by the model that had not seen it"}
     columns = [("Stays of", ""), ("stays", ""), ("patients", ""), ("deaths", run.outcome), ("died", "")]
     columns += [("age", "median [quartiles]"), ("women", "of those whose sex is known")]
-    rows = [_split_row(title, stays.filter(pl.col("split") == name)) for name, title in names.items()]
+    parts = {name: stays.filter(pl.col("split") == name) for name in names}
+    rows = [
+        _split_row(names[name], part) for name, part in parts.items() if name not in LEFT_OUT or not part.is_empty()
+    ]
     note = "All stays of a patient are on one side. The model learns from training stays; epoch, calibrator and threshold are "
     note += "chosen on validation stays; every result is of test stays."
     return [

@@ -38,6 +38,10 @@ METRICS = {  # as in metrics.json: heading, how it is read
     "min_sensitivity_ppv": ("Smaller of sensitivity and PPV", "score of the PhysioNet Challenge 2012"),
     "net_benefit": ("Net benefit", "0 is as good as no alarms"),
 }
+BESIDE = {
+    "prior-corrected": "prior",
+    "raw": "raw",
+}  # scores beside the calibrated risk, and their blocks in metrics.json
 AT = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # thresholds whose net benefit is told
 Array = NDArray[np.float64]
 
@@ -71,6 +75,8 @@ def _graded(run: Run) -> Table:
 def _all_metrics(run: Run) -> list[Block]:
     note = f"95 % intervals over {run.metrics.get('evaluation', {}).get('bootstrap', 0):,} resamples of patients, in brackets. "
     note += "Raw: the model's own score, before calibration; what depends on the stored threshold is of the calibrated risk."
+    if "prior" in run.test:
+        note += " Prior-corrected: its odds times the share of the training survivors that the model was shown, before calibration."
     blocks: list[Block] = [_metrics_table(run.test, "Every metric, calibrated and raw"), Text(text=note, tone="note")]
     val = run.metrics.get("val", {})
     if val.get("n"):
@@ -80,13 +86,13 @@ def _all_metrics(run: Run) -> list[Block]:
 
 
 def _metrics_table(split: dict[str, Any], caption: str, folded: str = "") -> Table:
-    raw = split.get("raw", {})
+    beside = {word: split[block] for word, block in BESIDE.items() if block in split}
     rows = []
     for name, (heading, reads) in METRICS.items():
-        own = estimate_cell(raw[name]) if name in raw else Cell("", "")
-        rows.append(row(heading, estimate_cell(split.get(name)), own, reads))
-    columns = [("Metric", ""), ("calibrated", ""), ("raw", ""), ("how to read it", "")]
-    return Table(caption=caption, columns=columns, rows=rows, words=(3,), folded=folded)
+        own = [estimate_cell(block[name]) if name in block else Cell("", "") for block in beside.values()]
+        rows.append(row(heading, estimate_cell(split.get(name)), *own, reads))
+    columns = [("Metric", ""), ("calibrated", ""), *((word, "") for word in beside), ("how to read it", "")]
+    return Table(caption=caption, columns=columns, rows=rows, words=(len(columns) - 1,), folded=folded)
 
 
 def _folds(run: Run) -> list[Block]:
@@ -158,8 +164,13 @@ def calibration(run: Run) -> Section:
     """What calibration did, from Brier score and ECE, then the curves."""
     test, raw = run.test, run.test.get("raw", {})
     blocks: list[Block] = [Text(text=_believed("Calibrated", test, run.chance_ece))]
+    if prior := test.get("prior"):
+        blocks.append(
+            Text(text=_believed("Prior-corrected, before calibration", prior, run.chance_ece_of("risk_prior")))
+        )
     if raw:
-        blocks.append(Text(text=_believed("Before calibration", raw, run.chance_ece_raw)))
+        before = "As the model says, before any correction" if prior else "Before calibration"
+        blocks.append(Text(text=_believed(before, raw, run.chance_ece_of("risk_raw"))))
     slope = (
         f"Slope {estimate(test.get('calibration_slope'))}, intercept {estimate(test.get('calibration_intercept'))}, "
     )
@@ -178,12 +189,26 @@ def _believed(whose: str, metrics: dict[str, Any], by_chance: float | None) -> s
 def _calibrator(run: Run) -> str:
     method = plain(str(run.config["names"].get("calibration", "")))
     how = "No calibration was fitted." if method == "none" else f"Calibrator: {method}, fitted on validation stays."
+    how = f"{undersampling(run)} {how}".strip()
     if run.chance_ece is not None:
         most = points(run.chance_ece)
         how += (
             f" Perfect risks would show an ECE of up to {most} percentage points on as many stays (95 of 100 samples)."
         )
     return how
+
+
+def undersampling(run: Run) -> str:
+    """What undersampling did to the risks, and what was done about it; nothing for a run without it."""
+    if "prior" not in run.test:
+        return ""
+    asked = f"{run.data['undersample']:g}"
+    left_out = run.predictions.filter(pl.col("split") == "left_out").height
+    of_them = f": {left_out:,} training survivors were left out at random" if left_out else ""
+    return (
+        f"The model has learnt from {asked} survivors for each death (data.undersample={asked}){of_them}, which makes every risk too "
+        "high. Its odds were therefore multiplied by the share of survivors that stayed, and the result calibrated."
+    )
 
 
 def decision(run: Run) -> Section:

@@ -17,6 +17,7 @@ from icu_lightning.description.words import filter_words, plain
 from icu_lightning.report import limits
 from icu_lightning.report.folder import Run
 from icu_lightning.report.numbers import estimate
+from icu_lightning.report.performance import undersampling
 from icu_lightning.report.summary import rule_words
 
 TO_WRITE = "For the authors to write"
@@ -122,7 +123,7 @@ def _methods(run: Run) -> dict[str, str]:
         else "By size of hospital, where hospitals are told apart.",
         "bootstrap": f"{run.metrics.get('evaluation', {}).get('bootstrap', 0):,}",
         "updating": _updating(run),
-        "imbalance": "By the loss (model.loss)." if "loss" in model else "Nothing was done against it.",
+        "imbalance": _imbalance(run),
         "threshold": threshold(run),
         "rule": rule_words(run.config["threshold"]),
     }
@@ -142,6 +143,11 @@ def _results(run: Run) -> dict[str, str]:
 
 def _size(split: str, stays: pl.DataFrame) -> str:
     return f"{split} {stays.height:,} stays, {int(stays['label'].sum()):,} events"
+
+
+def _imbalance(run: Run) -> str:
+    by_loss = "By the loss (model.loss)." if "loss" in run.config["model"] else ""
+    return f"{by_loss} {undersampling(run)}".strip() or "Nothing was done against it."
 
 
 def _updating(run: Run) -> str:

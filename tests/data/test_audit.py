@@ -124,3 +124,15 @@ def test_cells_hidden_on_purpose_are_counted_and_said(synthetic_data):
     result = audit(data)
     assert result["held_out"]["cells"]["test"]["hidden"] == int(data.test.held_out.sum()) > 0
     assert "cells hidden on purpose (mcar, rate 0.3, seed 0): " in audit_line(result)
+
+
+def test_survivors_left_out_of_training_are_counted_and_said(synthetic_data):
+    result = audit(synthetic_data(600, undersample=1))
+    assert result["passed"], "a patient with one stay in training and one left out is on one side"
+    counts = result["undersampled"]
+    assert counts["survivors"] - counts["left_out"] == counts["deaths"] > 0
+    words = (
+        f"(data.undersample=1): {counts['left_out']:,} of {counts['survivors']:,}, beside {counts['deaths']:,} deaths"
+    )
+    assert words in audit_line(result)
+    assert audit(synthetic_data(600))["undersampled"] is None

@@ -276,3 +276,32 @@ def test_cells_of_stays_that_a_trained_model_is_applied_to_are_not_hidden(synthe
     again = ICUDataModule(data.source, dataclasses.replace(data.settings, held_out={"pattern": "hour", "rate": 0.1}))
     with pytest.raises(UserError, match="none of these: leave it out"):
         again.apply(data.state())
+
+
+def test_undersampling_touches_the_training_stays_alone(synthetic_data):
+    """And everything is fitted on those that remain, of which the audit makes sure."""
+    whole, data = synthetic_data(1000), synthetic_data(1000, undersample=1)
+    for name in ("val", "test"):
+        assert getattr(data, name).stay_id.tolist() == getattr(whole, name).stay_id.tolist()
+        assert np.array_equal(getattr(data, name).observed, getattr(whole, name).observed)
+    assert sorted([*data.train.stay_id, *data.left_out.stay_id]) == sorted(whole.train.stay_id)
+    assert len(whole.left_out) == 0
+    assert not data.left_out.label.any()
+    deaths, survivors = int(whole.train.label.sum()), int((1 - whole.train.label).sum())
+    assert (int(data.train.label.sum()), len(data.train)) == (deaths, 2 * deaths)
+    assert data.prior_odds == pytest.approx(deaths / survivors)
+    assert whole.prior_odds is None
+    assert data.scaler.state() != whole.scaler.state()
+
+
+def test_undersampling_that_asks_for_more_than_there_are_changes_nothing(synthetic_data):
+    whole, data = synthetic_data(), synthetic_data(undersample=1000)
+    assert data.prior_odds == 1
+    assert data.scaler.state() == whole.scaler.state()
+    assert_same(data.train, whole.train)
+
+
+@pytest.mark.parametrize("asked", [True, 0, -1, "one", float("inf"), float("nan"), [1]])
+def test_what_cannot_be_a_number_of_survivors_is_refused(asked):
+    with pytest.raises(UserError, match=r"data\.undersample is how many training survivors are kept for each death"):
+        settings(undersample=asked)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from icu_lightning.data.splits import SPLITS, split_by_hospital, split_by_patient
+from icu_lightning.data.splits import LEFT_OUT, SPLITS, split_by_hospital, split_by_patient, undersampled
 from icu_lightning.errors import UserError
 
 SCRIPT = """
@@ -144,3 +144,34 @@ def test_a_small_stratum_is_tested_once_too():
     splits = [split_by_patient(patient, died, (0.7, 0.1, 0.2), 0, [i, 5]) for i in range(5)]
     assert [sum(split[i] == "test" for split in splits) for i in range(13)] == [1] * 13
     assert all("train" in split.filter(died).to_list() for split in splits)
+
+
+@pytest.mark.parametrize("per_death", [1, 2.5, 1000])
+def test_undersampling_takes_training_survivors_alone_and_as_many_as_asked_for(per_death):
+    patient, died = stays()
+    stay, split = pl.Series(range(1000)), split_by_patient(patient, died, (0.7, 0.1, 0.2), 0)
+    after = undersampled(stay, split, died, per_death, 0)
+    gone = after == LEFT_OUT
+    assert not (gone & (died | (split != "train"))).any()
+    assert after.filter(~gone).equals(split.filter(~gone))
+    deaths, survivors = int((died & (split == "train")).sum()), int((~died & (split == "train")).sum())
+    assert int(((after == "train") & ~died).sum()) == min(survivors, round(per_death * deaths))
+    assert gone.any() == (per_death < 1000)
+
+
+def test_who_is_left_out_follows_from_the_seed_and_not_from_the_other_stays():
+    patient, died = stays()
+    stay, split = pl.Series(range(1000)), split_by_patient(patient, died, (0.7, 0.1, 0.2), 0)
+    chosen = undersampled(stay, split, died, 1, 0)
+    shuffled = pl.Series(np.random.default_rng(0).permutation(1000))
+    again = undersampled(stay[shuffled], split[shuffled], died[shuffled], 1, 0)
+    assert again.equals(chosen[shuffled])
+    assert not undersampled(stay, split, died, 1, 1).equals(chosen)
+    fewer = undersampled(stay, split, died, 0.5, 0)
+    assert set(stay.filter((fewer == "train") & ~died)) < set(stay.filter((chosen == "train") & ~died))
+
+
+def test_one_survivor_stays_however_few_are_asked_for():
+    died = pl.Series([True, False, False])
+    split = undersampled(pl.Series([1, 2, 3]), pl.Series(["train"] * 3), died, 1e-9, 0)
+    assert sorted(split.filter(~died)) == [LEFT_OUT, "train"]

@@ -10,7 +10,16 @@ from sklearn.linear_model import LogisticRegression
 
 from icu_lightning.build import built
 from icu_lightning.evaluation import metrics, reliability
-from icu_lightning.evaluation.calibration import Beta, Isotonic, Platt, Temperature, load
+from icu_lightning.evaluation.calibration import (
+    AfterPrior,
+    Beta,
+    Identity,
+    Isotonic,
+    Platt,
+    Temperature,
+    load,
+    prior_corrected,
+)
 from tests.conftest import CONF, composed
 
 CALIBRATIONS = sorted(path.stem for path in (CONF / "calibration").glob("*.yaml"))
@@ -81,3 +90,57 @@ def test_a_model_that_ranks_the_wrong_way_round_is_not_turned_around():
 def test_separated_validation_stays_have_no_platt():
     risk = np.array([0.1, 0.2, 0.8, 0.9])
     assert Platt().fit(np.array([0, 0, 1, 1.0]), risk).transform(risk) == pytest.approx(risk)
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5, 0.05])
+def test_perfect_risks_of_undersampled_training_are_perfect_again(kept):
+    """A model that is right about training stays of which a share of the survivors was kept; mean risk, slope and intercept of all."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(-2.5, 1.2, 200_000)
+    label = (rng.random(x.size) < expit(x)).astype(float)
+    bent = expit(x - np.log(kept))  # Bayes: of the kept stays, this share died at x
+    some = (label == 1) | (rng.random(x.size) < kept)
+    assert bent[some].mean() == pytest.approx(label[some].mean(), abs=0.01), "they are what such training learns"
+    risk, once = prior_corrected(bent, kept), np.ones(x.size)
+    assert risk == pytest.approx(expit(x), abs=1e-12)
+    assert risk.mean() == pytest.approx(label.mean(), abs=0.003)
+    assert reliability.slope(label, risk, once) == pytest.approx(1, abs=0.02)
+    assert reliability.in_the_large(label, risk, once) == pytest.approx(0, abs=0.03)
+
+
+def test_the_prior_correction_is_saerens_and_elkans_formula():
+    """By Saerens' ratio of priors, which is written differently; and twice by halves is once by a quarter."""
+    deaths, survivors, kept = 786, 4814, 786
+    true, seen = deaths / (deaths + survivors), deaths / (deaths + kept)
+    top, bottom = true / seen * RISK, (1 - true) / (1 - seen) * (1 - RISK)
+    assert prior_corrected(RISK, kept / survivors) == pytest.approx(top / (top + bottom), rel=1e-12)
+    elkan = true * (RISK - RISK * seen) / (seen - RISK * seen + true * RISK - true * seen)
+    assert prior_corrected(RISK, kept / survivors) == pytest.approx(elkan, rel=1e-12)
+    assert prior_corrected(prior_corrected(RISK, 0.5), 0.5) == pytest.approx(prior_corrected(RISK, 0.25), rel=1e-12)
+
+
+def test_the_prior_correction_keeps_order_bounds_and_what_needs_none():
+    edges = np.concatenate([[0.0, 1e-300], np.sort(RISK), [1 - 1e-16, 1.0]])
+    for odds in (1e-6, 0.3, 0.999):
+        risk = prior_corrected(edges, odds)
+        assert (np.diff(risk) >= 0).all()
+        assert (risk[0], risk[-1]) == (0, 1)
+        assert (risk <= edges).all()
+    assert np.array_equal(prior_corrected(edges, 1.0), edges)
+
+
+@pytest.mark.parametrize("name", CALIBRATIONS)
+def test_after_a_prior_a_calibrator_is_fitted_on_corrected_risks_and_restored(name):
+    def made():
+        return built(composed(f"calibration={name}").plain["calibration"])
+
+    after = AfterPrior(0.2, made()).fit(LABEL, RISK)
+    corrected = prior_corrected(RISK, 0.2)
+    assert np.array_equal(after.transform(RISK), made().fit(LABEL, corrected).transform(corrected))
+    assert np.array_equal(load(json.loads(json.dumps(after.state()))).transform(RISK), after.transform(RISK))
+    nothing = AfterPrior(1.0, made()).fit(LABEL, RISK)
+    assert np.array_equal(nothing.transform(RISK), made().fit(LABEL, RISK).transform(RISK))
+
+
+def test_without_a_calibrator_the_risk_is_the_prior_corrected_score():
+    assert np.array_equal(AfterPrior(0.2, Identity()).fit(LABEL, RISK).transform(RISK), prior_corrected(RISK, 0.2))

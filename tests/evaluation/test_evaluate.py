@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_score, recall_score, roc_auc_score
 
 from icu_lightning.errors import UserError
-from icu_lightning.evaluation.calibration import Identity, Isotonic
+from icu_lightning.evaluation.calibration import AfterPrior, Identity, Isotonic, prior_corrected
 from icu_lightning.evaluation.evaluate import evaluate
 from icu_lightning.evaluation.predictions import calibrate, cross_fitted, raw_predictions
 from icu_lightning.evaluation.smooth import smooth_calibration
@@ -213,3 +213,36 @@ def test_splits_have_a_smooth_calibration_curve_before_and_after_and_subgroups_n
         assert ((low <= value) & (value <= high)).mean() > 0.9
     assert set(result["calibration_curve"]) == {"risk", "risk_raw"}
     assert "calibration_curve" not in result["subgroups"]["sex"]["female"]
+
+
+def test_prior_corrected_numbers_stand_between_raw_and_calibrated():
+    table = stays()
+    raw = raw_predictions(table, "died_in_hospital", draws(table))
+    corrected = calibrate(raw, AfterPrior(0.1, Isotonic()), "f1")
+    assert corrected.columns[corrected.columns.index("risk_raw") + 1] == "risk_prior"
+    assert corrected["risk_prior"].to_numpy() == pytest.approx(prior_corrected(raw["risk_raw"].to_numpy(), 0.1))
+    result = evaluate(corrected, 20)["test"]
+    part = corrected.filter(pl.col("split") == "test")
+    label, prior = part["label"].to_numpy(), part["risk_prior"].to_numpy()
+    assert result["prior"]["brier"]["value"] == pytest.approx(brier_score_loss(label, prior), abs=1e-9)
+    assert result["prior"]["observed_to_expected"]["value"] == pytest.approx(label.sum() / prior.sum())
+    assert result["prior"]["auroc"] == result["raw"]["auroc"], "the order is the model's"
+    assert set(result["prior"]) == set(result["raw"])
+    assert result["calibration_curve"].keys() == {"risk", "risk_raw", "risk_prior"}
+    plain = evaluate(calibrate(raw, Isotonic(), "f1"), 20)["test"]
+    assert "prior" not in plain
+    assert plain["raw"] == result["raw"], "what the model said is told either way"
+
+
+def test_a_prior_that_changes_nothing_changes_no_number():
+    table = stays()
+    raw = raw_predictions(table, "died_in_hospital", draws(table))
+    plain = evaluate(calibrate(raw, Isotonic(), "f1"), 20)
+    beside = evaluate(calibrate(raw, AfterPrior(1.0, Isotonic()), "f1"), 20)
+    for split in ("test", "val"):
+        assert beside[split].pop("prior") == plain[split]["raw"]
+        beside[split]["calibration_curve"].pop("risk_prior")
+        for group in beside[split].pop("subgroups"):
+            plain[split]["subgroups"].pop(group)
+        plain[split].pop("subgroups")
+    assert beside == plain

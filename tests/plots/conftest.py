@@ -56,6 +56,8 @@ CASES = {
     "nobody flagged": lambda: table().with_columns(threshold=pl.lit(2.0)),
     "not calibrated": lambda: table().with_columns(risk_raw=pl.col("risk")),
     "folds": folds,
+    "undersampled": lambda: table(1.5).with_columns(risk_prior=pl.col("risk_raw") / 2),
+    "undersampled, not calibrated": lambda: table(1.5).with_columns(risk_prior=pl.col("risk")),
     "subgroups": grouped,
 }
 

@@ -11,6 +11,7 @@ from icu_lightning.plots import calibration, discrimination, learning, summary, 
 from icu_lightning.plots.discrimination import treat_all
 from icu_lightning.plots.evidence import SHARES
 from icu_lightning.plots.run import FIGURES
+from tests.comparison.conftest import table
 from tests.plots.conftest import evidence, folds, grouped
 
 
@@ -204,3 +205,21 @@ def test_without_both_outcomes_a_sentence_stands_in_the_place_of_the_curve():
     for name in ("roc_curve", "precision_recall_curve"):
         (text,) = FIGURES[name](run).axes[0].texts
         assert text.get_text().replace("\n", " ") == "All 240 stays survived: there is no curve without both outcomes."
+
+
+def test_reliability_shows_the_prior_correction_between_raw_and_calibrated():
+    run = evidence(table(1.5).with_columns(risk_prior=pl.col("risk_raw") / 2))
+    found = lines(calibration.calibration_smooth(run))
+    for start, column in (("calibrated", "risk"), ("prior-corrected", "risk_prior"), ("before", "risk_raw")):
+        curve = run.metrics["calibration_curve"][column]
+        assert starting(found, start)[1] == pytest.approx(curve["value"])
+    figure = calibration.calibration_curve(run)
+    observed, predicted = reference_calibration(run.label, run.risk_prior, n_bins=10, strategy="uniform")
+    assert figure.axes[0].containers[1].lines[0].get_xydata() == pytest.approx(np.stack([predicted, observed], axis=1))
+    assert [c.get_label().split(":")[0] for c in figure.axes[0].containers] == [
+        "calibrated",
+        "prior-corrected",
+        "before",
+    ]
+    same = evidence(table(1.5).with_columns(risk_prior=pl.col("risk")))
+    assert list(calibration.kinds(same)) == ["risk", "risk_raw"]

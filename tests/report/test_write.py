@@ -243,3 +243,26 @@ def test_in_a_browser(width, make_run, tmp_path):
         assert page.unsorted() == []
         assert page.pdf().startswith(b"%PDF")
         assert (page.console(), page.requests()) == ([], [])
+
+
+def test_an_undersampled_run_says_what_was_left_out_and_corrected(make_run, made):
+    table = stays().with_columns(
+        split=pl.when((pl.col("split") == "train") & (pl.col("label") == 0) & (pl.col("stay_id") % 3 > 0))
+        .then(pl.lit("left_out"))
+        .otherwise("split"),
+        risk_prior=pl.col("risk_raw") / 2,
+    )
+    gone = table.filter(pl.col("split") == "left_out").height
+    counts = {"per_death": 1, "deaths": 60, "survivors": gone + 80, "left_out": gone}
+    page = pages(read(make_run("undersampled", table, audit=AUDIT | {"undersampled": counts}, data__undersample=1)))
+    for name in ("report.html", "report.md"):
+        assert f"{gone:,} training survivors were left out at random" in page[name]
+        assert "prior-corrected" in page[name]
+        assert "Prior-corrected, before calibration: " in page[name]
+        assert "Training, left out at random" in page[name]
+        assert f"{gone:,} of {gone + 80:,}, beside 60 deaths" in page[name]
+        assert "rior-corrected" not in made[name]
+    for name in ("tripod_ai.md", "model_card.md"):
+        assert "data.undersample=1" in page[name]
+    header = page["report.md"].split("| Metric | calibrated |")[1].splitlines()[0]
+    assert header.split("|")[:2] == [" prior-corrected ", " raw "]
