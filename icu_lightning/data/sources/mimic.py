@@ -33,7 +33,8 @@ def time(column: str) -> pl.Expr:
     # Only of short texts: trying this on every time as well would take twice as long as all the rest
     day = pl.when(text.str.len_bytes() <= 10).then(text)
     return pl.coalesce(
-        second.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False), day.str.to_datetime("%Y-%m-%d", strict=False)
+        second.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, cache=False),
+        day.str.to_datetime("%Y-%m-%d", strict=False),
     )
 
 

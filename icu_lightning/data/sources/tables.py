@@ -19,6 +19,9 @@ ENDINGS = (".parquet", ".csv", ".csv.gz")
 MADE_UP = "SYNTHETIC.json"  # in a folder of tables of no patients
 DEPTH = 3  # how many folders below the root a database may lie
 
+# Polars reads a .csv.gz ahead in pieces of this many bytes, 32 MB if not told, and keeps several: 0.1 GB that nobody needs
+os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", str(4 * 2**20))
+
 
 @dataclass
 class RawTables:
@@ -124,8 +127,13 @@ class RawTables:
         whole = [_text(name, types[name]).alias(name) for name in found.values() if types[name].is_float()]
         frame = frame.with_columns(whole) if whole else frame
         exact = set(only or ())  # is one of the texts given, which have no blanks
-        text = [(pl.col(name).cast(pl.String) if c in exact else _trimmed(name)).alias(c) for c, name in found.items()]
-        return frame.select(*text, *(pl.lit(None, pl.String).alias(c) for c in absent))
+        text = {c: pl.col(name).cast(pl.String) for c, name in found.items()}
+        trimmed = [c for c in found if c not in exact]
+        frame = frame.select(**text | {c: text[c].str.strip_chars() for c in trimmed})
+        # Not `replace("", None)`: that is the one step here which polars 2.1 cannot stream, and it would hold the whole table in
+        # memory. Nor together with the trimming, which would be done twice.
+        frame = frame.with_columns(pl.when(pl.col(c) != "").then(c).alias(c) for c in trimmed)
+        return frame.with_columns(pl.lit(None, pl.String).alias(c) for c in absent)
 
     def _path(self, table: str) -> Path:
         path = self.files.get(table.lower())
@@ -156,15 +164,6 @@ class RawTables:
         The end of a .gz file is the checksum of its content, that of a .parquet file its statistics.
         """
         return [fingerprint(path) for _, path in sorted(self.files.items())]
-
-
-def _trimmed(name: str) -> pl.Expr:
-    """As text without blanks at its ends, null if nothing is left.
-
-    Not `replace("", None)`: that is the one step here which polars 2.1 cannot stream, and it would hold the whole table in memory.
-    """
-    text = pl.col(name).cast(pl.String).str.strip_chars()
-    return pl.when(text != "").then(text)
 
 
 def number(column: str) -> pl.Expr:
