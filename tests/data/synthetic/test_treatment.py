@@ -51,3 +51,32 @@ def test_survivors_are_treated_too(population):
     treated = np.isin(np.arange(len(block)), block.infusions["row"].to_numpy())
     died = block.truth["died"].to_numpy()
     assert 0.15 < treated[~died].mean() < treated[died].mean() < 1
+
+
+def test_every_drug_is_given_to_somebody_and_each_for_its_reason(unit):
+    visits, _, care = unit
+    rate = {name: care.rates[..., i] for i, name in enumerate(DRUGS)}
+    assert all((values > 0).any() for values in rate.values())
+    weak = visits.condition == CONDITIONS.index("heart_failure")
+    for inotrope in ("dobutamine", "milrinone"):
+        assert not rate[inotrope][~weak].any()
+    pressors = rate["norepinephrine"] + rate["dopamine"] + rate["phenylephrine"]
+    for second in ("vasopressin", "epinephrine"):
+        assert (pressors[rate[second] > 0] > 0).all(), "only beside another one"
+    assert ((rate["norepinephrine"] > 0).astype(int) + (rate["dopamine"] > 0) + (rate["phenylephrine"] > 0)).max() == 1
+
+
+def test_the_septic_have_cultures_then_antibiotics_and_only_they_are_coded_so(population):
+    block = population("icu", n=1200)
+    of = {kind: block.coded.filter(kind=kind) for kind in ("culture", "antibiotic", "diagnosis")}
+    septic = np.isin(block.visits.condition, [CONDITIONS.index("sepsis"), CONDITIONS.index("multi_organ")])
+    cultured = np.isin(np.arange(len(block)), of["culture"]["row"])
+    late = of["antibiotic"].filter(of["antibiotic"]["minute"] != -60).join(of["culture"], on="row", suffix="_taken")
+    treated = np.isin(np.arange(len(block)), late["row"])
+    assert cultured[septic].all()
+    assert treated[septic].mean() == pytest.approx(0.97, abs=0.03)
+    assert treated[~septic].mean() < 0.15
+    assert (late["minute"] - late["minute_taken"]).is_between(30, 330).all()
+    codes = of["diagnosis"].filter(of["diagnosis"]["text"] == "99592")["row"]
+    assert septic[codes.to_numpy()].all()
+    assert len(codes) == pytest.approx(0.92 * septic.sum(), rel=0.05)
