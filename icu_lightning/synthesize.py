@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError
 from icu_lightning.run import CONF, answer, one_line_errors
+
+if TYPE_CHECKING:
+    from icu_lightning.data.synthetic.settings import GeneratorSettings
 
 ERRORS = Path(tempfile.gettempdir()) / "icu_lightning-synthesize"  # where the traceback of an unforeseen error is kept
 
@@ -39,6 +42,8 @@ def synthesize(config: dict[str, Any]) -> None:
         raise UserError("Say where the tables shall go: out=FOLDER.")
     settings = settings_of(config["generator"])
     check_stays(config["stays"], settings)
+    if not isinstance(config["look"], bool):
+        raise UserError(f"look must be true or false; it is {config['look']}.")
     out = Path(config["out"]).expanduser()
     workers = whole_number("workers", config["workers"], 1)
     try:
@@ -48,10 +53,19 @@ def synthesize(config: dict[str, Any]) -> None:
         raise UserError(f"Cannot write {out}: {error.strerror or error}. No half table is left there.") from error
     say(told(out, config["schema"], config["stays"]))
     if config["look"]:
-        from icu_lightning.description.look import look, real_root
-
-        write_text(out / "look.html", look(settings, config["stays"], config["seed"], real_root()))
+        _look(out / "look.html", settings, config)
         say(f"What it looks like: {out / 'look.html'}")
+
+
+def _look(page: Path, settings: "GeneratorSettings", config: dict[str, Any]) -> None:
+    """The page of plots, beside the tables. Raises UserError if it cannot be written; the tables are whole then."""
+    from icu_lightning.description.look import look, real_root
+
+    text = look(settings, config["stays"], config["seed"], real_root())
+    try:
+        write_text(page, text)
+    except OSError as error:
+        raise UserError(f"The tables are whole, but {page} cannot be written: {error.strerror or error}.") from error
 
 
 def told(out: Path, schema: str, asked: int) -> str:

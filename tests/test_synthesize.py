@@ -57,6 +57,8 @@ def test_a_model_is_trained_on_every_schema(schema, synthesize, cli, tmp_path):
         (["out=x", "generator.dropout=-1"], "generator.dropout must be a number from 0 to 1"),
         (["out=x", "seed=-1", *SMALL], "seed must be a whole number of at least 0"),
         (["out=x", "workers=0", *SMALL], "workers must be a whole number of at least 1"),
+        (["out=x", "look=maybe", "stays=60"], "look must be true or false; it is maybe"),
+        (["out=x", "generator.prevalence=0.999", *SMALL], r"prevalence=0.999 cannot be reached: .* 0.0% to 7\d"),
         (["out=x", "generator=none"], "Could not find 'generator/none'"),
         (["outt=x"], "Key 'outt' is not in struct"),
     ],
@@ -88,9 +90,25 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(mimic3, "tables", full)
     out = tmp_path / "new"
     config = {"generator": generator_conf(), "stays": 20, "out": str(out), "schema": "mimic3", "seed": 1, "workers": 1}
+    config["look"] = False
     with pytest.raises(UserError, match=rf"Cannot write {out}: No space left on device. No half table is left there"):
         called(config)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_the_page_comes_keeps_the_tables_and_says_so(tmp_path, monkeypatch):
+    from icu_lightning import synthesize as module
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "write_text", full)
+    monkeypatch.setenv("ICU_DATA_ROOT", "")
+    out = tmp_path / "new"
+    config = {"generator": generator_conf(), "stays": 60, "out": str(out), "schema": "eicu", "seed": 1, "workers": 1}
+    with pytest.raises(UserError, match=r"The tables are whole, but .*look.html cannot be written: No space left"):
+        module.synthesize(config | {"look": True})
+    assert {"patient.csv.gz", "oracle.arrow"} <= {path.name for path in out.iterdir()}
 
 
 def test_stays_too_short_for_the_benchmark_are_told(synthesize, tmp_path):

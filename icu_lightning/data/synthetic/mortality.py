@@ -19,6 +19,7 @@ from icu_lightning.data.synthetic.physiology import Body
 from icu_lightning.data.synthetic.settings import LANDMARK, GeneratorSettings
 from icu_lightning.data.synthetic.streams import Streams
 from icu_lightning.data.synthetic.variables import SERIES
+from icu_lightning.errors import UserError
 
 Doubles = NDArray[np.float64]
 
@@ -165,17 +166,29 @@ def solved_intercept(settings: GeneratorSettings, logit: Doubles, first_visit: F
         logit: (B,) of a reference population, without an intercept; of each patient all planned visits, in order. A later
             visit counts with the probability that it takes place.
         first_visit: (B,) True for each patient's first.
+
+    Raises UserError for a prevalence that no intercept gives, because of the label noise and of the limits of a risk.
     """
     low, high = -60.0, 60.0
+    least, most = (_recorded_share(settings, risk_of(logit, end), first_visit) for end in (low, high))
+    if not least <= settings.prevalence <= most:
+        raise UserError(
+            f"generator.prevalence={settings.prevalence} cannot be reached: with risks from {LOWEST} to {HIGHEST} and these "
+            f"flipped, censored and ambiguous outcomes, {least:.1%} to {most:.1%} of stays are recorded as deaths."
+        )
     for _ in range(60):
         middle = (low + high) / 2
-        risk = risk_of(logit, middle)
-        lives = np.log(comes_again(settings, risk))
-        before = np.cumsum(lives) - lives
-        first = np.maximum.accumulate(np.where(first_visit, np.arange(len(risk)), 0))
-        share = np.average(recorded_risk(settings, risk), weights=np.exp(before - before[first]))
+        share = _recorded_share(settings, risk_of(logit, middle), first_visit)
         low, high = (middle, high) if share < settings.prevalence else (low, middle)
     return (low + high) / 2
+
+
+def _recorded_share(settings: GeneratorSettings, risk: Doubles, first_visit: Flags) -> float:
+    """Expected share of recorded deaths among the visits that take place."""
+    lives = np.log(comes_again(settings, risk))
+    before = np.cumsum(lives) - lives
+    first = np.maximum.accumulate(np.where(first_visit, np.arange(len(risk)), 0))
+    return float(np.average(recorded_risk(settings, risk), weights=np.exp(before - before[first])))
 
 
 def _place(u: Floats, shares: list[float]) -> NDArray[np.int64]:

@@ -169,7 +169,7 @@ assert set(VITALS) | set(LABS) == set(SERIES)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _share(name: str, value: Any, open_ends: bool = False) -> None:

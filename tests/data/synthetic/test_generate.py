@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from icu_lightning.data.synthetic import generate
+from icu_lightning.data.synthetic import generate, mortality
 from icu_lightning.data.synthetic.generate import PATIENTS, Block, in_blocks, simulated
+from icu_lightning.data.synthetic.people import visits_of
+from icu_lightning.data.synthetic.physiology import body_of
 from icu_lightning.data.synthetic.settings import FEATURES, settings_of
 from icu_lightning.data.synthetic.streams import PURPOSES, Streams
 from icu_lightning.errors import UserError
@@ -80,6 +82,17 @@ def test_nothing_is_charted_or_infused_after_leaving_the_unit(population):
     assert (block.infusions["end"].to_numpy() <= block.visits.length[block.infusions["row"].to_numpy()]).all()
 
 
+def test_most_deaths_are_in_the_unit_and_with_label_noise_some_are_written_down_late(population):
+    share = []
+    for noise in (False, True):
+        block = population(n=2500, label_noise=noise)
+        assert not block.died_in_unit[~block.died].any()
+        assert (block.left == block.visits.length)[block.died_in_unit].all()
+        assert (block.left >= block.visits.length + 60)[~block.died_in_unit].all()
+        share.append(block.died_in_unit[block.died].mean())
+    assert share == pytest.approx([0.70, 0.70 * 0.85], abs=0.09)  # some 640 deaths: 4.5 SE
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -94,6 +107,10 @@ def test_nothing_is_charted_or_infused_after_leaving_the_unit(population):
         ({"hours": 24}, r"generator.hours must be a whole number of at least 48"),
         ({"hospitals": 0}, r"generator.hospitals must be"),
         ({"physiology_weight": -1}, r"generator.physiology_weight must be 0 or more"),
+        ({"physiology_weight": float("nan")}, r"generator.physiology_weight must be 0 or more; it is nan"),
+        ({"physiology_weight": float("inf")}, r"generator.physiology_weight must be 0 or more; it is inf"),
+        ({"dropout": float("nan")}, r"generator.dropout must be a number from 0 to 1; it is nan"),
+        ({"correlated": [["heart_rate", "sbp", 0.2, float("nan")]]}, r"cannot have r = 0.2 with an SD of nan"),
         ({"correlated": [["heart_rate", "sbp", 1.2, 0]]}, r"cannot have r = 1.2"),
         ({"correlated": [["heart_rate", "hr", 0.2, 0]]}, r"Unknown variable in generator.correlated 'hr'"),
         ({"correlated": [["heart_rate", "sbp"]]}, r"this is not"),
@@ -140,6 +157,38 @@ def test_an_intercept_of_few_patients_is_not_taken_for_that_of_all(monkeypatch):
     assert generate.intercept(settings) != exact
     monkeypatch.undo()
     assert generate.intercept(settings) == exact
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prevalence": 0.99}, r"generator.prevalence=0.99 cannot be reached: .* 0.1% to 95.0% of stays"),
+        ({"prevalence": 0.0005}, r"generator.prevalence=0.0005 cannot be reached"),
+        ({"label_noise": True, "prevalence": 0.005}, r"prevalence=0.005 cannot be reached: .* 1.7% to"),
+        ({"label_noise": True, "censored": [0.6, 0.3, 0.1]}, r"cannot be reached: .* 0.0% to 0.0% of stays"),
+    ],
+)
+def test_a_prevalence_that_label_noise_and_the_limits_of_a_risk_rule_out_is_refused(changes, message, monkeypatch):
+    monkeypatch.setattr(generate, "REFERENCE", 300)
+    with pytest.raises(UserError, match=message):
+        generate.intercept(configured("plain", mortality=True, **changes))
+
+
+@pytest.mark.parametrize("prevalence", [0.05, 0.208, 0.6])
+def test_the_expected_share_of_recorded_deaths_is_the_prevalence(prevalence):
+    """Of the reference population itself, to the last digit that bisection gives."""
+    settings = configured("icu", prevalence=prevalence)
+    visits = visits_of(settings, "reference", np.arange(300))
+    logit = mortality.logits(settings, "reference", visits, body_of(settings, "reference", visits))
+    solved = mortality.solved_intercept(settings, logit, visits.visit == 0)
+    u, risk = np.random.default_rng(0).random((4000, len(logit))), mortality.risk_of(logit, solved)
+    came = np.ones(4000, dtype=bool)
+    deaths = stays = 0.0
+    chance, again = mortality.recorded_risk(settings, risk), mortality.comes_again(settings, risk)
+    for i, first in enumerate(visits.visit == 0):
+        came = np.ones(4000, dtype=bool) if first else came & (u[:, i - 1] < again[i - 1])
+        deaths, stays = deaths + came.sum() * chance[i], stays + came.sum()
+    assert deaths / stays == pytest.approx(prevalence, abs=0.001)
 
 
 @pytest.mark.slow
