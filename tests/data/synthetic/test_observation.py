@@ -1,4 +1,4 @@
-"""The chart, number by number: noise, jitter, artifacts, what is missing when, and the other domain's habits (METHODS A.2-4, 5, 7, 12)."""
+"""The chart, in numbers: noise, jitter, artifacts, what is missing when, and another domain's habits (METHODS A.2-4, 5, 7, 12)."""
 
 import dataclasses
 from functools import cache
@@ -144,8 +144,8 @@ def test_another_domain_is_noisier_and_charts_less():
     assert more / less == pytest.approx(1.2, abs=0.02)
 
 
-def test_vital_signs_are_due_every_hour_laboratory_values_every_four_to_six(n=300):
-    _, due = chart(configured(), n=n)
+def test_vital_signs_are_due_every_hour_laboratory_values_every_four_to_six():
+    _, due = chart(configured())
     known = np.isfinite(due)
     assert known[..., HOURLY].all()
     draws = [np.diff(np.flatnonzero(row)) for row in known[..., CHARTED.index("sodium")]]
