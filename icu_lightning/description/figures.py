@@ -95,7 +95,8 @@ def distribution(concept: Concept, means: NDArray[np.float64], groups: Sequence[
         means: (B,) NaN for a stay without the variable.
 
     The axis is that of `limits`, rounded outwards to its ticks. Neighbouring bins are joined
-    until each has `smallest` stays of the group; a group with fewer in sight is not drawn, and the note says so.
+    until each has `smallest` stays of the group; a group with fewer in sight is not drawn, and the note says so. Where
+    all stays have one value, nothing is drawn.
     """
     title = named(concept)
     everyone = means[np.isfinite(means)]
@@ -103,6 +104,8 @@ def distribution(concept: Concept, means: NDArray[np.float64], groups: Sequence[
         return Distribution(
             title, "", "no stay has a value" if not len(everyone) else f"fewer than {smallest} stays have a value"
         )
+    if everyone.min() == everyone.max():
+        return Distribution(title, "", f"{everyone[0]:g} in every stay that has a value")
     ticks = nice_ticks(*limits(everyone))
     edges = np.linspace(ticks[0], ticks[-1], BINS + 1)
     curves, absent = [], []

@@ -11,6 +11,7 @@ from icu_lightning.data.cleaning import STATUSES
 from icu_lightning.data.cohort import select_cohort
 from icu_lightning.data.extract import Extract
 from icu_lightning.description.page import Origin, page
+from tests.browser import opened
 from tests.conftest import settings
 from tests.description.conftest import VARIABLES
 
@@ -54,7 +55,9 @@ def made_page(cohort, *, synthetic=False, database="eicu", smallest=5, **changes
     )
     split = pl.Series("split", (["train"] * 7 + ["val", "test", "test"]) * 12)[: stays.height]
     chosen = settings(variables=VARIABLES, hours=6, cohort=COHORT, **changes)
-    origin = Origin(database=database, synthetic=synthetic, made={"Made": "2026-01-01 <now>"})
+    origin = Origin(
+        database=database, synthetic=synthetic, made={"Made": "2026-01-01 <now>", "By": f"code {'0f' * 20}"}
+    )
     return page(origin, chosen, Extract(stays, values, attrition, cleaning), stays.with_columns(split), smallest)
 
 
@@ -117,6 +120,15 @@ def test_light_dark_phone_and_print(cohort):
     html = made_page(cohort)
     for rule in ("prefers-color-scheme: dark", "max-width: 40rem", "@media print", 'name="viewport"'):
         assert rule in html
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser(width, cohort, tmp_path):
+    path = tmp_path / "index.html"
+    path.write_text(made_page(cohort))
+    with opened(path, width=width, phone=width < 500) as seen:
+        assert (seen.console(), seen.requests()) == ([], [])
+        assert not seen.overflows()
 
 
 @pytest.mark.parametrize(("smallest", "said"), [(5, "1 to 4 stays is shown as &lt;5"), (1, "Do not pass it on")])
