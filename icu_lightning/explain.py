@@ -80,6 +80,7 @@ def explain_run(
     from icu_lightning.disclosure import may_show_stays
     from icu_lightning.evaluation.calibration import load
     from icu_lightning.explanation.explain import explain
+    from icu_lightning.plots.kinds import figures_asked
 
     calibrator = None
     if settings.risk == "calibrated":
@@ -93,6 +94,7 @@ def explain_run(
         bootstrap=config["bootstrap"],
         seed=config["seed"] if seed is None else seed,
         show_stays=may_show_stays(config, data.source),
+        png=figures_asked(config) == "png",
     )
 
 

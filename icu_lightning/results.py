@@ -103,5 +103,6 @@ def _of_folds(metrics: Mapping[str, Any], name: str) -> list[str]:
 def cell_text(cell: Mapping[str, float | None] | None) -> str:
     if not cell or cell["value"] is None:
         return "undefined"
-    interval = f" ({cell['low']:.3f}-{cell['high']:.3f})" if cell["low"] is not None else ""
-    return f"{cell['value']:.3f}{interval}"
+    if cell["low"] is None:
+        return f"{cell['value']:.3f}"
+    return f"{cell['value']:.3f} ({cell['low']:.3f}{' to ' if cell['low'] < 0 else '-'}{cell['high']:.3f})"

@@ -20,7 +20,7 @@ ROOMS = {
     "evaluation": SHARED - {"batch"},
     "description": (SHARED - {"batch"}) | {"data"},
     "plots": (SHARED - {"batch"}) | {"evaluation"},
-    "explanation": SHARED | {"data", "evaluation", "description", "terminal"},  # of description, its words
+    "explanation": SHARED | {"data", "evaluation", "description", "plots", "terminal"},  # of description, its words
     "examination": SHARED | {"data", "models", "evaluation", "description", "plots"},
     "comparison": (SHARED - {"batch"}) | {"evaluation", "terminal"},
     "report": (SHARED - {"batch"})

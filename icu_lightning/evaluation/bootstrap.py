@@ -17,8 +17,10 @@ def patient_weights(patient_id: NDArray, n_replicates: int, seed: int) -> Iterat
 
     Arguments:
         patient_id: (n,) any sortable type.
-        n_replicates: rows over all chunks; they depend on `seed` and the patients alone.
+        n_replicates: rows over all chunks; they depend on `seed` and the patients alone. Of nobody there are none.
     """
+    if not len(patient_id):
+        return
     patients, of_stay = np.unique(patient_id, return_inverse=True)
     rng = np.random.default_rng(seed)
     chunk = max(1, CELLS // max(1, len(patient_id)))

@@ -46,7 +46,8 @@ def discrimination(label: Array, risk: Array, weight: Array) -> tuple[Array, Arr
     flagged_deaths, flagged = all_died - died_up_to + died, total - below
     precision = np.divide(flagged_deaths, flagged, out=np.zeros_like(flagged), where=flagged > 0)
     all_died, total = all_died[..., 0], total[..., 0]
-    return _ratio(pairs, all_died * (total - all_died)), _ratio((died * precision).sum(-1), all_died)
+    both = np.where(total > all_died, all_died, 0.0)  # of deaths alone every model has 1, which says nothing
+    return _ratio(pairs, all_died * (total - all_died)), _ratio((died * precision).sum(-1), both)
 
 
 def brier(label: Array, risk: Array, weight: Array) -> Array:

@@ -13,7 +13,8 @@ from icu_lightning.examination.embedding import embedding, embedding_figure
 from icu_lightning.examination.examined import Examined
 from icu_lightning.examination.hours_observed import HoursSeen, hours_figure, hours_observed
 from icu_lightning.examination.pages import pages
-from icu_lightning.plots.save import write_svg
+from icu_lightning.plots.kinds import figures_asked
+from icu_lightning.plots.save import write_figure
 from icu_lightning.plots.sheet import Facts
 
 
@@ -23,7 +24,7 @@ def look_closer(folder: Path, config: Mapping[str, Any], it: Examined, say: Call
     if not it.test.height:
         say("There are no test stays, so there is nothing to look at more closely.")
         return
-    facts = _facts(config, it)
+    facts, png = _facts(config, it), figures_asked(config, None) == "png"
     table = hours_observed(it, wanted.hours, config["bootstrap"], config["seed"])
     with atomic_file(folder / "hours_observed.csv") as path:
         table.write_csv(path)
@@ -31,14 +32,15 @@ def look_closer(folder: Path, config: Mapping[str, Any], it: Examined, say: Call
         _not_drawn(folder, "hours_observed", "the test stays all have one outcome", say)
     else:
         alt = "AUROC and observed over expected deaths when the model has seen the first hours only; see hours_observed.csv."
-        write_svg(hours_figure(HoursSeen(table=table, facts=facts)), _plot(folder, "hours_observed"), alt)
+        figure = hours_figure(HoursSeen(table=table, facts=facts))
+        write_figure(figure, _plot(folder, "hours_observed"), alt, png=png)
     if wanted.embedding:
         drawn = embedding(it, wanted.embedding, config["seed"] % 2**32, facts)
         if drawn is None:
             _not_drawn(folder, "embedding", "there are too few test stays, or they are all alike", say)
         else:
             alt = "Test stays by principal components and t-SNE of the model's own representation, by outcome and by risk."
-            write_svg(embedding_figure(drawn), _plot(folder, "embedding"), alt)
+            write_figure(embedding_figure(drawn), _plot(folder, "embedding"), alt, png=png)
     if wanted.stays:
         _stay_pages(folder, config, it, wanted.stays, say)
 
@@ -81,5 +83,6 @@ def _plot(folder: Path, name: str) -> Path:
 
 
 def _not_drawn(folder: Path, name: str, why: str, say: Callable[[str], object]) -> None:
-    _plot(folder, name).unlink(missing_ok=True)
+    for ending in (".svg", ".png"):
+        _plot(folder, name).with_suffix(ending).unlink(missing_ok=True)
     say(f"plots/{name}.svg is not drawn: {why}.")

@@ -44,12 +44,14 @@ def explain(
     bootstrap: int,
     seed: int,
     show_stays: bool,
+    png: bool = False,
 ) -> None:
     """Write explanation.json, attributions.parquet and plots/shap_*.svg into the run folder, and say in a line what came of it.
 
     Arguments:
         calibrator: the run's, if calibrated risks are to be explained.
         show_stays: single stays may be drawn.
+        png: figures also as PNG of 300 dpi.
 
     Raises UserError if the evaluations are too few, or there is no test stay.
     """
@@ -92,7 +94,7 @@ def explain(
     with atomic_file(folder / "attributions.parquet") as path:
         table.write_parquet(path, metadata=metadata)
     write_text(folder / "explanation.json", json.dumps(content, indent=2) + "\n")
-    draw(folder / "plots", table, content, single=settings.single if show_stays else 0)
+    draw(folder / "plots", table, content, single=settings.single if show_stays else 0, png=png)
     say(explanation_line(content))
 
 

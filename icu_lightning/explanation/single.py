@@ -8,17 +8,21 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
-from icu_lightning.description.words import OUTCOMES, decimals, number
-from icu_lightning.explanation.bars import INK
+from icu_lightning.description.words import decimals, number
+from icu_lightning.explanation.bars import name_rows
+from icu_lightning.explanation.subjects import One
 from icu_lightning.explanation.summary import NOTHING, per_stay
 from icu_lightning.explanation.words import feature_words, short
+from icu_lightning.plots.sheet import BLUE, INK, RULE, VERMILION, Sheet, sheet
 
 MOST = 20  # rows shown
 WIDEST = 16  # columns in which a number is still readable
-DOWN, UP = "#0072B2", "#D55E00"  # Okabe, Ito (2008)
+ROW = 2.3  # em
+KEY, GAP = 0.7, 3.4  # em: height of the colours' key, and between it and the fields
+DOWN, UP = BLUE, VERMILION
 UP_AND_DOWN = LinearSegmentedColormap.from_list("up and down", [DOWN, "#FFFFFF", UP])
 
 
@@ -44,13 +48,45 @@ def single_stays(table: pl.DataFrame, n: int) -> list[Chosen]:
     return list(chosen.values())[:n]
 
 
-def stay_map(rows: pl.DataFrame, content: Mapping[str, Any], why: str) -> Figure:
-    """Variables by hours, then whether they were measured, and each row's total as a bar; static features below.
+@sheet(11, 8, "")
+def stay_map(page: Sheet, it: One) -> None:
+    """Variables by hours, then whether they were measured, and each row's total as a bar; static features below."""
+    ranked, left_out = _ranked(it.rows)
+    features, hours = ranked["feature"].to_list(), it.content["hours"]
+    page.title = it.title
+    page.figure.set_label(it.title)
+    page.note(
+        "In a field: mean of what was measured in these hours; in an empty one nothing was, and the last value counts on."
+    )
+    page.note(
+        "Last column: hours with a value; its colour is what it did that they were measured, and not other hours."
+    )
+    if left_out:
+        page.note(f"{left_out} rows that moved less are left out.")
+    tall = ROW * len(features)
+    page.fit(tall + GAP + KEY, below=3.4)
+    how: Any = {"height_ratios": [tall, KEY], "hspace": 2 * GAP / (tall + KEY), "width_ratios": [4, 1], "wspace": 0.12}
+    cells, totals, key, empty = page.panels(2, 2, left=13.5, below=3.4, **how)
+    empty.remove()
+    limit = max(float(it.rows["attribution"].abs().to_numpy().max()), 1e-9)
+    for y, feature in enumerate(features):
+        _cells(cells, y, it.rows.filter(pl.col("feature") == feature), it.content, limit, page.em)
+    name_rows(cells, [_heading(it.rows.filter(pl.col("feature") == feature)) for feature in features])
+    edges = [first for first, _ in it.content["by_hour"]["hours"]]
+    labelled = [*edges[:: max(1, len(edges) // 12)], hours]
+    cells.set_xlim(0, 1.18 * hours)
+    cells.set_xticks(labelled)
+    cells.set_xlabel("hours after admission")
+    cells.tick_params(length=0)
+    cells.grid(False)
+    for side in ("left", "bottom"):
+        cells.spines[side].set_visible(False)
+    _totals(totals, [100 * total for total in ranked["total"]], page.em)
+    _key(page, key, 100 * limit)
 
-    Arguments:
-        rows: of one stay in attributions.parquet.
-        why: this stay is shown.
-    """
+
+def _ranked(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Features with their totals, series first, then by size, at most MOST; and how many that move something are left out."""
     size = rows.group_by("feature", maintain_order=True).agg(
         total=pl.col("attribution").sum(),
         moves=(pl.col("attribution").abs() > NOTHING).any(),
@@ -60,34 +96,10 @@ def stay_map(rows: pl.DataFrame, content: Mapping[str, Any], why: str) -> Figure
     ranked = (moving if moving.height else size).sort(
         pl.col("series"), pl.col("total").abs(), descending=True, maintain_order=True
     )
-    left_out, ranked = max(0, ranked.height - MOST), ranked.head(MOST)
-    features = ranked["feature"].to_list()
-    figure = Figure(figsize=(9.5, 2.2 + 0.33 * len(features)), layout="constrained")
-    cells, totals = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
-    limit = max(float(rows["attribution"].abs().to_numpy().max()), 1e-9)
-    for y, feature in enumerate(features):
-        _cells(cells, y, rows.filter(pl.col("feature") == feature), content, limit)
-    hours = content["hours"]
-    cells.set_xlim(0, 1.18 * hours)
-    cells.set_ylim(len(features) - 0.5, -0.5)
-    cells.set_yticks(range(len(features)), [_heading(rows.filter(pl.col("feature") == f)) for f in features])
-    edges = [first for first, _ in content["by_hour"]["hours"]]
-    labelled = [*edges[:: max(1, len(edges) // 12)], hours]
-    cells.set_xticks([*labelled, 1.1 * hours], [*map(str, labelled), "when\nmeasured"])
-    cells.set_xlabel("hours after admission to the unit")
-    cells.tick_params(length=0)
-    for side in ("left", "bottom"):
-        cells.spines[side].set_visible(False)
-    _totals(totals, [100 * total for total in ranked["total"]])
-    scale = figure.colorbar(
-        ScalarMappable(Normalize(-100 * limit, 100 * limit), UP_AND_DOWN), ax=totals, shrink=0.7, pad=0.05
-    )
-    scale.set_label("risk down   ·   risk up\n(percentage points, per field)", fontsize=8)
-    _headings(figure, cells, rows, content, why, left_out)
-    return figure
+    return ranked.head(MOST), max(0, ranked.height - MOST)
 
 
-def _cells(axes: Axes, y: int, rows: pl.DataFrame, content: Mapping[str, Any], limit: float) -> None:
+def _cells(axes: Axes, y: int, rows: pl.DataFrame, content: Mapping[str, Any], limit: float, em: float) -> None:
     """The fields of one row. A static feature has none: its bar says it all."""
     blocks = len(content["by_hour"]["hours"])
     for row in rows.filter(pl.col("kind").is_in(["value", "missingness"])).iter_rows(named=True):
@@ -98,13 +110,13 @@ def _cells(axes: Axes, y: int, rows: pl.DataFrame, content: Mapping[str, Any], l
             else (row["first_hour"], row["end_hour"] - row["first_hour"])
         )
         colour = UP_AND_DOWN(0.5 + row["attribution"] / limit / 2)
-        axes.add_patch(Rectangle((x, y - 0.46), width, 0.92, facecolor=colour, edgecolor="#DDDDDD", lw=0.4))
+        axes.add_patch(Rectangle((x, y - 0.46), width, 0.92, facecolor=colour, edgecolor=RULE, linewidth=0.03 * em))
         if whole:
             text = f"{row['measured']} h"
         else:
             text = "" if row["value"] is None or blocks > WIDEST else number(row["value"], decimals(row["value"]))
         dark = abs(row["attribution"]) > 0.7 * limit
-        axes.text(x + width / 2, y, text, ha="center", va="center", fontsize=7, color="white" if dark else INK)
+        axes.text(x + width / 2, y, text, ha="center", va="center", fontsize=0.66 * em, color="white" if dark else INK)
 
 
 def _heading(rows: pl.DataFrame) -> str:
@@ -118,31 +130,22 @@ def _heading(rows: pl.DataFrame) -> str:
     )
 
 
-def _totals(axes: Axes, points: list[float]) -> None:
+def _totals(axes: Axes, points: list[float], em: float) -> None:
     axes.barh(range(len(points)), points, 0.7, color=[UP if p > 0 else DOWN for p in points])
-    axes.axvline(0, color=INK, lw=0.8)
+    axes.axvline(0, color=INK, linewidth=0.08 * em)
     reach = 1.1 * max(max(map(abs, points)), 1e-3)
     axes.set_xlim(-reach, reach)
-    axes.set_xlabel("all hours together\n(percentage points)")
+    axes.set_xlabel("together")
+    axes.set_ylim(len(points) - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.locator_params(axis="x", nbins=3)
     axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0, labelleft=False)
 
 
-def _headings(
-    figure: Figure, axes: Axes, rows: pl.DataFrame, content: Mapping[str, Any], why: str, left_out: int
-) -> None:
-    risk, base = 100 * rows["risk"][0], 100 * rows["base_value"][0]
-    kind = "SYNTHETIC stay, no patient · " if content["synthetic"] else ""
-    lived, died = OUTCOMES.get(content["outcome"], ("", "without the outcome", "with the outcome"))[1:]
-    which = "uncalibrated" if content["risk"] == "raw" else "calibrated"
-    more = f" · {left_out} rows that moved less are left out" if left_out else ""
-    figure.suptitle(
-        f"Predicted risk {risk:.1f} % ({which}), {abs(risk - base):.1f} points {'above' if risk >= base else 'below'} "
-        f"the average of {base:.1f} %",
-        x=0.01, ha="left", fontweight="bold", fontsize=11,
-    )  # fmt: skip
-    axes.set_title(
-        f"{kind}stay {rows['stay_id'][0]}: {why} · {died if rows['label'][0] == 1 else lived}{more}\n"
-        "In a field: mean of what was measured in these hours; in an empty one nothing was, and the last value counts on.",
-        fontsize=8, fontweight="normal", color=INK,
-    )  # fmt: skip
+def _key(page: Sheet, axes: Axes, limit: float) -> None:
+    """What the colours mean; limit: percentage points of the darkest."""
+    scale = ScalarMappable(Normalize(-limit, limit), UP_AND_DOWN)
+    key = page.figure.colorbar(scale, cax=axes, orientation="horizontal")
+    key.set_label("← risk down   percentage points   risk up →")
+    key.locator = MaxNLocator(5)
+    key.outline.set_visible(False)

@@ -1,6 +1,5 @@
 """Every explained stay as a point for each feature: risk up or down, coloured by what was measured (a beeswarm)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +8,18 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from icu_lightning.explanation.bars import INK, PALE, note
+from icu_lightning.explanation.bars import name_rows
+from icu_lightning.explanation.subjects import Many
 from icu_lightning.explanation.summary import NOTHING, per_stay, summed
 from icu_lightning.explanation.words import feature_words, short
+from icu_lightning.plots.sheet import INK, SMALL, Sheet, sheet
 
 MOST = 20  # rows shown
+ROW = 2.3  # em
+KEY, GAP = 0.7, 3.4  # em: height of the colours' key, and between it and the points
+PALE = "#8d979f"
 BINS = 60  # of the horizontal axis; points of one bin are put above one another
 
 
@@ -29,28 +32,34 @@ class Row:
     reading: NDArray[np.float64]
 
 
-def swarm(table: pl.DataFrame, content: Mapping[str, Any]) -> Figure:
+@sheet(10, 8, "What moves the predicted risk, stay by stay")
+def swarm(page: Sheet, it: Many) -> None:
     """The rows with the largest mean size; a category is a row, with the stays that have it."""
-    rows = sorted(_rows(table), key=lambda row: -float(np.abs(row.share).sum()))[:MOST]
+    rows = sorted(_rows(it.table), key=lambda row: -float(np.abs(row.share).sum()))[:MOST]
     rows = [row for row in rows if np.abs(row.share).max() > NOTHING] or rows[:1]
-    figure = Figure(figsize=(7.5, 1.8 + 0.32 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
+    page.note(
+        "A dot is a stay. Colour: its value, or hours measured, beside those of the other stays; grey: a category."
+    )
+    tall = ROW * len(rows)
+    page.fit(tall + GAP + KEY, below=2.0)
+    how: Any = {"height_ratios": [tall, KEY], "hspace": 2 * GAP / (tall + KEY)}
+    axes, key = page.panels(2, 1, left=13.5, below=2.0, **how)
     limit = 100 * max(float(np.abs(row.share).max(initial=1e-6)) for row in rows) * 1.05
     for y, row in enumerate(rows):
-        _points(axes, y, row, limit)
-    axes.axvline(0, color=INK, lw=0.8)
+        _points(axes, y, row, limit, page.em)
+    name_rows(axes, [row.title for row in rows])
+    axes.axvline(0, color=INK, linewidth=0.08 * page.em)
     axes.set_xlim(-limit, limit)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [row.title for row in rows])
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("←  risk down        change of the predicted risk, in percentage points        risk up  →")
-    axes.set_title(note(content), fontsize=8, fontweight="normal", color=INK)
-    figure.suptitle("What moves the predicted risk, stay by stay", x=0.01, ha="left", fontweight="bold", fontsize=11)
-    scale = ScalarMappable(Normalize(0, 1), "viridis")
-    colours = figure.colorbar(scale, ax=axes, ticks=[0, 1], location="bottom", aspect=50, shrink=0.5, pad=0.02)
-    colours.ax.set_xticklabels(["low, or few hours", "high, or many hours"])
-    colours.set_label("value, or hours measured, beside those of the other stays; grey: a category", fontsize=8)
-    return figure
+    axes.set_xlabel("← risk down    percentage points    risk up →")
+    colours = page.figure.colorbar(
+        ScalarMappable(Normalize(0, 1), "cividis"), cax=key, orientation="horizontal", ticks=[0, 1]
+    )
+    colours.ax.set_xticklabels(["low, or few hours", "high, or many hours"], fontsize=SMALL * page.em)
+    colours.ax.tick_params(length=0)
+    low, high = (label for label in colours.ax.get_xticklabels())
+    low.set_horizontalalignment("left")
+    high.set_horizontalalignment("right")
+    colours.outline.set_visible(False)
 
 
 def _rows(table: pl.DataFrame) -> list[Row]:
@@ -83,15 +92,24 @@ def _means(cells: pl.DataFrame, stays: pl.DataFrame) -> NDArray[np.float64]:
     return joined["mean"].fill_null(float("nan")).to_numpy()
 
 
-def _points(axes: Axes, y: int, row: Row, limit: float) -> None:
+def _points(axes: Axes, y: int, row: Row, limit: float, em: float) -> None:
     x = 100 * row.share
     known = np.isfinite(row.reading)
     height = y + heights(x, limit)
-    axes.scatter(x[~known], height[~known], s=14, color=PALE, lw=0)
+    axes.scatter(x[~known], height[~known], s=(0.4 * em) ** 2, color=PALE, lw=0)
     if known.any():
         low, high = np.quantile(row.reading[known], [0.05, 0.95])  # one extreme stay must not grey the others
         scale = Normalize(low, high if high > low else low + 1, clip=True)
-        axes.scatter(x[known], height[known], s=14, c=scale(row.reading[known]), cmap="viridis", vmin=0, vmax=1, lw=0)
+        axes.scatter(
+            x[known],
+            height[known],
+            s=(0.4 * em) ** 2,
+            c=scale(row.reading[known]),
+            cmap="cividis",
+            vmin=0,
+            vmax=1,
+            lw=0,
+        )
 
 
 def heights(x: NDArray[np.float64], limit: float) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ Before and after calibration, and in between after the prior correction of under
 References: Probable inference, the law of succession, and statistical inference (Wilson, 1927), the intervals of single bins.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.stats import binomtest
 
 from icu_lightning.plots.discrimination import square
 from icu_lightning.plots.evidence import Array, Evidence, interval_text
-from icu_lightning.plots.sheet import BAND, BLUE, DIED, GREEN, SOFT, SURVIVED, VERMILION, Sheet, sheet
+from icu_lightning.plots.sheet import BAND, BLUE, DIED, GREEN, LINE, SMALL, SOFT, SURVIVED, VERMILION, Sheet, sheet
 
 BINS = 10
 COLUMNS = 50  # of the histogram of risks
@@ -45,9 +46,9 @@ def uniform_bins(label: Array, risk: Array) -> Bins:
 @sheet(10, 8, "Calibration in ten bins")
 def calibration_curve(page: Sheet, run: Evidence) -> None:
     page.note("Ten bins of equal width; numbers: stays in each. Bars: 95 % (Wilson), each stay taken for independent.")
-    ax, counts = page.panels(2, 1, height_ratios=[4, 1], hspace=0.12, share="x")
-    axes_of_risk(ax, counts, "Stays")
     shown = kinds(run)
+    ax, counts = page.panels(2, 1, above=key_height(shown), height_ratios=[4, 1], hspace=0.12, share="x")
+    axes_of_risk(ax, counts, "Stays")
     wide = 0.08 / max(2, len(shown))  # of a bar
     for i, (column, name) in enumerate(shown.items()):
         (colour, mark, _), shift = LOOKS[column], wide * (i - (max(2, len(shown)) - 1) / 2)
@@ -60,7 +61,7 @@ def calibration_curve(page: Sheet, run: Evidence) -> None:
         if column == "risk":
             counts.bar_label(bars, [f"{n:,}" if n else "" for n in heights], fontsize=page.em * 0.62, color=colour)
     counts.set_ylim(0, counts.get_ylim()[1] * 1.35)
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0))
 
 
 @sheet(10, 8, "Calibration, smooth")
@@ -68,9 +69,10 @@ def calibration_smooth(page: Sheet, run: Evidence) -> None:
     page.note(
         f"Loess; bands: {run.resampled}. Below: stays by calibrated risk, those who died downwards, each to its own scale."
     )
-    ax, counts = page.panels(2, 1, height_ratios=[3.4, 1], hspace=0.12, share="x")
+    shown = kinds(run)
+    ax, counts = page.panels(2, 1, above=key_height(shown), height_ratios=[3.4, 1], hspace=0.12, share="x")
     axes_of_risk(ax, counts, "Stays")
-    for column, name in kinds(run).items():
+    for column, name in shown.items():
         colour, _, dash = LOOKS[column]
         curve = run.metrics["calibration_curve"][column]
         at, value, low, high = (floats(curve[side]) for side in ("at", "value", "low", "high"))
@@ -86,7 +88,7 @@ def calibration_smooth(page: Sheet, run: Evidence) -> None:
     counts.set_ylabel("")
     counts.axhline(0, color=SOFT, linewidth=page.em * 0.05)
     counts.grid(False)
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0))
 
 
 BLOCKS = {"risk": None, "risk_prior": "prior", "risk_raw": "raw"}  # of metrics.json
@@ -113,7 +115,12 @@ def kinds(run: Evidence) -> dict[str, str]:
 
 def summary(run: Evidence, block: str | None) -> str:
     slope, ratio = run.cell("calibration_slope", block), run.cell("observed_to_expected", block)
-    return f"slope {interval_text(slope, 2)}\nO:E {interval_text(ratio, 2)}"
+    return f"slope {interval_text(slope, 2)}, O:E {interval_text(ratio, 2)}"
+
+
+def key_height(shown: Mapping[str, str]) -> float:
+    """em above the square for the key, a line each: inside it would lie on the curves."""
+    return 1.0 + LINE * SMALL * len(shown)
 
 
 def axes_of_risk(ax: Axes, counts: Axes, name: str) -> None:

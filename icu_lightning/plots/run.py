@@ -10,7 +10,7 @@ from icu_lightning.evaluation import stored
 from icu_lightning.plots import calibration, discrimination, learning, summary, thresholds
 from icu_lightning.plots.evidence import Evidence, interval_text, read
 from icu_lightning.plots.kinds import figures_asked
-from icu_lightning.plots.save import write_png, write_svg
+from icu_lightning.plots.save import write_figure
 
 FIGURES: dict[str, Callable[[Evidence], Figure]] = {
     "roc_curve": discrimination.roc_curve,
@@ -57,11 +57,7 @@ def draw(run: Evidence, folder: Path, *, png: bool = False) -> list[str]:
                 (folder / f"{name}.{ending}").unlink(missing_ok=True)
             continue
         made = figure(run)
-        write_svg(made, folder / f"{name}.svg", f"{made.get_label()}. {alt(run)}")
-        if png:
-            write_png(made, folder / f"{name}.png")
-        else:
-            (folder / f"{name}.png").unlink(missing_ok=True)
+        write_figure(made, folder / f"{name}.svg", f"{made.get_label()}. {alt(run)}", png=png)
         drawn.append(name)
     return drawn
 

@@ -20,6 +20,19 @@ NOTHING = {"Date": None, "Creator": None, "Format": None, "Type": None}
 FONTS = "'DejaVu Sans', Verdana, 'Helvetica Neue', Arial, sans-serif"
 
 
+def write_figure(figure: Figure, path: Path, alt: str, *, png: bool) -> None:
+    """SVG at `path`, and PNG beside it, or none there.
+
+    Arguments:
+        alt: what a reader who cannot see it is told.
+    """
+    write_svg(figure, path, alt)
+    if png:
+        write_png(figure, path.with_suffix(".png"))
+    else:
+        path.with_suffix(".png").unlink(missing_ok=True)
+
+
 def write_svg(figure: Figure, path: Path, alt: str) -> None:
     write_text(path, svg(figure, path.stem, alt))
 

@@ -64,6 +64,10 @@ class Sheet:
         """Another height, in em; before any panel."""
         self.figure.set_figheight(tall * self.em / 72)
 
+    def fit(self, panels: float, *, above: float = 0.8, below: float = 3.2) -> None:
+        """The height at which the panels, with these margins, are so many em high together; before any panel, after all notes."""
+        self.resize(panels + self._above(above) + self._below(below))
+
     def note(self, text: str) -> None:
         """A sentence at the foot; before any panel."""
         self.foot += textwrap.wrap(text, PER_LINE + 4)
@@ -87,18 +91,23 @@ class Sheet:
             share: "x" or "y", the axis that all have in common.
             how: as GridSpec takes it.
         """
-        lines = textwrap.wrap(self.facts.about, PER_LINE)
-        above += 2.4 * self.facts.synthetic + 2.1 + LINE * SMALL * len(lines)
         grid = self.figure.add_gridspec(
             rows,
             columns,
             left=left / ACROSS,
             right=1 - right / ACROSS,
-            bottom=(below + LINE * SMALL * len(self.foot)) / self.tall,
-            top=1 - above / self.tall,
+            bottom=self._below(below) / self.tall,
+            top=1 - self._above(above) / self.tall,
             **how,
         )
         return list(np.ravel(grid.subplots(sharex=share == "x", sharey=share == "y")))  # type: ignore[arg-type]
+
+    def _above(self, margin: float) -> float:
+        lines = textwrap.wrap(self.facts.about, PER_LINE)
+        return margin + 2.4 * self.facts.synthetic + 2.1 + LINE * SMALL * len(lines)
+
+    def _below(self, margin: float) -> float:
+        return margin + LINE * SMALL * len(self.foot)
 
     def finish(self) -> Figure:
         """Write heading, facts and foot."""

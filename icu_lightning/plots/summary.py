@@ -71,7 +71,7 @@ def subgroup_forest(page: Sheet, run: Evidence) -> None:
     small = too_small(run)
     page.note(f"Lines: {run.resampled}. Dashed: all stays.")
     if small:
-        page.note(f"Too few stays, or of one outcome only, to score: {small}.")
+        page.note(f"Too few stays, or of one outcome only, to score, the smallest group first: {small}.")
     page.resize(max(14.0, 10.5 + 2.4 * run.synthetic + ROW * len(rows) + 1.2 * len(page.foot)))
     left, right = page.panels(1, 2, left=15.5, right=1.4, wspace=0.2, share="y")
     if len(rows) == 1:
@@ -112,8 +112,9 @@ def forest_rows(run: Evidence) -> Iterator[Row]:
 
 
 def too_small(run: Evidence) -> str:
+    """By name alone, the smallest first: how few they are might point at a person, and a figure is passed on."""
     named = {
-        column: ", ".join(f"{group} ({block['n']:,})" for group, block in groups.items())
+        column: ", ".join(sorted(groups, key=lambda group: groups[group]["n"]))
         for column, groups in run.metrics.get("too_small", {}).items()
     }
     return "; ".join(f"{column.replace('_', ' ')} {groups}" for column, groups in named.items())

@@ -99,7 +99,7 @@ def probability_distribution(page: Sheet, run: Evidence) -> None:
 
 @sheet(12, 6, "F1, recall and precision at any threshold")
 def threshold_metrics(page: Sheet, run: Evidence) -> None:
-    (ax,) = page.panels()
+    (ax,) = page.panels(above=2.2)
     flags, once = at_thresholds(run), np.ones(run.n)
     curves = (("F1", f_beta, BLUE), ("recall", sensitivity, VERMILION), ("precision", ppv, GREEN))
     for (name, metric, colour), dash in zip(curves, DASHES, strict=False):
@@ -107,7 +107,7 @@ def threshold_metrics(page: Sheet, run: Evidence) -> None:
         ax.plot(SCAN, values, color=colour, linestyle=dash, label=name)
     threshold_marks(ax, run.thresholds)
     ax.set(xlabel="Threshold", ylabel="Value", xlim=(0, 1), ylim=(-0.02, 1.03), yticks=[0, 0.25, 0.5, 0.75, 1])
-    ax.legend(loc="best")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, columnspacing=1)
 
 
 @sheet(14, 8, "F-beta at any threshold")

@@ -47,7 +47,11 @@ def stay_links(run: Run) -> list[Block]:
     paths = [*pages, *sorted((run.path / "plots").glob("shap_stay_*.svg"))]
     if not paths:
         return [Text(text="No pages of single stays were made.", tone="note")]
-    links = [(path.relative_to(run.path).as_posix(), path.relative_to(run.path).as_posix()) for path in paths]
+    words = {
+        "html": "what was measured, the risk over time, the outcome",
+        "svg": "what moved this stay's risk, hour by hour",
+    }
+    links = [(path.relative_to(run.path).as_posix(), words[path.suffix[1:]]) for path in paths]
     text = "Single stays are told on pages of their own, which lie beside this one and do not travel with it:"
     return [Text(text=text), Links(links=links)]
 

@@ -68,7 +68,7 @@ def _graded(run: Run) -> Table:
     rows = [
         row(question, estimate_cell(test.get(name)), status.word, status.why) for question, name, status in statuses
     ]
-    columns = [("Question", ""), ("value", "95 % interval"), ("in a word", ""), ("", "")]
+    columns = [("Question", ""), ("value", "95 % interval"), ("in a word", ""), ("why", "")]
     return Table(caption="In words, by the rules at the end", columns=columns, rows=rows, words=(2, 3))
 
 

@@ -28,9 +28,16 @@ def page(transfer: Transfer, drawn: Sequence[Drawn]) -> str:
         variables=transfer.variables.to_dicts(),
         attrition=transfer.attrition.to_dicts(),
         plain=tables.plain,
+        made={**transfer.facts, "Resamples": _resamples(transfer)},
     )
 
 
 def source(svg: str) -> str:
     """The SVG as what an <img> shows: ids of one figure cannot reach into another."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _resamples(transfer: Transfer) -> str:
+    chosen = transfer.settings
+    of_patients = f"{chosen.bootstrap:,} of patients, seed {chosen.seed}"
+    return f"{of_patients}; {chosen.draws} draws of k stays; recalibrated: {chosen.start}"

@@ -72,3 +72,9 @@ def test_a_curve_has_an_interval_at_every_point_and_may_be_undefined_at_some():
     alone = with_intervals(metric, np.arange(50), 0, 0)
     assert alone["curve"]["low"] == [None] * 3
     assert alone["first"] == {"value": pytest.approx(x[:, 0].mean()), "low": None, "high": None}
+
+
+def test_of_nobody_there_is_no_resample():
+    assert not list(patient_weights(np.array([], dtype=str), 10, 0))
+    cells = with_intervals(lambda weight: {"deaths": np.nan}, np.array([], dtype=str), 10, 0)
+    assert cells == {"deaths": {"value": None, "low": None, "high": None}}

@@ -115,6 +115,15 @@ def test_a_split_of_one_class_is_excused_by_name():
     assert "only survivors among" in result["note"]
 
 
+def test_of_deaths_alone_no_model_is_perfect():
+    """Average precision would be 1, whatever the model says."""
+    table = predictions().with_columns(label=pl.when(pl.col("split") == "test").then(1.0).otherwise("label"))
+    result = evaluate(table, 20)["test"]
+    for name in ("auroc", "auroc_delong", "auprc"):
+        assert result[name]["value"] is None
+    assert "only deaths among" in result["note"]
+
+
 def test_an_unknown_threshold_rule_lists_the_known():
     table = stays()
     with pytest.raises(UserError, match="Known: alert_rate, f1"):

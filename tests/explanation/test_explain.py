@@ -15,6 +15,7 @@ from icu_lightning.explanation.explain import explain
 from icu_lightning.explanation.figures import draw
 from icu_lightning.explanation.settings import Settings
 from icu_lightning.explanation.single import single_stays, stay_map
+from icu_lightning.explanation.subjects import Many, One
 from icu_lightning.explanation.summary import by_hour, summary
 from icu_lightning.explanation.swarm import swarm
 from tests.models.test_every_model import MODELS, fitted
@@ -173,18 +174,20 @@ def texts(figure) -> str:
 
 def test_the_figures_say_what_a_reader_needs(data, tmp_path):
     content, table = explained(tmp_path, data, OfAge(data))
-    for figure in (bars(content), swarm(table, content)):
+    many = Many(content=content, table=table)
+    for figure in (bars(many), swarm(many)):
         said = texts(figure)
         assert "SYNTHETIC" in said
         assert "percentage points" in said
         assert "Heart rate" in said
-    assert "risk up" in texts(swarm(table, content))
+    assert "risk up" in texts(swarm(many))
     stay = single_stays(table, 1)[0]
-    said = texts(stay_map(table.filter(pl.col("stay_id") == stay.stay_id), content, stay.why))
+    rows = table.filter(pl.col("stay_id") == stay.stay_id)
+    said = texts(stay_map(One(rows=rows, content=content, why=stay.why)))
     assert "Heart rate, bpm" in said
     assert "Died in hospital" in said
-    assert "uncalibrated" in said
-    assert f"stay {stay.stay_id}" in said
+    assert "Uncalibrated" in said
+    assert f"Stay {stay.stay_id}" in said
 
 
 def test_figures_are_valid_and_the_same_again(data, tmp_path):
@@ -192,6 +195,10 @@ def test_figures_are_valid_and_the_same_again(data, tmp_path):
     first = {p.name: p.read_bytes() for p in (tmp_path / "plots").iterdir()}
     again = draw(tmp_path / "again", table, content, single=2)
     assert {p.name: p.read_bytes() for p in again} == first
+    draw(tmp_path / "again", table, content, single=1, png=True)
+    names = {p.name for p in (tmp_path / "again").iterdir()}
+    assert {"shap_bar.png", "shap_stay_1.png"} <= names
+    assert "shap_stay_2.svg" not in names
     for content_bytes in first.values():
         assert ElementTree.fromstring(content_bytes).tag.endswith("svg")
 

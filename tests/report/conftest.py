@@ -24,6 +24,19 @@ AUDIT = {
     ],
     "missingness_auroc": 0.61,
 }
+NONE = dict.fromkeys(("values", "values_low", "values_high", "missingness", "missingness_low", "missingness_high"))
+EXPLANATION = {
+    "n": 64, "events": 12, "risk": "raw", "base_value": 0.2, "background": 8, "block_hours": 8, "evaluations_spent": 37530,
+    "largest_error": 1e-16, "tolerance": 1e-6, "stay_id": 990_000_008,
+    "features": [
+        {"feature": "lactate", "label": "Lactate, mmol/L", "kind": "series", "mean_absolute": 0.0512, "low": 0.0411, "high": 0.0613,
+         "values": 0.04, "values_low": 0.03, "values_high": 0.05, "missingness": 0.02, "missingness_low": 0.01,
+         "missingness_high": 0.03},
+        {"feature": "sex", "label": "Sex", "kind": "static", "mean_absolute": 0.01, "low": 0.0, "high": 0.02, **NONE,
+         "categories": {"male": {"n": 61, "mean": -0.004}, "other": {"n": 3, "mean": 0.0312}}},
+        {"feature": "age", "label": "Age, years", "kind": "static", "mean_absolute": 1e-19, "low": 0.0, "high": 1e-19, **NONE},
+    ],
+}  # fmt: skip
 COHORT = [{"age_at_least": 16}, {"in_icu_at_prediction": 48}]
 
 
@@ -99,23 +112,7 @@ def _optional(folder: Path, rows: pl.DataFrame, audit: dict) -> None:
     pl.DataFrame(history).write_csv(folder / "metrics.csv")
     hours = {"hours": [6, 12], "auroc": [0.61, 0.67], "auroc_low": [0.5, 0.58], "auroc_high": [0.7, 0.75]}
     pl.DataFrame(hours).write_csv(folder / "hours_observed.csv")
-    importance = [
-        {"feature": "lactate", "label": "Lactate", "mean_absolute": {"value": 0.0512, "low": 0.0411, "high": 0.0613}},
-        {
-            "feature": "sex",
-            "label": "Sex",
-            "mean_absolute": {"value": 0.01, "low": 0.0, "high": 0.02},
-            "categories": {"male": {}},
-        },
-    ]
-    explanation = {
-        "method": "kernel",
-        "stays": 64,
-        "features": importance,
-        "shown_stays": [{"id": 990_000_001}],
-        "stay_id": 990_000_008,
-    }
-    (folder / "explanation.json").write_text(json.dumps(explanation))
+    (folder / "explanation.json").write_text(json.dumps(EXPLANATION))
     commit = "0123456789abcdef0123456789abcdef01234567"
     typed = (
         "/home/somebody/icu_lightning/run.py data=eicu 'data.variables=[heart_rate, lactate]' hydra.run.dir=runs/mine"
