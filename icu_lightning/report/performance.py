@@ -202,12 +202,13 @@ def undersampling(run: Run) -> str:
     """What undersampling did to the risks, and what was done about it; nothing for a run without it."""
     if "prior" not in run.test:
         return ""
-    asked = f"{run.data['undersample']:g}"
+    asked = run.data["undersample"]
+    learnt = "as many survivors as deaths" if asked == 1 else f"{asked:g} survivors for each death"
     left_out = run.predictions.filter(pl.col("split") == "left_out").height
-    of_them = f": {left_out:,} training survivors were left out at random" if left_out else ""
+    of_them = f"; {left_out:,} training survivors were left out at random" if left_out else ""
     return (
-        f"The model has learnt from {asked} survivors for each death (data.undersample={asked}){of_them}, which makes every risk too "
-        "high. Its odds were therefore multiplied by the share of survivors that stayed, and the result calibrated."
+        f"The model has learnt from {learnt} (data.undersample={asked:g}{of_them}), which makes every risk too high. Its odds were "
+        "therefore multiplied by the share of survivors that stayed."
     )
 
 
