@@ -58,7 +58,10 @@ def test_a_model_is_trained_on_every_schema(schema, synthesize, cli, tmp_path):
         (["out=x", "seed=-1", *SMALL], "seed must be a whole number of at least 0"),
         (["out=x", "workers=0", *SMALL], "workers must be a whole number of at least 1"),
         (["out=x", "look=maybe", "stays=60"], "look must be true or false; it is maybe"),
-        (["out=x", "generator.prevalence=0.999", *SMALL], r"prevalence=0.999 cannot be reached: .* of stays are recorded as deaths"),
+        (
+            ["out=x", "generator.prevalence=0.999", *SMALL],
+            r"prevalence=0.999 cannot be reached: .* of stays are recorded as deaths",
+        ),
         (["out=x", "generator=none"], "Could not find 'generator/none'"),
         (["outt=x"], "Key 'outt' is not in struct"),
     ],
