@@ -4,7 +4,7 @@ classifier tells one from the other.
 A classifier that cannot tell has an AUROC of .5; realism is measured, not claimed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,40 +96,109 @@ def carried_forward(values: Doubles) -> Doubles:
     return filled
 
 
-def told_apart(real: Hours, made_up: Hours, names: Sequence[str], seed: int = 0) -> float | None:
-    """Cross-validated AUROC of boosted trees that tell real from made-up hours by their values alone, stays kept together.
+@dataclass(frozen=True)
+class Told:
+    """auroc: of the classifier. hours: of each kind that it saw. real_stays: that have such hours."""
+
+    auroc: float
+    hours: int
+    real_stays: int
+
+
+def told_apart(
+    real: Hours,
+    made_up: Hours,
+    names: Sequence[str],
+    decimals: Mapping[str, int],
+    *,
+    mapped: bool = False,
+    seed: int = 0,
+) -> Told | None:
+    """Boosted trees that tell real from made-up hours by their values alone, cross-validated with stays kept together.
 
     Only hours in which all of `names` are known count, so that what is missing gives nothing away. None if there are too few.
+
+    Arguments:
+        decimals: to which the values of both kinds are rounded, or the precision of charting alone would tell.
+        mapped: give each made-up variable the real one's distribution, so that only how variables go together can tell.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(seed)
-    x, stay = zip(*(_complete_hours(hours, names, rng) for hours in (real, made_up)), strict=True)
-    n = min(len(part) for part in x)
+    (of_real, real_stay), (of_made, made_stay) = (_complete_hours(h, names, decimals, rng) for h in (real, made_up))
+    n = min(len(of_real), len(of_made))
     if n < FEWEST:
         return None
-    features = np.concatenate([part[:n] for part in x])
-    label = np.repeat([1, 0], n)
-    fold = np.concatenate([part[:n] % FOLDS for part in stay])
-    score = np.full(len(label), np.nan)
-    for k in range(FOLDS):
-        model = HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)
-        if len(set(label[fold != k])) == 2:
-            score[fold == k] = model.fit(features[fold != k], label[fold != k]).predict_proba(features[fold == k])[:, 1]
+    features, label = np.concatenate([of_real[:n], of_made[:n]]), np.repeat([1, 0], n)
+    fold = np.concatenate([real_stay[:n], made_stay[:n]]) % FOLDS
+    score = _out_of_fold(features, label, fold, rng if mapped else None)
     scored = np.isfinite(score)
-    return float(roc_auc_score(label[scored], score[scored])) if len(set(label[scored])) == 2 else None
+    if len(set(label[scored])) < 2:
+        return None
+    return Told(float(roc_auc_score(label[scored], score[scored])), n, len(set(real_stay[:n].tolist())))
 
 
-def _complete_hours(hours: Hours, names: Sequence[str], rng: np.random.Generator) -> tuple[Doubles, NDArray[np.int64]]:
+def _out_of_fold(
+    features: Doubles, label: NDArray[np.int64], fold: NDArray[np.int64], mapping: np.random.Generator | None
+) -> Doubles:
+    """(n,) scores of trees that were fitted on the other folds; NaN where those, or the fold itself, have one kind only.
+
+    Arguments:
+        mapping: breaks the ties where made-up hours are to be distributed as the real ones. The fold and the others are mapped
+            apart: were they mapped together, a value that is real in the fold would be made up in the others.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
+
+    score = np.full(len(label), np.nan)
+    with threadpool_limits(1):  # on a busy machine, two threads that wait for each other take thirty times as long
+        for k in range(FOLDS):
+            sides = fold != k, fold == k
+            if any(len(set(label[side])) < 2 for side in sides):
+                continue
+            x = [features[side] for side in sides]
+            if mapping is not None:
+                x = [_alike(features[side], label[side] == 1, mapping) for side in sides]
+            model = HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=0)
+            score[sides[1]] = model.fit(x[0], label[sides[0]]).predict_proba(x[1])[:, 1]
+    return score
+
+
+def _alike(values: Doubles, real: NDArray[np.bool_], rng: np.random.Generator) -> Doubles:
+    """(n, V) the rows that are not `real` with values drawn from the real ones', of each variable, in the order of their own."""
+    mapped = values.copy()
+    made = np.flatnonzero(~real)
+    for v in range(values.shape[1]):
+        order = np.lexsort((rng.random(len(made)), values[made, v]))  # ties in a random order
+        share = np.sort(
+            rng.random(len(made))
+        )  # a sample: were both kinds equal to the last hour, no tree would begin to split
+        mapped[made[order], v] = np.quantile(values[real, v], share, method="inverted_cdf")
+    return mapped
+
+
+def distance(one: Doubles, other: Doubles) -> float:
+    """Largest difference of the shares below a value (Kolmogorov-Smirnov): 0 for equal distributions, 1 for apart; NaN left out.
+
+    >>> distance(np.array([1.0, 2, np.nan]), np.array([2.0, 3]))
+    0.5
+    """
+    from scipy.stats import ks_2samp
+
+    return float(ks_2samp(one[np.isfinite(one)], other[np.isfinite(other)], method="asymp").statistic)
+
+
+def _complete_hours(
+    hours: Hours, names: Sequence[str], decimals: Mapping[str, int], rng: np.random.Generator
+) -> tuple[Doubles, NDArray[np.int64]]:
     """(n, V) values of hours with all variables, in a random order and at most MOST_HOURS, and the place of each one's stay."""
     places = [hours.names.index(name) for name in names]
     filled = carried_forward(hours.values[..., places])
     known = np.isfinite(filled).all(axis=-1), np.isfinite(hours.values[..., places]).any(axis=-1)
     stay, hour = np.nonzero(known[0] & known[1])
     order = rng.permutation(len(stay))[:MOST_HOURS]
-    # Deviation from charted precision: both kinds are rounded alike, or the decimals alone would tell
-    return np.round(filled[stay[order], hour[order]], 0 if len(names) < 8 else 1), stay[order]
+    scale = 10.0 ** np.array([decimals[name] for name in names])
+    return np.round(filled[stay[order], hour[order]] * scale) / scale, stay[order]
 
 
 def _row_mean(values: Doubles) -> Doubles:

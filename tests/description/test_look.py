@@ -72,7 +72,10 @@ def test_no_real_tables_is_no_mistake(root):
 def test_the_real_demo_stands_beside_it(real_eicu):
     """Needs the eICU demo."""
     page = look(settings_of(generator_conf()), 400, 1, str(real_eicu))
-    assert re.search(r"five vital signs: AUROC 0\.\d{3}; all 15 variables: ", page)
+    said = re.findall(r"By (.*?): AUROC (0\.\d{3}) \(([\d,]+) hours .*? of ([\d,]+) stays\); (0\.\d{3}) once", page)
+    assert [what for what, *_ in said] == ["the five vital signs of every hour", "all 15 variables"]
+    assert all(float(mapped) < float(auroc) for _, auroc, *_, mapped in said), "distributions are the most of it"
+    assert len(re.findall(r"<td>0\.\d\d</td>", page)) >= 15, "a distance a variable"
     assert "stays of the eICU demo" in page
 
 

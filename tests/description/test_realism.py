@@ -7,6 +7,7 @@ from icu_lightning.description import realism
 from icu_lightning.description.realism import Hours
 
 STAYS, T = 300, 48
+WHOLE = {"heart_rate": 0, "sbp": 0}
 
 
 @pytest.fixture
@@ -77,15 +78,41 @@ def test_equal_hours_cannot_be_told_apart_and_others_can(hours):
         hours(80 + 10 * noise(40, 24, 2, seed=1)),
         hours(95 + 10 * noise(40, 24, 2, seed=2)),
     )
-    assert realism.told_apart(one, same, names) == pytest.approx(0.5, abs=0.08)
-    assert realism.told_apart(one, other, names) > 0.85
+    told = realism.told_apart(one, same, names, WHOLE)
+    assert told.auroc == pytest.approx(0.5, abs=0.08)
+    assert (told.hours, told.real_stays) == (40 * 24, 40)
+    assert realism.told_apart(one, other, names, WHOLE).auroc > 0.85
+    mapped = realism.told_apart(one, other, names, WHOLE, mapped=True)
+    assert mapped.auroc == pytest.approx(0.5, abs=0.08), "only the distributions differed"
 
 
 def test_what_is_missing_does_not_give_it_away(hours):
     full, holes = 80 + 10 * noise(40, 24, 2), 80 + 10 * noise(40, 24, 2, seed=1)
     holes[np.random.default_rng(3).random(holes.shape) < 0.3] = np.nan
-    assert realism.told_apart(hours(full), hours(holes), ["heart_rate", "sbp"]) == pytest.approx(0.5, abs=0.08)
+    assert realism.told_apart(hours(full), hours(holes), ["heart_rate", "sbp"], WHOLE).auroc == pytest.approx(
+        0.5, abs=0.08
+    )
 
 
 def test_too_few_hours_are_not_judged(hours):
-    assert realism.told_apart(hours(noise(2, 24, 2)), hours(noise(40, 24, 2)), ["heart_rate", "sbp"]) is None
+    assert realism.told_apart(hours(noise(2, 24, 2)), hours(noise(40, 24, 2)), ["heart_rate", "sbp"], WHOLE) is None
+
+
+def test_how_variables_go_together_is_found_when_each_is_distributed_alike(hours):
+    apart, tied = noise(40, 24, 2), noise(40, 24, 2, seed=1)
+    tied[..., 1] = 0.9 * tied[..., 0] + 0.4 * tied[..., 1]
+    for mapped in (False, True):
+        told = realism.told_apart(
+            hours(80 + 10 * apart), hours(80 + 10 * tied), ["heart_rate", "sbp"], WHOLE, mapped=mapped
+        )
+        assert told.auroc > 0.7
+
+
+def test_the_precision_of_charting_gives_nothing_away(hours):
+    means, readings = 80 + 10 * noise(40, 24, 2), np.round(80 + 10 * noise(40, 24, 2, seed=1))
+    told = [
+        realism.told_apart(hours(means), hours(readings), ["heart_rate", "sbp"], {"heart_rate": d, "sbp": d}).auroc
+        for d in (0, 3)
+    ]
+    assert told[0] == pytest.approx(0.5, abs=0.08)
+    assert told[1] > 0.6
