@@ -137,12 +137,14 @@ def _realism(made: Hours, real: Hours | None) -> Section:
     title = "Can they be told apart?"
     if real is None:
         return Section(title, "Without real hours, nothing can be said.")
-    said = f"{_told('the five vital signs of every hour', real, made, ONE_HOUR)} {_told('all 15 variables', real, made, SERIES)}"
     note = (
-        "Boosted trees that see the values of single hours, cross-validated with stays kept together. 0.5 would mean that nobody "
-        f"can tell; 1, that everybody can. {said} Distance is the largest difference of the shares of hours below any one value "
-        "(Kolmogorov-Smirnov): 0 for equal distributions."
+        "Boosted trees that see the values of single hours, cross-validated with stays kept together: an AUROC of 0.5 would mean that "
+        "nobody can tell, 1 that everybody can. Distributed alike: each made-up variable with the real one's distribution, so that "
+        "only how variables go together tells. Distance: the largest difference of the shares of hours below a value "
+        "(Kolmogorov-Smirnov), 0 for equal distributions."
     )
+    told = [_told("five vital signs", real, made, ONE_HOUR), _told("all 15 variables", real, made, SERIES)]
+    by = Table(["Told apart by", "AUROC", "distributed alike", "hours of each", "real stays"], told)
     rows = [
         [
             concept.label,
@@ -152,19 +154,15 @@ def _realism(made: Hours, real: Hours | None) -> Section:
         for concept in concepts_of(SERIES)
     ]
     columns = ["Hourly values: median (5 % to 95 %)", MADE, REAL, "distance"]
-    return Section(title, note, tables=[Table(columns, rows)])
+    return Section(title, note, tables=[by, Table(columns, rows)])
 
 
-def _told(what: str, real: Hours, made: Hours, names: Sequence[str]) -> str:
-    """A sentence: how well they are told apart by these variables, and by how the variables go together alone."""
-    found = realism.told_apart(real, made, names, DECIMALS)
-    alike = realism.told_apart(real, made, names, DECIMALS, mapped=True)
+def _told(what: str, real: Hours, made: Hours, names: Sequence[str]) -> list[str]:
+    """A row of the table of the classifier."""
+    found, alike = (realism.told_apart(real, made, names, DECIMALS, mapped=mapped) for mapped in (False, True))
     if found is None or alike is None:
-        return f"By {what}: too few hours."
-    return (
-        f"By {what}: AUROC {found.auroc:.3f} ({found.hours:,} hours of each kind, the real ones of {found.real_stays:,} stays); "
-        f"{alike.auroc:.3f} once each made-up variable is given the real one's distribution, so that only how they go together tells."
-    )
+        return [what, "too few hours", "", "", ""]
+    return [what, f"{found.auroc:.3f}", f"{alike.auroc:.3f}", f"{found.hours:,}", f"{found.real_stays:,}"]
 
 
 def _distance(made: Doubles, real: Doubles) -> str:
