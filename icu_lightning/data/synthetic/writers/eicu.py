@@ -1,7 +1,8 @@
 """The tables of eICU 2.0: minutes from admission to the unit, wide tables of vitals, and hospitals with their own practice.
 
 A patient with a tube or a vasoactive drug has an arterial line, and pressures in vitalPeriodic; others are measured with a
-cuff. Every fourth hospital charts no infusions, as many of the real ones do.
+cuff. Every fourth hospital charts no infusions, as many of the real ones do, and every third charts its rates by the minute and
+not by the kilogram.
 """
 
 import numpy as np
@@ -25,6 +26,7 @@ from icu_lightning.data.synthetic.writers.mimic import LAB_UNITS, pump_points
 
 ENDING = ".csv.gz"
 WITHOUT_INFUSIONS = 4  # every so many hospitals chart none
+BY_THE_MINUTE = 3  # every so many hospitals name the rates of PER_MINUTE so
 PERIODIC = {"heart_rate": "heartrate", "respiratory_rate": "respiration", "spo2": "sao2"}
 INVASIVE = {"sbp": "systemicsystolic", "dbp": "systemicdiastolic", "map": "systemicmean"}
 CUFF = {"sbp": "noninvasivesystolic", "dbp": "noninvasivediastolic", "map": "noninvasivemean"}
@@ -61,6 +63,12 @@ DRUGS = {
     "dobutamine": "Dobutamine (mcg/kg/min)",
     "milrinone": "Milrinone (mcg/kg/min)",
     "phenylephrine": "Phenylephrine (mcg/kg/min)",
+}
+PER_MINUTE = {
+    "norepinephrine": "Norepinephrine (mcg/min)",
+    "vasopressin": "Vasopressin (units/min)",
+    "epinephrine": "Epinephrine (mcg/min)",
+    "phenylephrine": "Phenylephrine (mcg/min)",
 }
 ETHNICITIES = {
     "white": "Caucasian",
@@ -241,13 +249,20 @@ def charts_infusions(block: Block) -> np.ndarray:
 def _infusiondrug(block: Block) -> pl.DataFrame:
     infusions = block.infusions.filter(pl.Series(charts_infusions(block)).gather(block.infusions["row"]))
     rows = pump_points(infusions, every=60)
+    weight = of_stay(block.visits.weight.astype(float).round(1))
+    by_the_minute = of_stay(block.visits.hospital % BY_THE_MINUTE == 1) & pl.col("drug").is_in(list(PER_MINUTE))
+    an_hour = pl.col("drug") == "vasopressin"  # units an hour; the others are ug/kg/min
+    a_minute = pl.when(an_hour).then(pl.col("rate") / 60).otherwise(pl.col("rate") * weight).round(4)
+    named_so = pl.col("drug").replace_strict(DRUGS, return_dtype=pl.String)
     return rows.select(
         **_numbered(rows, block, "infusiondrugid"),
         infusionoffset="minute",
-        drugname=pl.col("drug").replace_strict(DRUGS, return_dtype=pl.String),
-        drugrate=written(pl.col("rate").fill_null(0.0)),
+        drugname=pl.when(by_the_minute)
+        .then(pl.col("drug").replace_strict(PER_MINUTE, default=None))
+        .otherwise(named_so),
+        drugrate=written(pl.when(by_the_minute).then(a_minute).otherwise("rate").fill_null(0.0)),
         **blank("infusionrate", "drugamount", "volumeoffluid"),
-        patientweight=of_stay(block.visits.weight.astype(float).round(1)),
+        patientweight=weight,
     )
 
 

@@ -138,6 +138,28 @@ def test_hours_and_rates_of_every_infusion_are_read_back(schema, written):
     assert both.filter(pl.col("drug") == "vasopressin")["highest"].max() < 2.4 / 60 / 30
 
 
+def test_hospitals_have_their_own_practice(tmp_path):
+    """Some chart no infusions, some name rates by the minute; pressures of the treated are periodic, of others the cuff's."""
+    write(tmp_path / "eicu", "eicu", configured("icu"), 400, SEED)
+    (_, block), *_ = in_blocks(configured("icu"), SEED, 400, lambda block: block)
+    frame = {
+        name: pl.read_csv(tmp_path / "eicu" / f"{name}.csv.gz", infer_schema_length=None)
+        for name in ("patient", "infusiondrug", "vitalPeriodic", "vitalAperiodic")
+    }
+    at = frame["patient"].select("patientunitstayid", "hospitalid")
+    rates = frame["infusiondrug"].join(at, on="patientunitstayid").filter(pl.col("drugname").str.contains("Norepi"))
+    units = rates.group_by("hospitalid").agg(pl.col("drugname").unique())
+    assert {names[0] for names in units["drugname"]} == {"Norepinephrine (mcg/kg/min)", "Norepinephrine (mcg/min)"}
+    assert units["drugname"].list.len().max() == 1, "a hospital has one way"
+    assert len(set(at["hospitalid"]) - set(rates["hospitalid"])) >= 2, "some chart none"
+    treated = eicu.stay(block)[np.unique(block.infusions["row"].to_numpy())].tolist()
+    assert not set(treated) & set(frame["vitalAperiodic"]["patientunitstayid"])
+    invasive = frame["vitalPeriodic"].filter(pl.col("systemicsystolic").is_not_null())["patientunitstayid"].unique()
+    assert set(treated) <= set(invasive)
+    assert not set(invasive) & set(frame["vitalAperiodic"]["patientunitstayid"])
+    assert frame["vitalAperiodic"].height > 1000
+
+
 @pytest.mark.parametrize("schema", SOURCES)
 def test_scores_sepsis_and_vis_can_be_had(schema, written):
     source = SOURCES[schema](written(schema)[0])
