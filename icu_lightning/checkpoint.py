@@ -1,18 +1,18 @@
 """A trained model in one file: weights, scaler, categories, calibrator, threshold. Read as data, never as code.
 
-The file may be somebody else's, so it is loaded weights-only, and the configuration in it may name only classes of this
-package and torch's optimisers: anything else is refused before it is built.
+The file may be somebody else's, so it is loaded weights-only, and the configuration in it may name only what trust.py knows:
+anything else is refused before it is built.
 """
 
-import inspect
+import math
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from hydra.utils import get_object
 
 from icu_lightning import __version__
 from icu_lightning.batch import BatchShape
@@ -20,10 +20,10 @@ from icu_lightning.build import built
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import Calibrator, load
 from icu_lightning.models.base import Model
+from icu_lightning.trust import check_trusted
 
 FORMAT = 1  # of the content; raised when a key changes its meaning
 NEEDED = ("format", "model", "state", "shape", "scaler", "static_encoder", "calibrator", "threshold", "outcome", "data")
-TRUSTED = ("icu_lightning.", "torch.optim.")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ def trained(path: Path) -> Trained:
     Raises UserError for a file that is missing, damaged, of another version, or not to be trusted.
     """
     content = read_content(path / "checkpoints" / "model.ckpt" if path.is_dir() else path)
-    for target in _targets(content["model"]):
-        _check_trusted(target)
+    check_trusted(content["model"], "The checkpoint")
     _check_whole(path, content)
     names = {part: tuple(content["shape"][part]) for part in ("variables", "static", "vis")}
     model: Model = built(content["model"], shape=BatchShape(hours=content["shape"]["hours"], **names))
@@ -58,22 +57,37 @@ def trained(path: Path) -> Trained:
 
 
 def _check_whole(path: Path, content: Mapping[str, Any]) -> None:
-    """Raise UserError for parts that are not of one another: hours of one model with the variables, or the scaler, of another."""
-    shape, settings = content["shape"], content["data"]["settings"]
-    for name in ("hours", "variables"):
-        if shape[name] != settings[name]:
-            raise UserError(
-                f"{path} does not fit together: its model sees {name} {shape[name]}, its data have {settings[name]}."
-            )
-    if any(len(content["scaler"][part]) != len(shape["variables"]) for part in ("mean", "sd")):
-        raise UserError(
-            f"{path} does not fit together: its scaler is not that of its {len(shape['variables'])} variables."
-        )
+    """Raise UserError for parts that are not of one another, or hold no numbers where numbers are due."""
     try:
-        load(content["calibrator"])
+        shape, settings, scaler = content["shape"], content["data"]["settings"], content["scaler"]
+        other = next((name for name in ("hours", "variables") if shape[name] != settings[name]), None)
+        width, sizes = len(shape["variables"]), {len(scaler[part]) for part in ("mean", "sd")}
+        numbers = [*scaler["mean"], *scaler["sd"], content["threshold"]["value"]]
+        finite = all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
     except (KeyError, TypeError, AttributeError) as error:
-        kind = f"of an unknown kind: {error.args[0]}" if isinstance(error, KeyError) else f"that is none: {error}"
-        raise UserError(f"{path} has a calibrator {kind}.") from error
+        raise UserError(f"{path} does not hold what a checkpoint holds: {error}.") from error
+    if other:
+        raise UserError(
+            f"{path} does not fit together: its model sees {other} {shape[other]}, its data have {settings[other]}."
+        )
+    if sizes != {width}:
+        raise UserError(f"{path} does not fit together: its scaler is not that of its {width} variables.")
+    if not finite:
+        raise UserError(f"{path} is damaged: its scaler, or its threshold, holds something that is no finite number.")
+    _check_calibrator(path, content["calibrator"])
+
+
+def _check_calibrator(path: Path, state: Any) -> None:
+    """Raise UserError for a calibrator that cannot be read, or that makes of risks something that is none."""
+    try:
+        risk = load(state).transform(np.linspace(0, 1, 101))
+        good = bool(((risk >= 0) & (risk <= 1)).all())  # a NaN is neither
+    except KeyError as error:
+        raise UserError(f"{path} has a calibrator of an unknown kind: {error.args[0]}.") from error
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{path} has a calibrator that cannot be used: {error}.") from error
+    if not good:
+        raise UserError(f"{path} has a calibrator that makes of risks what is no number in [0, 1].")
 
 
 def read_content(path: Path) -> dict[str, Any]:
@@ -84,9 +98,13 @@ def read_content(path: Path) -> dict[str, Any]:
         raise UserError(
             f"There is no checkpoint {path}: checkpoint= names a run folder or its checkpoints/model.ckpt."
         ) from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} is no checkpoint of a run, or it is damaged: {reason}.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} is no checkpoint of a run, or it is damaged: only tensors and plain values are read, and it "
+            "holds something else."
+        ) from error
     if not isinstance(content, dict) or "icu_lightning" not in content:
         raise UserError(f"{path} is no checkpoint of icu_lightning.")
     if content.get("format") != FORMAT or not content.keys() >= set(NEEDED):
@@ -95,31 +113,3 @@ def read_content(path: Path) -> dict[str, Any]:
             "does not read: predict with that version, or train again."
         )
     return content
-
-
-def _targets(conf: Any) -> Iterator[str]:
-    if isinstance(conf, Mapping):
-        if "_target_" in conf:
-            yield str(conf["_target_"])
-        for part in conf.values():
-            yield from _targets(part)
-    elif isinstance(conf, list):
-        for part in conf:
-            yield from _targets(part)
-
-
-def _check_trusted(target: str) -> None:
-    """Raise UserError unless it names a class that is defined in a trusted package: a path through one leads anywhere."""
-    found: Any = None
-    if target.startswith(TRUSTED):
-        try:
-            found = get_object(target)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(
-                f"The checkpoint names {target}, which is not there: is its model's file missing?"
-            ) from error
-    if not inspect.isclass(found) or not f"{found.__module__}.".startswith(TRUSTED):
-        raise UserError(
-            f"The checkpoint names {target}, which is no class of this package or of torch.optim: it is not loaded. "
-            "A checkpoint is data; one that wants other code is broken, or somebody's attack."
-        )

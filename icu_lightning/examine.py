@@ -55,7 +55,9 @@ def _examine(folder: Path, config: Mapping[str, Any]) -> None:
     from icu_lightning.examination.write import look_closer
     from icu_lightning.results import finished_metrics, stored_digest
     from icu_lightning.terminal import say, steps
+    from icu_lightning.trust import check_trusted
 
+    check_trusted(config, f"{folder / 'config.yaml'}")
     predictions = read(folder / "predictions.parquet", stored_digest(finished_metrics(folder)))
     model = trained(folder)
     source, settings = source_and_settings(**config["data"])

@@ -53,7 +53,9 @@ def explain_again(config: Mapping[str, Any]) -> None:
         from icu_lightning.pipeline import same_data
         from icu_lightning.report.write import write_report
         from icu_lightning.terminal import say, steps
+        from icu_lightning.trust import check_trusted
 
+        check_trusted(stored, f"{folder / 'config.yaml'}")
         model = trained(folder).model
         with steps("Data", 4) as step:
             data = ICUDataModule(*source_and_settings(**stored["data"]), say=say, step=step)

@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError, whole_number
+from icu_lightning.trust import check_trusted
 
 PACKAGE = Path(__file__).resolve().parent
 EXPERIMENTS = PACKAGE.parent / "experiments"  # holds the group `experiment`; not in an installed package
@@ -166,7 +167,9 @@ def composed_config(cfg: DictConfig) -> dict[str, Any]:
 
 def stored_config(folder: Path) -> dict[str, Any]:
     """The resumed run's own configuration; what else was typed is refused."""
-    return runfolder.reopen(folder, [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")])
+    config = runfolder.reopen(folder, [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")])
+    check_trusted(config, f"{folder / 'config.yaml'}")
+    return config
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ ROOMS = {
     "report": (SHARED - {"batch"})
     | {"data", "description", "evaluation"}
     | {"evaluate", "results", "run", "runfolder", "terminal"},  # the command is in the room
-    "transferring": (SHARED - {"batch"}) | {"evaluation", "terminal"},
+    "transferring": (SHARED - {"batch"}) | {"description", "evaluation", "terminal"},  # of description, its words
 }
 INSIDE_DATA = [
     "concepts",

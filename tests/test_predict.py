@@ -250,9 +250,37 @@ def test_parts_of_two_checkpoints_are_no_checkpoint(content, tmp_path):
     damaged["scaler"]["mean"].pop()
     with pytest.raises(UserError, match=r"does not fit together: its scaler"):
         trained(saved(damaged, tmp_path))
-    damaged = content | {"calibrator": {"kind": "spline"}}
-    with pytest.raises(UserError, match="a calibrator of an unknown kind: spline"):
-        trained(saved(damaged, tmp_path))
+
+
+NO_NUMBER = {
+    "another kind": ({"calibrator": {"kind": "spline"}}, "a calibrator of an unknown kind: spline"),
+    "another kind inside": (
+        {"calibrator": {"kind": "after_prior", "odds": 0.1, "then": {"kind": "spline"}}},
+        "unknown kind: spline",
+    ),
+    "words for knots": ({"calibrator": {"kind": "isotonic", "x": "abc", "y": [1]}}, "a calibrator that cannot be used"),
+    "no calibrator": ({"calibrator": None}, "a calibrator that cannot be used"),
+    "a knot that is none": (
+        {"calibrator": {"kind": "isotonic", "x": [0.0, 1.0], "y": [float("nan"), 1.0]}},
+        "what is no number in",
+    ),
+    "odds of nothing": (
+        {"calibrator": {"kind": "after_prior", "odds": -1.0, "then": {"kind": "none"}}},
+        "a calibrator that cannot be used",
+    ),
+    "a word for a threshold": (
+        {"threshold": {"rule": "f1", "value": "high"}},
+        "its threshold, holds something that is no finite number",
+    ),
+    "no data": ({"data": None}, "does not hold what a checkpoint holds"),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBER)
+def test_damaged_values_are_told_before_they_become_risks(content, tmp_path, name):
+    change, message = NO_NUMBER[name]
+    with pytest.raises(UserError, match=message):
+        trained(saved(content | change, tmp_path))
 
 
 def test_a_class_that_is_not_installed_here_is_told(content, tmp_path):

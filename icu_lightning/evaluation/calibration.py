@@ -186,11 +186,15 @@ class AfterPrior:
         odds: in (0, 1]; 1 changes nothing.
         then: the calibrator of what comes out.
 
+    Raises ValueError for other odds.
+
     References: The foundations of cost-sensitive learning (Elkan, 2001); Adjusting the outputs of a classifier to new a priori
         probabilities: a simple procedure (Saerens, Latinne, Decaestecker, 2002).
     """
 
     def __init__(self, odds: float, then: Calibrator) -> None:
+        if not isinstance(odds, int | float) or not 0 < odds <= 1:
+            raise ValueError(f"a share of survivors is above 0 and at most 1, not {odds}")
         self.odds, self.then = odds, then
 
     def fit(self, label: Array, risk: Array) -> "AfterPrior":

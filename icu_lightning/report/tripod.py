@@ -6,6 +6,7 @@ References: TRIPOD+AI statement: updated guidance for reporting clinical predict
     learning methods (Collins et al., BMJ 2024;385:e078378).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,15 +135,19 @@ def _results(run: Run) -> dict[str, str]:
     return {
         "stays": f"{stays.height:,}",
         "events": f"{int(stays['label'].sum()):,}",
-        "sizes": "; ".join(_size(name, stays.filter(pl.col("split") == name)) for name in ("train", "val", "test")),
+        "sizes": "; ".join(_sizes(stays)),
         "by_cluster": "Report, 'Subgroups': by size of hospital." if by_size else "Not looked at in this run.",
         "raw_brier": estimate(run.test.get("raw", {}).get("brier")),
         **{name: estimate(run.test.get(name)) for name in TOLD},
     }
 
 
-def _size(split: str, stays: pl.DataFrame) -> str:
-    return f"{split} {stays.height:,} stays, {int(stays['label'].sum()):,} events"
+def _sizes(stays: pl.DataFrame) -> Iterator[str]:
+    """Of each split, and of what was left out of training, where anything was."""
+    for name, words in {"train": "train", "left_out": "left out of train", "val": "val", "test": "test"}.items():
+        part = stays.filter(pl.col("split") == name)
+        if name != "left_out" or not part.is_empty():
+            yield f"{words} {part.height:,} stays, {int(part['label'].sum()):,} events"
 
 
 def _imbalance(run: Run) -> str:

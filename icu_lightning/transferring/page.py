@@ -4,6 +4,7 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
+from icu_lightning.description.words import OUTCOMES, filter_words
 from icu_lightning.templates import rendered
 from icu_lightning.transferring import tables
 from icu_lightning.transferring.figures import Drawn
@@ -26,7 +27,8 @@ def page(transfer: Transfer, drawn: Sequence[Drawn]) -> str:
         verdict=tables.verdict(transfer),
         figures={figure.name: (figure, source(figure.svg)) for figure in drawn},
         variables=transfer.variables.to_dicts(),
-        attrition=transfer.attrition.to_dicts(),
+        attrition=[{**row, "filter": filter_words(row["filter"])} for row in transfer.attrition.to_dicts()],
+        outcome=OUTCOMES.get(transfer.outcome, (transfer.outcome,))[0],
         plain=tables.plain,
         made={**transfer.facts, "Resamples": _resamples(transfer)},
     )

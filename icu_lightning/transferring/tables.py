@@ -81,7 +81,7 @@ def metric_rows(transfer: Transfer) -> tuple[list[str], list[list[str]]]:
 
 def draw_rows(transfer: Transfer) -> tuple[list[str], list[list[str]]]:
     """Heading and a row a recalibrator and k: mean and SD over the draws."""
-    head = ["recalibration", "k", *(METRICS[name] for name in BY_K), "nothing to learn, one risk for all"]
+    head = ["recalibration", "k", *(METRICS[name] for name in BY_K), "nothing to learn", "one risk for all"]
     rows = []
     for one in by_method(transfer):
         cells = [number(one.metrics.get(name), "sd") for name in BY_K]

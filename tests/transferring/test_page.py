@@ -39,6 +39,11 @@ def test_predictions_are_a_runs_and_no_patient_is_on_both_sides(transfer):
     assert transfer.before["n"] == len(transfer.judges.label)
 
 
+def test_every_row_of_a_table_is_as_wide_as_its_heading(transfer):
+    for head, rows in (tables.metric_rows(transfer), tables.draw_rows(transfer), tables.narrow_draw_rows(transfer)):
+        assert {len(row) for row in rows} == {len(head)}
+
+
 def test_before_is_what_the_same_stays_say_of_the_risks_as_they_came(transfer):
     from sklearn.metrics import brier_score_loss, roc_auc_score
 
