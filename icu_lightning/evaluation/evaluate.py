@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from icu_lightning.evaluation import delong, reliability
 from icu_lightning.evaluation.bootstrap import with_intervals
@@ -45,7 +46,10 @@ def evaluate(
         smallest: stays that a subgroup must have.
     """
     parts = {name: predictions.filter(pl.col("split") == name) for name in SPLITS}
-    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+    with (
+        threadpool_limits(1),
+        ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool,
+    ):  # of BLAS, or its threads wait too
 
         def start(stays: pl.DataFrame, curves: bool = False) -> "Future[dict[str, Any]]":
             return pool.submit(_split, stays, n_replicates, seed, curves)
