@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from icu_lightning.evaluation.metrics import in_order, net_benefit
+from icu_lightning.evaluation.metrics import in_order
 from icu_lightning.evaluation.reliability import equal_mass
 
 Array = NDArray[np.float64]
@@ -72,9 +72,10 @@ def ppv_at(label: Array, risk: Array, weight: Array, sensitivities: Array) -> Ar
 
 
 def net_benefit_at(label: Array, risk: Array, weight: Array, thresholds: Array) -> Array:
-    """(R, G), or (G,) for weights (n,), of flagging at each threshold (G,)."""
-    once = [net_benefit(label, (risk >= t).astype(float), weight, float(t)) for t in thresholds]
-    return np.stack(once, axis=-1)
+    """(R, G), or (G,) for weights (n,), of flagging at each threshold (G,) below 1: metrics.net_benefit at all of them at once."""
+    worth = np.where(label[:, None] == 1, 1.0, -thresholds / (1 - thresholds))  # of an alarm: (n, G)
+    gained, total = weight @ (worth * (risk[:, None] >= thresholds)), np.asarray(weight.sum(-1))[..., None]
+    return np.divide(gained, total, out=np.full_like(gained, np.nan), where=total > 0)
 
 
 def _flagged_from_above(label: Array, risk: Array, weight: Array) -> tuple[Array, Array]:

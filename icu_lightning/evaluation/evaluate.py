@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from icu_lightning.evaluation import delong, reliability
 from icu_lightning.evaluation.bootstrap import with_intervals
+from icu_lightning.evaluation.curves import THRESHOLDS, net_benefit_at
 from icu_lightning.evaluation.metrics import ACCURACY_METRICS, THRESHOLD_METRICS, discrimination, net_benefit, pooled
 from icu_lightning.evaluation.predictions import PRIOR
 from icu_lightning.evaluation.smooth import risks_of_curve, smooth_calibration
@@ -27,18 +28,20 @@ SMALLEST = 50  # stays of a subgroup that is scored
 WORKERS = 4  # threads; each holds some 200 MB of weights
 BESIDE = {"raw": "risk_raw", "prior": PRIOR}  # blocks of the scores that are not the calibrated risk, and their columns
 CURVE = "curve "  # before the names of the risks that have a smooth calibration curve
+DECISION = CURVE + "net benefit"
 Array = NDArray[np.float64]
 
 
 def evaluate(
     predictions: pl.DataFrame, n_replicates: int = 1000, seed: int = 0, smallest: int = SMALLEST
 ) -> dict[str, dict[str, Any]]:
-    """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, prior?, calibration_curve, subgroups, too_small,
-    folds?, note?}.
+    """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, prior?, calibration_curve, decision_curve,
+    subgroups, too_small, folds?, note?}.
 
     Metrics: those of metrics.py and reliability.py; `auroc_delong` is AUROC with DeLong's interval, which takes stays for
     independent. `calibration_curve`: of risk, risk_raw and perhaps risk_prior -> {at, value, low, high}, lists, as smooth.py draws
-    it. What a split cannot give (one class only) is null, and `note` says why.
+    it; `decision_curve` the same of the net benefit over thresholds. What a split cannot give (one class only) is null, and `note`
+    says why.
 
     Arguments:
         predictions: as predictions.py describes them.
@@ -73,7 +76,8 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int, curves: bool) -> di
 
     def metrics(weight: Array) -> dict[str, Any]:
         smooth = {CURVE + name: smooth_calibration(label, x, weight, at) for name, (x, at) in drawn.items()}
-        return _metrics(label, risk, beside, threshold, weight) | smooth
+        benefit = {DECISION: net_benefit_at(label, risk, weight, THRESHOLDS)} if curves else {}
+        return _metrics(label, risk, beside, threshold, weight) | smooth | benefit
 
     cells = with_intervals(metrics, patients, n_replicates, seed)
     blocks = {block: f"{block} " for block in beside}
@@ -90,6 +94,7 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int, curves: bool) -> di
         result["calibration_curve"] = {
             name: {"at": at.tolist()} | cells[CURVE + name] for name, (_, at) in drawn.items()
         }
+        result["decision_curve"] = {"at": THRESHOLDS.tolist()} | cells[DECISION]
     if len(np.unique(label)) < 2:
         result["note"] = (
             f"only {'deaths' if label.all() else 'survivors'} among {part.height} stays: what needs both classes is null"

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, precision
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import AfterPrior, Identity, Isotonic, prior_corrected
 from icu_lightning.evaluation.evaluate import evaluate
+from icu_lightning.evaluation.metrics import net_benefit
 from icu_lightning.evaluation.predictions import calibrate, cross_fitted, raw_predictions
 from icu_lightning.evaluation.smooth import smooth_calibration
 
@@ -255,3 +256,16 @@ def test_a_prior_that_changes_nothing_changes_no_number():
             plain[split]["subgroups"].pop(group)
         plain[split].pop("subgroups")
     assert beside == plain
+
+
+def test_net_benefit_over_thresholds_is_that_at_each_of_them():
+    table = predictions()
+    curve = evaluate(table, 50)["test"]["decision_curve"]
+    part = table.filter(pl.col("split") == "test")
+    label, risk = part["label"].to_numpy(), part["risk"].to_numpy()
+    assert curve["at"] == pytest.approx([i / 100 for i in range(1, 51)])
+    for at, value, low, high in zip(*(curve[side] for side in ("at", "value", "low", "high")), strict=True):
+        expected = net_benefit(label, (risk >= at).astype(float), np.ones(len(label)), at)
+        assert value == pytest.approx(float(expected), abs=1e-12)
+        assert low <= value + 0.02
+        assert high >= value - 0.02
