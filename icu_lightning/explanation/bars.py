@@ -10,7 +10,7 @@ from icu_lightning.plots.sheet import BLUE, GREEN, INK, PURPLE, Sheet, sentence,
 
 MOST = 15  # features shown
 ROW = 2.3  # em
-NAME = 25  # letters on a line of a feature's name
+NAME, ROOM = 29, 14.5  # letters on a line of a feature's name, of which there are two at most; em for them
 PARTS = {  # key of a feature in explanation.json, its interval's keys, label, colour
     "values": ("values_low", "values_high", "measured values", BLUE),
     "missingness": ("missingness_low", "missingness_high", "when it was measured", PURPLE),
@@ -26,7 +26,7 @@ def bars(page: Sheet, it: Many) -> None:
         "Mean over the stays of how far each moves the risk, up or down alike. Lines: 95 % over resamples of patients."
     )
     page.fit(max(8.0, ROW * len(shown)), below=3.0)
-    (axes,) = page.panels(left=13.5, below=3.0)
+    (axes,) = page.panels(left=ROOM, below=3.0)
     drawn: set[str] = set()
     for y, feature in enumerate(shown):
         series = feature["kind"] == "series"
@@ -48,7 +48,7 @@ def bars(page: Sheet, it: Many) -> None:
 
 def name_rows(axes: Axes, names: list[str]) -> None:
     """Rows from the top down, named to their left."""
-    axes.set_yticks(range(len(names)), [textwrap.fill(name, NAME) for name in names])
+    axes.set_yticks(range(len(names)), [textwrap.fill(name, NAME, max_lines=2, placeholder="…") for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(1, len(names)) - 0.4, -0.6)
     axes.grid(False, axis="y")

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from icu_lightning.description.words import decimals, number
-from icu_lightning.explanation.bars import name_rows
+from icu_lightning.explanation.bars import ROOM, name_rows
 from icu_lightning.explanation.subjects import One
 from icu_lightning.explanation.summary import NOTHING, per_stay
 from icu_lightning.explanation.words import feature_words, short
@@ -66,7 +66,7 @@ def stay_map(page: Sheet, it: One) -> None:
     tall = ROW * len(features)
     page.fit(tall + GAP + KEY, below=3.4)
     how: Any = {"height_ratios": [tall, KEY], "hspace": 2 * GAP / (tall + KEY), "width_ratios": [4, 1], "wspace": 0.12}
-    cells, totals, key, empty = page.panels(2, 2, left=13.5, below=3.4, **how)
+    cells, totals, key, empty = page.panels(2, 2, left=ROOM, below=3.4, **how)
     empty.remove()
     limit = max(float(it.rows["attribution"].abs().to_numpy().max()), 1e-9)
     for y, feature in enumerate(features):

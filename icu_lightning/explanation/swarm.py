@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from icu_lightning.explanation.bars import name_rows
+from icu_lightning.explanation.bars import ROOM, name_rows
 from icu_lightning.explanation.subjects import Many
 from icu_lightning.explanation.summary import NOTHING, per_stay, summed
 from icu_lightning.explanation.words import feature_words, short
@@ -43,7 +43,7 @@ def swarm(page: Sheet, it: Many) -> None:
     tall = ROW * len(rows)
     page.fit(tall + GAP + KEY, below=2.0)
     how: Any = {"height_ratios": [tall, KEY], "hspace": 2 * GAP / (tall + KEY)}
-    axes, key = page.panels(2, 1, left=13.5, below=2.0, **how)
+    axes, key = page.panels(2, 1, left=ROOM, below=2.0, **how)
     limit = 100 * max(float(np.abs(row.share).max(initial=1e-6)) for row in rows) * 1.05
     for y, row in enumerate(rows):
         _points(axes, y, row, limit, page.em)
