@@ -139,6 +139,7 @@ def _totals(axes: Axes, points: list[float], em: float) -> None:
     axes.set_ylim(len(points) - 0.4, -0.6)
     axes.set_yticks([])
     axes.locator_params(axis="x", nbins=3)
+    axes.tick_params(axis="x", labelsize=0.66 * em)
     axes.spines["left"].set_visible(False)
 
 
