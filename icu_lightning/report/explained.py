@@ -35,7 +35,10 @@ CAUSE = "What moves a model is not what makes patients die: an explanation shows
 
 def explanation(run: Run) -> Section:
     content, blocks = run.explanation, list[Block]()
-    if content is None:
+    if content is None and run.folds:
+        said = f"Every fold has a model of its own. To explain one: python -m icu_lightning.explain run={run.path.name}/fold-0"
+        blocks.append(Text(text=said, tone="note"))
+    elif content is None:
         blocks.append(Text(text="The run folder has no explanation.json: the model was not explained.", tone="note"))
     elif not isinstance(content, dict) or not NEEDED | {"features"} <= content.keys():
         said = f"explanation.json is of another version. Anew: python -m icu_lightning.explain run={run.path.name}"

@@ -186,6 +186,8 @@ def test_folds_are_told_of_a_runs_own_pooled_predictions_only(made, make_run):
         assert "Fold by fold" in text
         assert "Each fold has a threshold of its own" in text
         assert read(folder).stored.sha256[:12] in text
+    (folder / "explanation.json").unlink()
+    assert "icu_lightning.explain run=folds/fold-0" in pages(read(folder))["report.html"]
     altered = pl.read_parquet(folder / "predictions.parquet").with_columns(risk=pl.col("risk") / 2)
     altered.write_parquet(folder / "predictions.parquet", metadata={"outcome": "died_in_hospital"})
     with pytest.raises(UserError, match="not the file that its run wrote"):
