@@ -95,6 +95,11 @@ def test_the_logit_is_physiology_person_and_three_draws_of_the_published_spread(
     known = 4.0 * mortality.physiology_terms(body.series).mean(1) + mortality.person_terms(visits, body.series)
     rest = mortality.logits(settings, 5, visits, body) - known
     assert rest.mean() == pytest.approx(0, abs=0.02)
+    physiology, person = (
+        known - mortality.person_terms(visits, body.series),
+        mortality.person_terms(visits, body.series),
+    )
+    assert physiology.std() > 2 * person.std(), "physiology and not age carries most of the risk"
     assert rest.std() == pytest.approx((0.15**2 + 0.10**2 + 0.05**2) ** 0.5, rel=0.06)
 
 

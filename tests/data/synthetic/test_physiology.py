@@ -8,8 +8,9 @@ import pytest
 
 from icu_lightning.data.synthetic.clock import circadian, meal_strength, sleep_depth
 from icu_lightning.data.synthetic.people import visits_of
-from icu_lightning.data.synthetic.physiology import PATTERNS, body_of, progression
-from icu_lightning.data.synthetic.variables import CONDITIONS, SERIES, table
+from icu_lightning.data.synthetic.physiology import PATTERNS, body_of, own_factors, progression
+from icu_lightning.data.synthetic.streams import Streams
+from icu_lightning.data.synthetic.variables import CONDITIONS, SERIES, VITALS, shifts, table
 from tests.data.synthetic.conftest import configured
 
 # METHODS A.2-1, 2, 3: peak, trough and amplitude; fall in the middle of sleep; rise at a meal
@@ -148,3 +149,56 @@ def test_laboratory_values_follow_severity_later_than_vital_signs():
         lag[name] = [np.corrcoef(x[:, : 47 - k].ravel(), y[:, k:].ravel())[0, 1] for k in (0, 1)]
     assert lag["heart_rate"][0] > 3 * abs(lag["heart_rate"][1])
     assert lag["lactate"][1] > 0.5 * lag["lactate"][0]
+
+
+# METHODS A.2-6 and A.2-9: correlation, and its SD between patients
+PUBLISHED = {
+    ("heart_rate", "respiratory_rate"): (0.45, 0.10), ("heart_rate", "sbp"): (-0.30, 0.08), ("sbp", "dbp"): (0.85, 0),
+    ("heart_rate", "temperature"): (0.35, 0), ("spo2", "respiratory_rate"): (-0.40, 0), ("sbp", "spo2"): (0.25, 0.08),
+    ("creatinine", "bun"): (0.80, 0.10), ("lactate", "bicarbonate"): (-0.65, 0.10), ("sodium", "potassium"): (0.15, 0),
+    ("hemoglobin", "wbc"): (-0.20, 0), ("glucose", "lactate"): (0.30, 0), ("heart_rate", "lactate"): (0.50, 0.12),
+    ("sbp", "lactate"): (-0.55, 0.12), ("sbp", "creatinine"): (-0.35, 0), ("temperature", "wbc"): (0.40, 0),
+    ("spo2", "lactate"): (-0.45, 0),
+}  # fmt: skip
+
+
+def places_and_scale(pair):
+    across = len({name in VITALS for name in pair}) == 2
+    return SERIES.index(pair[0]), SERIES.index(pair[1]), 0.3 if across else 0.7
+
+
+def test_the_default_correlations_are_the_published_ones_weaker_across_than_within():
+    settings = configured("icu")
+    assert {(a, b): (r, sd) for a, b, r, sd in settings.correlated} == PUBLISHED
+    matrix = settings.correlation_matrix()
+    for pair, (r, _) in PUBLISHED.items():
+        i, j, scale = places_and_scale(pair)
+        assert matrix[i, j] == matrix[j, i] == pytest.approx(scale * r)
+    assert np.count_nonzero(matrix) == len(SERIES) + 2 * len(PUBLISHED)
+
+
+def test_own_correlations_spread_around_the_common_ones_as_published():
+    settings = configured("icu")
+    factors = own_factors(settings, Streams(5, np.arange(3000), 0)).astype(float)
+    own = factors @ factors.transpose(0, 2, 1)
+    assert np.abs(own[:, range(15), range(15)] - 1).max() < 1e-5
+    for pair, (r, sd) in PUBLISHED.items():
+        i, j, scale = places_and_scale(pair)
+        assert own[:, i, j].mean() == pytest.approx(scale * r, abs=0.01), pair
+        assert own[:, i, j].std() == pytest.approx(scale * sd, rel=0.1, abs=1e-6), pair
+
+
+@pytest.mark.parametrize("name", [n for n in SERIES if n not in ("dbp", "spo2")])
+def test_what_severity_does_not_explain_persists_from_hour_to_hour(name):
+    """AR(1): .9 an hour in vital signs; in laboratory values .7 over the 5 hours between two draws (METHODS A.2)."""
+    visits, off, _, free = bodies(n=1500)
+    push, _ = shifts((name,))
+    delayed = off.strength.copy()
+    for t in range(1, 48):
+        delayed[:, t] = 0.7 * delayed[:, t - 1] + 0.3 * off.strength[:, t]
+    strength = off.strength if name in VITALS else delayed
+    v = SERIES.index(name)
+    rest = (off.series[..., v] - push[visits.condition] * strength)[free[..., v].all(1) & (visits.condition == 0)]
+    lag, expected = (1, 0.9) if name in VITALS else (5, 0.7)
+    assert len(rest) > 100
+    assert np.corrcoef(rest[:, :-lag].ravel(), rest[:, lag:].ravel())[0, 1] == pytest.approx(expected, abs=0.06)
