@@ -83,14 +83,23 @@ def test_nothing_is_charted_or_infused_after_leaving_the_unit(population):
 
 
 def test_most_deaths_are_in_the_unit_and_with_label_noise_some_are_written_down_late(population):
-    share = []
-    for noise in (False, True):
-        block = population(n=2500, label_noise=noise)
+    blocks = [population(n=2500, label_noise=noise) for noise in (False, True)]
+    for block in blocks:
         assert not block.died_in_unit[~block.died].any()
         assert (block.left == block.visits.length)[block.died_in_unit].all()
         assert (block.left >= block.visits.length + 60)[~block.died_in_unit].all()
-        share.append(block.died_in_unit[block.died].mean())
-    assert share == pytest.approx([0.70, 0.70 * 0.85], abs=0.09)  # some 640 deaths: 4.5 SE
+    exact, late = (
+        {(p, v): i for i, (p, v) in enumerate(zip(b.visits.patient, b.visits.visit, strict=True))} for b in blocks
+    )
+    dead = [
+        (exact[k], late[k]) for k in exact.keys() & late.keys() if blocks[0].died[exact[k]] and blocks[1].died[late[k]]
+    ]
+    at, after = np.array(dead).T
+    assert blocks[0].died_in_unit[at].mean() == pytest.approx(0.70, abs=0.06)
+    delay = blocks[1].left[after] - blocks[0].left[at]
+    assert (delay > 0).mean() == pytest.approx(0.15, abs=0.065)  # of some 530: 4 SE
+    assert ((delay[delay > 0] >= 2 * 60 - 1) & (delay[delay > 0] <= 24 * 60 + 1)).all()
+    assert np.array_equal(blocks[1].died_in_unit[after], blocks[0].died_in_unit[at] & (delay == 0))
 
 
 @pytest.mark.parametrize(
