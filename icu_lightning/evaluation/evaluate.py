@@ -49,10 +49,8 @@ def evaluate(
         smallest: stays that a subgroup must have.
     """
     parts = {name: predictions.filter(pl.col("split") == name) for name in SPLITS}
-    with (
-        threadpool_limits(1),
-        ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool,
-    ):  # of BLAS, or its threads wait too
+    # One thread for BLAS: the pool has the cores already, and threads that wait for one cost as much as those that work
+    with threadpool_limits(1), ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
 
         def start(stays: pl.DataFrame, curves: bool = False) -> "Future[dict[str, Any]]":
             return pool.submit(_split, stays, n_replicates, seed, curves)
