@@ -129,7 +129,8 @@ def improvement(page: Sheet, contest: Contest) -> None:
     """Horizontal bars. Deviation: blue and vermilion with a sign, for green and red are one colour to one man in twelve."""
     base = contest.baseline
     others = [c for c in contest.contenders if c is not base]
-    page.note(f"Relative difference to {short(base.name, 40)} in each metric; to the right is better.")
+    whose = f"Of {short(others[0].name, 40)}: relative" if len(others) == 1 else "Relative"
+    page.note(f"{whose} difference to {short(base.name, 40)} in each metric; to the right is better.")
     rows = [
         (contender, metric, change(contender.metrics[metric], base.metrics[metric]))
         for metric in BARS
