@@ -56,7 +56,7 @@ def made_page(cohort, *, synthetic=False, database="eicu", smallest=5, **changes
     split = pl.Series("split", (["train"] * 7 + ["val", "test", "test"]) * 12)[: stays.height]
     chosen = settings(variables=VARIABLES, hours=6, cohort=COHORT, **changes)
     origin = Origin(
-        database=database, synthetic=synthetic, made={"Made": "2026-01-01 <now>", "By": f"code {'0f' * 20}"}
+        database=database, synthetic=synthetic, made={"Made": "2026-01-01 <now>", "By": f"code {'4d' * 20}"}
     )
     return page(origin, chosen, Extract(stays, values, attrition, cleaning), stays.with_columns(split), smallest)
 
