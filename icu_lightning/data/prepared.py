@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from icu_lightning.data.cache import cached
@@ -48,13 +49,27 @@ def read(
         say(line)
     cache_dir = Path(settings.cache_dir).expanduser() if settings.cache_dir else None
     chosen = settings.of_extract
-    return cached(
-        cache_dir,
-        source,
-        chosen,
-        lambda: extract(narrowed(source, cache_dir, say, step), **chosen, step=step),
-        say,
-    )
+
+    def build() -> Extract:
+        if line := _incomplete(source):
+            say(line)
+        return extract(narrowed(source, cache_dir, say, step), **chosen, step=step)
+
+    data = cached(cache_dir, source, chosen, build, say)
+    if without := int((~np.isfinite(data.values).any((1, 2))).sum()):
+        say(
+            f"{without:,} of {len(data.values):,} stays have no value of any variable: they are kept, all of them missing."
+        )
+    return data
+
+
+def _incomplete(source: Source) -> str | None:
+    """What a source says of tables that do not belong together. One that cannot be read is the business of those who need it."""
+    judge = getattr(source, "incomplete", None)
+    try:
+        return judge() if judge else None
+    except UserError:
+        return None
 
 
 def _unlisted(source: Source, settings: DataSettings) -> str | None:

@@ -6,11 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from icu_lightning.data.prepared import prepared
+from icu_lightning.data.prepared import prepared, read
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.data.sources.eicu import EICU
 from icu_lightning.errors import UserError
 from tests.conftest import composed, settings
+from tests.data.in_memory import InMemory, stays
 
 
 def of_synthetic(**changes):
@@ -50,6 +51,14 @@ def test_unknown_outcomes_are_refused_with_the_way_out(write_eicu):
     plain = composed("data=eicu").plain["data"] | {"root": str(root), "cache_dir": None, "cohort": ["age_known"]}
     with pytest.raises(UserError, match="stays of the cohort have an unknown outcome: add '- outcome_known"):
         prepared(*source_and_settings(**plain), say=print)
+
+
+def test_stays_without_any_value_are_kept_and_said():
+    source = InMemory([(1, 1.0, "heart_rate", 80.0), (2, 30.0, "heart_rate", 80.0)], people=stays(1, 2, 3))
+    said = []
+    got = read(source, settings(variables=["heart_rate"], cohort=["age_known"], hours=24), said.append)
+    assert got.values.shape[0] == 3
+    assert said == ["2 of 3 stays have no value of any variable: they are kept, all of them missing."]
 
 
 def test_torch_is_not_loaded():

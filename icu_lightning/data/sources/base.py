@@ -110,7 +110,8 @@ class Source(Protocol):
 
     `open_data` is True if everybody may see a single stay of it: it is synthetic, or known to be published for all. A source
     that does not say so has none (`disclosure.may_show_stays`).
-    One that has dictionaries of its items also has `unlisted_items(places)`, see `sources.dictionary`.
+    One that has dictionaries of its items also has `unlisted_items(places)`, see `sources.dictionary`; one whose tables may be
+    of two versions also has `incomplete()`: a line that says so, or None.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """What MIMIC-III and MIMIC-IV share: times as text, measurements by item id, laboratory values without a stay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -159,6 +159,26 @@ def as_stays(rows: pl.LazyFrame, *, stay_id: str, ethnicity: str, age: pl.Expr, 
         ),
         STAYS,
     )
+
+
+def without_rows(tables: RawTables, stays: str, others: Mapping[str, str]) -> str | None:
+    """One line if stays have no row in other tables, as when files of two versions are mixed; None if they have.
+
+    Arguments:
+        stays: the table of stays.
+        others: table -> the column that it shares with that of stays.
+
+    Raises UserError for a table that cannot be read.
+    """
+    listed = tables.collect(tables.scan(stays, sorted(set(others.values()))))
+    lacking = {}
+    for table, key in others.items():
+        there = tables.collect(tables.scan(table, [key]).unique())
+        lacking[table] = listed.join(there, on=key, how="anti").height
+    if not any(lacking.values()):
+        return None
+    told = " and ".join(f"{n:,} of {listed.height:,} stays have no row in {table}" for table, n in lacking.items() if n)
+    return f"{told} of {tables.folder}: their age or outcome is unknown. Are the files of one version of the database?"
 
 
 def as_events(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:

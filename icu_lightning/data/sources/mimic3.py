@@ -27,6 +27,7 @@ from icu_lightning.data.sources.mimic import (
     linked_by_time,
     of_specimen,
     time,
+    without_rows,
 )
 from icu_lightning.data.sources.mimic_coded import Coded, coded_events
 from icu_lightning.data.sources.mimic_infusions import carevue_infusions, metavision_infusions
@@ -108,6 +109,9 @@ class MIMIC3:
 
     def unlisted_items(self, places: Sequence[Charted]) -> str | None:
         return unlisted_items(self.tables, DICTIONARIES, places)
+
+    def incomplete(self) -> str | None:
+        return without_rows(self.tables, "icustays", {"admissions": "hadm_id", "patients": "subject_id"})
 
     def _times(self) -> pl.LazyFrame:
         times = self.tables.scan("icustays", ["icustay_id", "subject_id", "hadm_id", "intime", "outtime"])

@@ -26,6 +26,7 @@ from icu_lightning.data.sources.mimic import (
     linked_by_time,
     of_specimen,
     time,
+    without_rows,
 )
 from icu_lightning.data.sources.mimic_coded import Coded, coded_events
 from icu_lightning.data.sources.mimic_infusions import metavision_infusions
@@ -98,6 +99,9 @@ class MIMIC4:
 
     def unlisted_items(self, places: Sequence[Charted]) -> str | None:
         return unlisted_items(self.tables, DICTIONARIES, places)
+
+    def incomplete(self) -> str | None:
+        return without_rows(self.tables, "icu/icustays", {"hosp/admissions": "hadm_id", "hosp/patients": "subject_id"})
 
     def _times(self) -> pl.LazyFrame:
         times = self.tables.scan("icu/icustays", ["stay_id", "subject_id", "hadm_id", "intime", "outtime"])

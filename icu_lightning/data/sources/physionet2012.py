@@ -55,6 +55,7 @@ class PhysioNet2012:
             raise UserError(f"{said} for the Challenge 2012 files: set data.root=FOLDER or ICU_DATA_ROOT.\n{ACCESS}")
         self.sets = challenge_sets(Path(root).expanduser().absolute())
         self._rows: pl.DataFrame | None = None
+        self._ids: list[str] = []  # of the records that were read, whatever is in them
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
         return frame.collect(engine="streaming")
@@ -67,19 +68,23 @@ class PhysioNet2012:
     def rows(self) -> pl.DataFrame:
         """Every line of every record: stay (RecordID), time, parameter, value, as text; read once."""
         if self._rows is None:
-            parts = [_lines(name, text) for records, _ in self.sets.values() for name, text in _records(records)]
+            parts = {name: _lines(name, text) for records, _ in self.sets.values() for name, text in _records(records)}
             if not parts:
                 raise UserError(
                     f"There is no record in {', '.join(str(records) for records, _ in self.sets.values())}."
                 )
-            text = io.BytesIO(b"stay,time,parameter,value\n" + "".join(parts).encode())
-            self._rows = pl.read_csv(text, infer_schema=False)
+            text = io.BytesIO(b"stay,time,parameter,value\n" + "".join(parts.values()).encode())
+            self._rows, self._ids = pl.read_csv(text, infer_schema=False, quote_char=None), list(parts)
         return self._rows
 
     def stays(self) -> pl.LazyFrame:
         lines = self.rows().filter(pl.col("parameter").is_in(DESCRIPTORS)).unique(["stay", "parameter"])
         wide = lines.pivot("parameter", on_columns=DESCRIPTORS, index="stay", values="value")
-        said = wide.lazy().with_columns(pl.col(c).replace("-1", None) for c in DESCRIPTORS)
+        everyone = pl.LazyFrame(
+            {"stay": self._ids}, schema={"stay": pl.String}
+        )  # a record without a line is a stay too
+        said = everyone.join(wide.lazy(), on="stay", how="left")
+        said = said.with_columns(pl.col(c).replace("-1", None) for c in DESCRIPTORS)
         died = pl.col("In-hospital_death").replace_strict(
             {"1": True, "0": False}, default=None, return_dtype=pl.Boolean
         )
@@ -119,6 +124,17 @@ class PhysioNet2012:
             rows.with_columns(stay_id=number("stay"), hours=hour + minute / 60, value=number("value")), EVENTS
         )
 
+    def incomplete(self) -> str | None:
+        """One line if outcomes and records do not belong together; None if they do. Raises UserError as `stays` does."""
+        self.rows()
+        told, there = set(self._outcomes().collect()["RecordID"]), set(self._ids)
+        if told == there:
+            return None
+        return (
+            f"{len(told - there):,} of {len(told):,} stays of {', '.join(outcomes.name for _, outcomes in self.sets.values())} have "
+            f"no record, and {len(there - told):,} of {len(there):,} records no outcome. Was everything downloaded and unpacked?"
+        )
+
     def _outcomes(self) -> pl.LazyFrame:
         frames = []
         for _, outcomes in self.sets.values():
@@ -138,16 +154,20 @@ class PhysioNet2012:
 def challenge_sets(root: Path) -> dict[str, tuple[Path, Path]]:
     """Letter -> (archive or folder of the records, outcomes) of every set below root.
 
-    Raises UserError if there is none, or a set's records or outcomes are there without the other.
+    Raises UserError if there is none, a set's records or outcomes are there without the other, or one of them more than once.
     """
-    below = [root, *(p for p in root.rglob("*") if len(p.relative_to(root).parts) <= 3)]
-    records, outcomes = {}, {}
-    for path in sorted(below, reverse=True):
+    records: dict[str, Path] = {}
+    outcomes: dict[str, Path] = {}
+    for path in sorted([root, *(p for p in root.rglob("*") if len(p.relative_to(root).parts) <= 3)]):
         if found := re.fullmatch(r"(?:p12-)?set-([abc])(\.tar\.gz)?", path.name.lower()):
-            if path.is_dir() != bool(found.group(2)):
-                records[found.group(1)] = path
+            is_there = path.is_file() if found.group(2) else path.is_dir() and bool(_files(path))
+            part = records
         elif found := re.fullmatch(r"outcomes-([abc])\.txt", path.name.lower()):
-            outcomes[found.group(1)] = path
+            is_there, part = path.is_file(), outcomes
+        else:
+            continue
+        if is_there and (other := part.setdefault(found.group(1), path)) != path:
+            raise UserError(f"{other} and {path} are the same part of the Challenge: move one away, or set data.root.")
     if not records and not outcomes:
         raise UserError(
             f"No Challenge 2012 files in {root}: looked for set-a.tar.gz or set-a/, and Outcomes-a.txt.\n{ACCESS}"
@@ -184,6 +204,12 @@ def _records(records: Path) -> Iterable[tuple[str, str]]:
 
 
 def _lines(stay: str, text: str) -> str:
-    """The lines of a record but its header, each with the record's id in front; lines that are no triple are left blank."""
+    """The lines of a record but its header, each with the record's id in front."""
     lines = (line.strip() for line in text.splitlines()[1:])
-    return "".join(f"{stay},{line}\n" for line in lines if line.count(",") == 2)
+    return "".join(f"{stay},{line if line.count(',') == 2 else _odd(line)}\n" for line in lines if line)
+
+
+def _odd(line: str) -> str:
+    """A line that is no triple as one whose value is no number, so that it is counted if it names a parameter."""
+    time, parameter, *_ = [*line.split(","), ""]
+    return f"{time},{parameter},?"

@@ -17,6 +17,7 @@ from icu_lightning.errors import UserError
 
 ENDINGS = (".parquet", ".csv", ".csv.gz")
 MADE_UP = "SYNTHETIC.json"  # in a folder of tables of no patients
+GAPS = ".0"  # at the end of the ids of a column with gaps, of a .csv that pandas wrote
 DEPTH = 3  # how many folders below the root a database may lie
 
 # Polars reads a .csv.gz ahead in pieces of this many bytes, 32 MB if not told, and keeps several: 0.1 GB that nobody needs
@@ -119,7 +120,7 @@ class RawTables:
         self.scanned[table.lower()] = frame
         for column, texts in (only or {}).items():
             name = _named(names, [column], path)
-            frame = frame.filter(_text(name, types[name]).is_in(list(texts)))
+            frame = frame.filter(_text(name, types[name]).is_in([*texts, *(f"{text}{GAPS}" for text in texts)]))
         found = {column: _named(names, [column], path) for column in columns}
         found |= {one_of[0]: _named(names, one_of, path)} if one_of else {}
         found |= {c: names[c] for c in optional if c in names}
@@ -129,7 +130,8 @@ class RawTables:
         exact = set(only or ())  # is one of the texts given, which have no blanks
         text = {c: pl.col(name).cast(pl.String) for c, name in found.items()}
         trimmed = [c for c in found if c not in exact]
-        frame = frame.select(**text | {c: text[c].str.strip_chars() for c in trimmed})
+        text |= {c: text[c].str.strip_chars() for c in trimmed}
+        frame = frame.select(**text | {c: text[c].str.strip_suffix(GAPS) for c in found if c.endswith("id")})
         # Not `replace("", None)`: that is the one step here which polars 2.1 cannot stream, and it would hold the whole table in
         # memory. Nor together with the trimming, which would be done twice.
         frame = frame.with_columns(pl.when(pl.col(c) != "").then(c).alias(c) for c in trimmed)

@@ -11,6 +11,7 @@ from icu_lightning.data.concepts import all_concepts
 from icu_lightning.data.drugs import all_drugs
 from icu_lightning.data.extract import extract
 from icu_lightning.data.infusions import clean_infusions
+from icu_lightning.data.prepared import read
 from icu_lightning.data.sources.eicu import EICU
 from icu_lightning.data.sources.mimic3 import MIMIC3
 from icu_lightning.data.sources.mimic4 import MIMIC4
@@ -374,3 +375,37 @@ def test_a_negative_length_of_stay_is_counted_out_by_a_filter(database, tmp_path
     got = extract(source, **settings(variables=["heart_rate"]).of_extract)
     assert got.stays["stay_id"].to_list() == [100]
     assert got.attrition.filter(pl.col("filter") == "stay_at_least 24")["removed_stays"].item() == 1
+
+
+@pytest.mark.parametrize("database", list(ROWS), ids=lambda database: database.name)
+def test_ids_that_became_floats_in_a_csv_are_read(database, tmp_path):
+    """What pandas writes of a column with gaps: 100.0 is stay 100."""
+    chosen = settings(variables=["heart_rate", "lactate", "fio2"], cohort=["age_known"])
+    plain = write(tmp_path, database)
+    as_floats = {
+        name: [{c: f"{v}.0" if c.endswith("id") and isinstance(v, int) else v for c, v in row.items()}]
+        for name, row in ROWS[database].items()
+    }
+    one = extract(plain, **chosen.of_extract)
+    other = extract(write(tmp_path, database, as_floats), **chosen.of_extract)
+    assert one.cleaning.equals(other.cleaning)
+    assert one.stays.equals(other.stays)
+    assert one.cleaning.filter(pl.col("variable") == "lactate")["kept"].item() == 1
+
+
+@pytest.mark.parametrize("database", [MIMIC3, MIMIC4], ids=lambda database: database.name)
+def test_tables_of_two_versions_are_told_and_their_stays_go_out_by_name(database, tmp_path):
+    """A stay whose admission, or whose patient, another version of the database has."""
+    name, number = {MIMIC3: ("icustays", "icustay_id"), MIMIC4: ("icu/icustays", "stay_id")}[database]
+    row = ROWS[database][name]
+    strangers = [row | {number: 101, "hadm_id": 11}, row | {number: 102, "hadm_id": 12, "subject_id": 2}]
+    assert write(tmp_path, database).incomplete() is None
+    source = write(tmp_path, database, {name: [row, *strangers]})
+    line = source.incomplete()
+    assert "2 of 3 stays have no row in " in line
+    assert "1 of 3 stays have no row in " in line
+    assert "one version of the database?" in line
+    chosen = settings(variables=["heart_rate"], cohort=["age_known", {"outcome_known": "died_in_hospital"}])
+    said = []
+    assert read(source, chosen, said.append).stays["stay_id"].to_list() == [100]
+    assert line in said

@@ -61,6 +61,31 @@ def test_hours_by_hand(challenge):
     assert (count["ph"]["non_numeric"], count["lactate"]["outside_window"], count["weight"]["kept"]) == (1, 1, 0)
 
 
+def test_lines_that_are_no_triple_are_counted_and_a_record_of_none_is_a_stay(challenge):
+    lines = ["00:10,HR", "00:20,HR,80,5", '00:30,HR,"80', "garbage", "", "00:40,HR,90"]
+    (challenge / "set-a" / "1.txt").write_text("\n".join(["Time,Parameter,Value", *lines]))
+    (challenge / "set-a" / "2.txt").write_text("Time,Parameter,Value\n")
+    got = of(challenge, ["heart_rate"])
+    assert got.stays.select("stay_id", "age", "died_in_hospital").rows() == [(1, None, False), (2, None, True)]
+    count = got.cleaning.row(0, named=True)
+    assert (count["kept"], count["non_numeric"], got.values[0, 0, 0]) == (1, 3, 90)
+
+
+def test_records_and_outcomes_that_do_not_belong_together_are_told(challenge):
+    assert PhysioNet2012(challenge).incomplete() is None
+    (challenge / "set-a" / "1.txt").rename(challenge / "set-a" / "7.txt")
+    line = PhysioNet2012(challenge).incomplete()
+    assert line.startswith("1 of 2 stays of Outcomes-a.txt have no record, and 1 of 2 records no outcome.")
+
+
+@pytest.mark.parametrize("twin", ["set-a.tar.gz", "p12-set-a.tar.gz", "copy/Outcomes-a.txt"])
+def test_a_part_that_is_there_twice_is_refused(challenge, twin):
+    (challenge / "copy").mkdir()
+    (challenge / twin).write_text("RecordID,In-hospital_death\n1,0\n")
+    with pytest.raises(UserError, match=r"are the same part of the Challenge: move one away"):
+        PhysioNet2012(challenge)
+
+
 def test_descriptors(challenge):
     stays = PhysioNet2012(challenge).stays().collect().sort("stay_id")
     assert stays.schema == pl.Schema(STAYS)
