@@ -67,7 +67,7 @@ def run_once(folder: Path, config: Mapping[str, Any], source: Source, settings: 
     torch.manual_seed(stable_seed(config["seed"], "initial weights"))
     model: Model = built(config["model"], shape=data.shape)
     trainer = built(config["trainer"], folder=folder, seed=config["seed"], loggers=loggers, progress=interactive())
-    say(f"Training {config['names']['model']} on {config['names']['trainer']} ...")
+    say(f"Training {full_name(config['names'])} on {config['names']['trainer']} ...")
     model.fit(data, trainer)
     table = scored(folder, config, data, model)
     metrics = evaluate_and_keep(folder, config, table)
@@ -92,6 +92,12 @@ def conclude(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]
     ]
     if failed:
         say(f"WARNING: the leakage audit FAILED ({', '.join(failed)}; audit.json): these numbers may flatter.")
+
+
+def full_name(names: Mapping[str, str]) -> str:
+    """The model's name with the options of its own that were chosen, such as its size."""
+    parts = [f"{group.split('/')[1]} {name}" for group, name in names.items() if group.startswith("model/")]
+    return f"{names['model']} ({', '.join(parts)})" if parts else names["model"]
 
 
 def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> ICUDataModule:

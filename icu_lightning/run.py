@@ -160,7 +160,11 @@ def composed_config(cfg: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     return {
-        "names": {group: choices[group] for group in ("data", "model", "trainer", "logger", "calibration")},
+        "names": {
+            group: choices[group]
+            for group in choices
+            if group in ("data", "model", "trainer", "logger", "calibration") or group.startswith("model/")
+        },
         **plain,
     }
 

@@ -11,13 +11,24 @@ from icu_lightning.data.settings import DataSettings, _source_class
 from icu_lightning.models.base import RiskModule
 from tests.conftest import CONF, MTDM, composed
 
-GROUPS = ("cohort", "data", "generator", "model", "trainer", "logger", "calibration", "report")
+GROUPS = (
+    "cohort",
+    "data",
+    "generator",
+    "model",
+    "trainer",
+    "logger",
+    "calibration",
+    "report",
+    "model/size",
+    "model/tasks",
+)
 OPTIONS = [
     (path.parent.relative_to(CONF).as_posix(), path.stem)
     for path in sorted(CONF.rglob("*.yaml"))
     if path.parent != CONF
 ]
-GIVEN_BY_CODE = {"network", "shape", "folder", "seed", "loggers", "progress"}
+GIVEN_BY_CODE = {"network", "shape", "n_steps", "embedding_width", "folder", "seed", "loggers", "progress"}
 
 
 def part(group: str, *overrides: str):
@@ -26,6 +37,8 @@ def part(group: str, *overrides: str):
         return composed(
             "data=synthetic", *(o.replace("generator=", "generator@data.generator=") for o in overrides)
         ).plain["data"]["generator"]
+    if group.startswith("model/"):  # parts of the models that have them
+        return composed("model=mtdm", *overrides).plain["model"]
     plain = composed(*overrides).plain
     return plain["data"]["cohort"] if group == "cohort" else plain[group]
 

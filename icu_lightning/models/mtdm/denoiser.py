@@ -48,7 +48,7 @@ class Denoiser(nn.Module):
 
     Arguments:
         shape: of the data.
-        steps: K of the schedule.
+        n_steps: K of the schedule.
         layers, channels, heads, feedforward: residual layers, D, attention heads and hidden units of each transformer.
         step_embedding, time_embedding, variable_embedding: widths; the first two are sinusoids, so even.
     """
@@ -60,7 +60,7 @@ class Denoiser(nn.Module):
         self,
         *,
         shape: BatchShape,
-        steps: int,
+        n_steps: int,
         layers: int,
         channels: int,
         heads: int,
@@ -76,7 +76,7 @@ class Denoiser(nn.Module):
                 f"channels ({channels}) must be a multiple of heads ({heads}), and step_embedding ({step_embedding}) and "
                 f"time_embedding ({time_embedding}) even"
             )
-        self.register_buffer("steps_table", sinusoids_of_steps(steps, step_embedding), persistent=False)
+        self.register_buffer("steps_table", sinusoids_of_steps(n_steps, step_embedding), persistent=False)
         self.register_buffer("hours_table", sinusoids_of_hours(shape.hours, time_embedding), persistent=False)
         self.variables = nn.Embedding(shape.n_variables, variable_embedding)
         self.step_1, self.step_2 = (nn.Linear(step_embedding, step_embedding) for _ in range(2))

@@ -16,7 +16,7 @@ SIZE = {"layers": 2, "channels": 8, "heads": 2, "feedforward": 12, "step_embeddi
 def denoiser(hours: int = HOURS, n_variables: int = VARIABLES) -> Denoiser:
     torch.manual_seed(0)
     shape = BatchShape(hours, tuple(map(str, range(n_variables))), ())
-    made = Denoiser(shape=shape, steps=STEPS, variable_embedding=5, **SIZE)
+    made = Denoiser(shape=shape, n_steps=STEPS, variable_embedding=5, **SIZE)
     torch.nn.init.normal_(made.out_2.weight)
     return made
 
@@ -117,7 +117,7 @@ def test_half_precision_is_near(stays):
 def test_sizes_that_cannot_be_are_refused():
     shape = BatchShape(HOURS, ("a",), ())
     with pytest.raises(ValueError, match="multiple of heads"):
-        Denoiser(shape=shape, steps=STEPS, variable_embedding=5, **(SIZE | {"heads": 3}))
+        Denoiser(shape=shape, n_steps=STEPS, variable_embedding=5, **(SIZE | {"heads": 3}))
 
 
 def test_contexts_are_of_their_stays(stays):

@@ -15,7 +15,7 @@ from icu_lightning.models.mtdm.schedule import SCHEDULES, NoiseSchedule
 QUAD = NoiseSchedule(kind="quad", steps=50, beta_first=1e-4, beta_last=0.5)
 COVARIANCE = torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]], dtype=torch.float64)
 OBSERVED = 1.5  # of the first variable; the other two are imputed
-DRAWS = 8_000
+DRAWS = 5_000
 
 
 def conditional() -> tuple[Tensor, Tensor]:

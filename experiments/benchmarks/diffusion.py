@@ -1,0 +1,366 @@
+"""The diffusion imputer against PyPOTS' CSDI: the same architecture, weights, data and masks, side by side in one process.
+
+Three parts: a call of the denoiser (with equal weights, whose outputs must agree), a training step, and imputation; `memory` measures
+training's peak in processes of their own. `tradeoff` needs no peer: it trains our imputer on the eICU demo and says what each choice
+of steps and samples costs. PyPOTS is no dependency of this package; give the benchmark an environment of its own:
+
+    python -m venv peer && peer/bin/pip install torch==2.13.0 pypots
+    PYTHONPATH=. peer/bin/python experiments/benchmarks/diffusion.py --parts call training memory
+
+Sides are taken in turn after a warm-up of each; medians of the rounds and of the ratios within a round, in processor seconds of one
+thread, which what else the machine does disturbs least. Nothing is asserted but that outputs agree.
+"""
+
+import argparse
+import copy
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.models.mtdm.denoiser import Denoiser
+from icu_lightning.models.mtdm.imputer import Imputer
+from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver, OneStep, Sampler
+from icu_lightning.models.mtdm.schedule import NoiseSchedule
+
+SHAPES = {"24 h x 11": (24, 11), "48 h x 15": (48, 15)}
+PARTS = ("call", "training", "memory", "tradeoff")
+STEPS, LAYERS, CHANNELS, HEADS = 50, 4, 64, 8
+MISSING = 0.7
+Sides = Mapping[str, Callable[[], object]]
+
+
+def main() -> None:
+    arguments = parsed()
+    torch.set_num_threads(1)
+    if arguments.peak_of:
+        return print(json.dumps(peak(arguments.peak_of, SHAPES[arguments.shape])))
+    for name in SHAPES:
+        if "call" in arguments.parts:
+            calls(name, arguments.rounds, arguments.compile)
+        if "training" in arguments.parts:
+            training(name, arguments.rounds)
+        if "memory" in arguments.parts:
+            memory(name)
+    if "tradeoff" in arguments.parts:
+        tradeoff(arguments)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:3])
+    parser.add_argument("--rounds", type=int, default=9, help="of each comparison, after one warm-up (default: 9)")
+    parser.add_argument("--compile", action="store_true", help="also the compiled denoiser (needs a C++ compiler)")
+    parser.add_argument("--epochs", type=int, default=40, help="tradeoff: of training (default: 40)")
+    parser.add_argument("--size", choices=("small", "paper"), default="small", help="tradeoff: of the network")
+    parser.add_argument("--stays", type=int, default=40, help="tradeoff: test stays that are imputed (default: 40)")
+    parser.add_argument("--completion", choices=("zero", "imputed"), default="imputed", help="tradeoff: see Imputer")
+    parser.add_argument(
+        "--rate", type=float, default=0.5, help="tradeoff: share of observed cells hidden (default: .5)"
+    )
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    parser.add_argument("--shape", default="24 h x 11", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+# Both sides, with equal weights
+
+
+def ours(hours: int, n_variables: int, predicts: str = "epsilon") -> Imputer:
+    def denoiser(**given: Any) -> Denoiser:
+        widths = {"feedforward": 64, "step_embedding": 128, "time_embedding": 128, "variable_embedding": 16}
+        return Denoiser(layers=LAYERS, channels=CHANNELS, heads=HEADS, **widths, **given)
+
+    return Imputer(
+        shape=BatchShape(hours, tuple(map(str, range(n_variables))), ()),
+        schedule=NoiseSchedule(kind="quad", steps=STEPS, beta_first=1e-4, beta_last=0.5),
+        denoiser=denoiser,  # type: ignore[arg-type]
+        predicts=predicts,
+        clip=None,
+        sampler=DDPM(),
+        completion="zero",
+        precision="float32",
+        compiled=False,
+    )
+
+
+def peer(n_variables: int) -> Any:
+    """PyPOTS' CSDI, whose last layer says something."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pypots.imputation.csdi.core import _CSDI
+
+        torch.manual_seed(0)
+        made = _CSDI(n_variables, LAYERS, HEADS, CHANNELS, 128, 16, 128, False, STEPS, "quad", 1e-4, 0.5)
+    torch.nn.init.normal_(made.backbone.diff_model.output_projection2.weight, std=0.1)
+    return made
+
+
+def mapped(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The published names -> ours; 1 x 1 convolutions lose their last axis."""
+    root = "backbone.diff_model."
+    pairs = {"step_1": "diffusion_embedding.projection1", "step_2": "diffusion_embedding.projection2"}
+    pairs |= {"first": "input_projection", "out_1": "output_projection1", "out_2": "output_projection2"}
+    for i in range(LAYERS):
+        layer = f"residual_layers.{i}."
+        names = {"step": "diffusion_projection", "side_projection": "cond_projection"}
+        names |= {"middle": "mid_projection", "out": "output_projection"}
+        for axis, theirs_axis in {"over_hours": "time_layer", "over_variables": "feature_layer"}.items():
+            inner = f"{theirs_axis}.layers.0."
+            names |= {f"{axis}.attended": f"{inner}self_attn.out_proj", f"{axis}.up": f"{inner}linear1"}
+            names |= {f"{axis}.down": f"{inner}linear2", f"{axis}.qkv": f"{inner}self_attn.in_proj"}
+            names |= {f"{axis}.norm_1": f"{inner}norm1", f"{axis}.norm_2": f"{inner}norm2"}
+        pairs |= {f"layers.{i}.{own}": layer + name for own, name in names.items()}
+    weights = {"variables.weight": theirs["embed_layer.weight"]}
+    for own, name in pairs.items():
+        for kind in ("weight", "bias"):
+            found = theirs[f"{root}{name}_{kind}" if name.endswith("in_proj") else f"{root}{name}.{kind}"]
+            weights[f"{own}.{kind}"] = found.squeeze(-1) if found.ndim == 3 else found
+    return weights
+
+
+def made_up(n: int, hours: int, n_variables: int) -> StayBatch:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(n, hours, n_variables, generator=generator)
+    observed = torch.rand(values.shape, generator=generator) >= MISSING
+    empty, ids = torch.zeros(n, 0), np.arange(n)
+    parts = {"static": empty, "severity": empty, "severity_observed": empty.bool(), "in_icu": observed[:, :, 0]}
+    labels = {name: torch.zeros(n) for name in ("label", "died_in_hospital", "died_in_icu")}
+    return StayBatch(
+        values=torch.where(observed, values, 0.0),
+        observed=observed,
+        held_out=torch.zeros_like(observed),
+        hours_since=torch.zeros_like(values),
+        stay_id=ids,
+        patient_id=ids,
+        **parts,
+        **labels,
+    )
+
+
+def their_inputs(batch: StayBatch, shown: Tensor) -> dict[str, Tensor]:
+    """What PyPOTS' core takes: variables before hours, masks as numbers."""
+    hours = torch.arange(batch.values.shape[1]).float().expand(len(batch), -1)
+    turned = {"X_ori": batch.values, "cond_mask": shown, "indicating_mask": batch.observed & ~shown}
+    return {name: part.transpose(1, 2).float().contiguous() for name, part in turned.items()} | {"observed_tp": hours}
+
+
+# Timing
+
+
+def compared(title: str, sides: Sides, rounds: int, per: int) -> None:
+    """Prints a table; the first side is what the others are compared with."""
+    seconds = interleaved(sides, rounds)
+    first = seconds[next(iter(sides))]
+    print(f"\n| {title} | ms a stay | range | times the first |\n|---|---:|---|---:|")
+    for name, values in seconds.items():
+        each = [1000 * v / per for v in values]
+        ratio = statistics.median(a / b for a, b in zip(first, values, strict=True))
+        print(f"| {name} | {statistics.median(each):.2f} | {min(each):.2f} to {max(each):.2f} | {ratio:.2f} |")
+
+
+def interleaved(sides: Sides, rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of each side, A B C A B C ..., after a call of each that is not counted."""
+    for side in sides.values():
+        side()
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            start = time.process_time()
+            side()
+            seconds[name].append(time.process_time() - start)
+    return seconds
+
+
+def calls(name: str, rounds: int, compile_too: bool, n: int = 16) -> None:
+    """One call of the denoiser."""
+    hours, n_variables = SHAPES[name]
+    theirs, mine, batch = (
+        peer(n_variables).eval(),
+        ours(hours, n_variables).eval().denoiser,
+        made_up(n, hours, n_variables),
+    )
+    mine.load_state_dict(mapped(theirs.state_dict()))
+    x, k = torch.randn(batch.values.shape, generator=torch.Generator().manual_seed(1)), 30
+    given = their_inputs(batch, batch.observed)
+    with torch.no_grad():
+        side = theirs.get_side_info(given["observed_tp"], given["cond_mask"])
+
+    @torch.no_grad()
+    def published() -> Tensor:
+        cells = theirs.backbone.set_input_to_diffmodel(x.transpose(1, 2), given["X_ori"], given["cond_mask"])
+        return theirs.backbone.diff_model(cells, side, torch.tensor([k - 1])).transpose(1, 2)
+
+    def side_of(network: Denoiser, called: Callable[..., Tensor] | None = None) -> Callable[[], Tensor]:
+        with torch.no_grad():
+            context = network.context(batch.values, batch.observed)
+        steps = torch.full((n,), k)
+        return torch.no_grad()(lambda: (called or network)(x.unsqueeze(1), steps, context).squeeze(1))
+
+    half = copy.deepcopy(mine).bfloat16()
+    sides = {"PyPOTS' CSDI": published, "ours": side_of(mine), "ours, bfloat16": side_of(half)}
+    if compile_too:
+        sides |= {"ours, compiled": side_of(mine, torch.compile(mine))}
+        sides |= {"ours, bfloat16, compiled": side_of(half, torch.compile(half))}
+    difference = float((published() - sides["ours"]()).abs().max() / published().std())
+    assert difference < 1e-5, f"the outputs differ by {difference}"
+    compared(f"denoiser call, {name} (outputs differ by {difference:.0e} of their SD)", sides, rounds, n)
+
+
+def training(name: str, rounds: int, n: int = 32) -> None:
+    """Forward, backward and step, of the published loss."""
+    sides = {
+        "PyPOTS' CSDI": theirs_step(SHAPES[name], n, 0.1),
+        "the same without dropout": theirs_step(SHAPES[name], n, 0.0),
+    }
+    compared(f"training step, {name}", {**sides, "ours": our_step(SHAPES[name], n)}, rounds, n)
+
+
+def theirs_step(shape: tuple[int, int], n: int, dropout: float) -> Callable[[], None]:
+    network, batch = peer(shape[1]).train(), made_up(n, *shape)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    optimizer = torch.optim.Adam(network.parameters())
+
+    def step() -> None:
+        share = torch.rand(n, 1, 1)
+        shown = batch.observed & (torch.rand_like(batch.values) >= share)
+        optimizer.zero_grad()
+        network(their_inputs(batch, shown), calc_criterion=True)["loss"].backward()
+        optimizer.step()
+
+    return step
+
+
+def our_step(shape: tuple[int, int], n: int) -> Callable[[], None]:
+    network, batch = ours(*shape).train(), made_up(n, *shape)
+    torch.nn.init.normal_(network.denoiser.out_2.weight, std=0.1)
+    optimizer = torch.optim.Adam(network.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        network.loss(batch, None).backward()
+        optimizer.step()
+
+    return step
+
+
+def memory(name: str) -> None:
+    """Peak of three training steps at batch 64, each side in a process of its own, beyond what it had before them."""
+    print(f"\n| training at batch 64, {name} | peak, GB |\n|---|---:|")
+    for side in ("PyPOTS' CSDI", "ours"):
+        command = [sys.executable, __file__, "--peak-of", side, "--shape", name]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        print(f"| {side} | {json.loads(output.strip().splitlines()[-1]):.2f} |")
+
+
+def peak(side: str, shape: tuple[int, int]) -> float:
+    step = our_step(shape, 64) if side == "ours" else theirs_step(shape, 64, 0.1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        step()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+
+
+# What steps and samples cost
+
+CHOICES: tuple[tuple[str, Sampler, tuple[int, ...]], ...] = (
+    ("DDPM, 50 steps", DDPM(), (100, 10)),
+    ("DPM-Solver++, 10 steps", DPMSolver(steps=10), (40,)),
+    ("DPM-Solver++, 6 steps", DPMSolver(steps=6), (100, 40, 20, 10)),
+    ("DPM-Solver++, 5 steps", DPMSolver(steps=5), (40,)),
+    ("DPM-Solver++, 4 steps", DPMSolver(steps=4), (40, 10)),
+    ("DPM-Solver++, 3 steps", DPMSolver(steps=3), (40,)),
+    ("DDIM, 10 steps", DDIM(steps=10), (40, 10)),
+    ("DDIM, 4 steps", DDIM(steps=4), (40,)),
+    ("one step", OneStep(), (1,)),
+)
+
+
+def tradeoff(arguments: argparse.Namespace) -> None:
+    """Trains the imputer of conf/model/mtdm.yaml alone, then imputes the same hidden cells with every choice."""
+    from icu_lightning.data.masking import held_out_cells, hide
+
+    data, imputer = trained_imputer(arguments.size, arguments.epochs, arguments.completion)
+    stays = data.test[: arguments.stays]
+    hidden = held_out_cells(stays, "mcar", arguments.rate, seed=0)
+    shown, truth = hide(stays, hidden), stays.values[hidden].double().numpy()
+    print(
+        f"\n{len(stays)} test stays of the eICU demo, {len(truth)} cells hidden ({arguments.rate:.0%}), size {arguments.size}"
+    )
+    print("\n| sampler | samples | calls | MAE | RMSE | CRPS | 90 % bands cover | stays/s | times the first |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    first = None
+    for name, sampler, counts in CHOICES:
+        for n in counts:
+            metrics, seconds = imputed(imputer, shown, hidden, truth, n, sampler)
+            speed = len(stays) / seconds
+            first = first or speed
+            calls_made = n * len(sampler.levels(imputer.schedule))
+            covered = "" if metrics["coverage90"] is None else f"{metrics['coverage90']:.3f}"
+            errors = " | ".join(f"{metrics[key]:.3f}" for key in ("mae", "rmse", "crps"))
+            print(
+                f"| {name} | {n} | {calls_made} | {errors} | {covered} | {speed:.2f} | {speed / first:.0f} |",
+                flush=True,
+            )
+
+
+def imputed(
+    imputer: Imputer, shown: StayBatch, hidden: Tensor, truth: Any, n: int, sampler: Sampler
+) -> tuple[dict[str, Any], float]:
+    """Metrics of the hidden cells, and processor seconds."""
+    from icu_lightning.evaluation.imputation import imputation_metrics
+
+    start = time.process_time()
+    draws = imputer.impute(shown, n, 0, sampler)
+    seconds = time.process_time() - start
+    return imputation_metrics(truth, draws.movedim(1, 0)[:, hidden].double().numpy()), seconds
+
+
+def trained_imputer(size: str, epochs: int, completion: str) -> tuple[Any, Imputer]:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from icu_lightning.build import built
+    from icu_lightning.data.module import ICUDataModule
+    from icu_lightning.data.settings import source_and_settings
+    from icu_lightning.run import CONF
+
+    overrides = ["model=mtdm", "data=eicu", f"model/size={size}", f"model.imputer.completion={completion}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain: Any = OmegaConf.to_container(compose("run", [*overrides]), resolve=True)
+    data = ICUDataModule(*source_and_settings(**plain["data"]))
+    data.setup()
+    torch.manual_seed(0)
+    network = built(plain["model"], shape=data.shape).network.train()
+    optimizer = torch.optim.Adam(network.imputer.parameters(), lr=1e-3, weight_decay=1e-6)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 3e-3, epochs=epochs, steps_per_epoch=len(data.train_dataloader())
+    )
+    for epoch in range(epochs):
+        loader = data.train_dataloader()
+        loader.set_epoch(epoch)
+        for batch in loader:
+            optimizer.zero_grad()
+            series = network.fill(batch, feedback=False) if completion == "imputed" else batch.values
+            network.imputation_loss(batch, series).backward()
+            optimizer.step()
+            schedule.step()
+    return data, network.imputer.eval()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    main()

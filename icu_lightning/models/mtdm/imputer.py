@@ -1,0 +1,214 @@
+"""The diffusion imputer: what is observed is the condition, what is not is drawn from noise by the denoiser and a sampler.
+
+    L_imp = E | target(x_0, epsilon) - denoiser(x_k, k, observed) |^2 over target cells         (paper's Eq. 12)
+
+Targets are a random share r ~ U(0, 1) of a stay's observed cells, hidden for the occasion. Nothing but shown cells enters the
+condition, and where imputation matters x_K is noise, never a noised copy of the truth: hidden truth cannot leak (METHODS B.5).
+
+References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025); CSDI (Tashiro, Song, Song, Ermon, 2021), section 4.3.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.models.mtdm.denoiser import Context, Denoiser
+from icu_lightning.models.mtdm.noise import KeyedNoise
+from icu_lightning.models.mtdm.samplers import DDIM, Estimate, Noise, Sampler, sample
+from icu_lightning.models.mtdm.schedule import TARGETS, TO_X_0, NoiseSchedule, noised, parameterisation
+
+CELLS_OF_A_CALL = {
+    "cpu": 4224,
+    "cuda": 262_144,
+}  # hours x variables x draws: what stays in a core's cache; what fills a GPU
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+VALIDATION_LEVELS = 5  # steps at which the validation loss is taken, evenly spaced: a few fixed ones suffice
+TARGET_DRAW = -1  # the stream of noise that chooses validation's targets
+
+Network = Callable[[Tensor, "Tensor | int", Context], Tensor]
+
+
+class Imputer(nn.Module):
+    """Diffusion over (hours, variables), conditional on what is observed.
+
+    Arguments:
+        shape: of the data.
+        schedule: K steps of noise.
+        denoiser: makes the network, given `shape` and `n_steps`.
+        predicts: epsilon, x0 or v.
+        clip: estimates of x_0 are kept within +- this many z; None does not. Observed values are never clipped.
+        sampler: for imputing.
+        completion: what stands in a cell that was never observed when the series is noised in training: `zero`, as published, where
+            the network learns neighbours that do not look like those that it meets in sampling; or `imputed`, its own draw.
+        precision: of the network when imputing: float32, or bfloat16 where the processor has it.
+        compiled: compile the network for imputing; falls back, with a warning, where there is no compiler.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: BatchShape,
+        schedule: NoiseSchedule,
+        denoiser: "partial[Denoiser]",
+        predicts: str,
+        clip: float | None,
+        sampler: Sampler,
+        completion: str,
+        precision: str,
+        compiled: bool,
+    ) -> None:
+        super().__init__()
+        if completion not in ("zero", "imputed"):
+            raise unknown_name("completion", completion, ("zero", "imputed"))
+        if precision not in PRECISIONS:
+            raise unknown_name("precision of imputing", precision, PRECISIONS)
+        self.hours, self.variables = shape.hours, shape.variables
+        self.schedule, self.sampler, self.clip = schedule, sampler, clip
+        self.predicts, self.completion = parameterisation(predicts), completion
+        self.precision, self.compiled = PRECISIONS[precision], compiled
+        self.denoiser: Denoiser = denoiser(shape=shape, n_steps=schedule.steps)
+
+    # Training
+
+    def loss(self, batch: StayBatch, completed: Tensor | None) -> Tensor:
+        """() of one random step and share of targets a stay.
+
+        Arguments:
+            completed: (B, T, V) what stands where nothing was observed; None is 0.
+        """
+        draw = torch.rand_like(batch.values)
+        targets = batch.observed & (draw < torch.rand_like(draw[:, :1, :1]))  # r ~ U(0, 1) of each stay
+        k = torch.randint(1, self.schedule.steps + 1, (len(batch),), device=draw.device)
+        x_0 = batch.values if completed is None else torch.where(batch.observed, batch.values, completed)
+        errors = self._errors(batch, x_0, targets, k, torch.randn_like(draw))
+        return errors.sum() / targets.sum().clamp(min=1)
+
+    @torch.no_grad()
+    def validation_loss(self, batch: StayBatch, seed: int) -> Tensor:
+        """() of the same stays always the same: half of the observed cells, a few fixed steps, noise keyed by the stay."""
+        draws = [TARGET_DRAW, *range(VALIDATION_LEVELS)]
+        choice, *noise = self.noise(batch, draws, seed)().unbind(1)
+        targets = batch.observed & (choice < 0)
+        levels = torch.linspace(1, self.schedule.steps, VALIDATION_LEVELS).round().long().tolist()
+        total = torch.zeros((), device=batch.values.device)
+        for level, epsilon in zip(levels, noise, strict=True):
+            k = torch.full((len(batch),), level, device=total.device)
+            total = total + self._errors(batch, batch.values, targets, k, epsilon).sum()
+        return total / (len(levels) * targets.sum().clamp(min=1))
+
+    def _errors(self, batch: StayBatch, x_0: Tensor, targets: Tensor, k: Tensor, epsilon: Tensor) -> Tensor:
+        """(B, T, V) squared errors of target cells, 0 elsewhere."""
+        alpha_bar = self.schedule.of(k, x_0)
+        x_k = noised(x_0, epsilon, alpha_bar)
+        context = self.denoiser.context(batch.values, batch.observed & ~targets)
+        predicted = self.denoiser(x_k.unsqueeze(1), k, context).squeeze(1)  # (B, 1, T, V) -> (B, T, V)
+        error = (predicted - TARGETS[self.predicts](x_0, epsilon, alpha_bar)).square()  # Eq. 12
+        return torch.where(targets, error, 0.0)
+
+    def fill(self, batch: StayBatch, steps: int, noise: Noise, gradient: bool) -> Tensor:
+        """(B, T, V) the series, its gaps drawn by `steps` DDIM steps; the gradient, if asked for, is the last step's.
+
+        Arguments:
+            noise: gives (B, 1, T, V).
+        """
+        with torch.set_grad_enabled(gradient and torch.is_grad_enabled()):
+            context = self.denoiser.context(batch.values, batch.observed)
+            last = self._estimate(self.denoiser, context)
+            with_gradient = torch.is_grad_enabled()
+
+            def without(x: Tensor, k: int) -> Tensor:
+                with torch.no_grad():
+                    return last(x, k)
+
+            before = without if with_gradient else last
+            x_0 = sample(DDIM(steps=steps), before, noise, self.schedule, last)
+        return torch.where(batch.observed, batch.values, x_0.squeeze(1))
+
+    def noise(self, batch: StayBatch, draws: "range | list[int]", seed: int) -> KeyedNoise:
+        """The stays' own noise, on their device."""
+        cells = {"hours": self.hours, "n_variables": len(self.variables)}
+        return KeyedNoise(seed, batch.stay_id, draws, **cells, like=batch.values)
+
+    # Imputing
+
+    @torch.no_grad()
+    def impute(self, batch: StayBatch, n_samples: int, seed: int, sampler: Sampler | None = None) -> Tensor:
+        """(B, S, T, V) draws; observed cells are as they were. A stay with nothing observed is drawn from the prior.
+
+        Stays are taken one by one on a CPU: calls of one shape give a stay the same numbers whatever its batch, and their
+        activations stay in the cache.
+
+        Raises UserError for hours or variables other than the network's.
+        """
+        whole_number("the number of imputations", n_samples, 1)
+        self.check(batch)
+        network, context_of = self._network()
+        device = next(self.parameters()).device
+        batch, result = batch.to(device), torch.empty(len(batch), n_samples, *batch.values.shape[1:], device=device)
+        for stays, groups in self._chunks(len(batch), n_samples, device.type):
+            part = batch[stays]
+            context = context_of(part.values, part.observed)
+            for draws in groups:
+                noise = self.noise(part, draws, seed)
+                x_0 = sample(sampler or self.sampler, self._estimate(network, context), noise, self.schedule)
+                shown = part.observed.unsqueeze(1)
+                result[stays, draws.start : draws.stop] = torch.where(shown, part.values.unsqueeze(1), x_0)
+        return result
+
+    def check(self, batch: StayBatch) -> None:
+        """Raise UserError for hours or a number of variables other than the network's."""
+        hours, n_variables = batch.values.shape[1:]
+        if (hours, n_variables) != (self.hours, len(self.variables)):
+            raise UserError(
+                f"This model was made for {self.hours} hours of {len(self.variables)} variables ({', '.join(self.variables)}); "
+                f"the stays have {hours} hours of {n_variables}. Use data.hours and data.variables of its training, or train again."
+            )
+
+    def _estimate(self, network: Network, context: Context) -> Estimate:
+        def estimate(x: Tensor, k: int) -> Tensor:
+            alpha_bar = self.schedule.alpha_bar[k].to(x)
+            x_0 = TO_X_0[self.predicts](network(x, k, context), x, alpha_bar)
+            return x_0 if self.clip is None else x_0.clamp(-self.clip, self.clip)
+
+        return estimate
+
+    def _chunks(self, n_stays: int, n_samples: int, device: str) -> Iterator[tuple[slice, list[range]]]:
+        """Slices of stays, each with the groups of draws that are made in one call."""
+        at_once = max(1, CELLS_OF_A_CALL.get(device, CELLS_OF_A_CALL["cuda"]) // (self.hours * len(self.variables)))
+        stays_at_once = 1 if device == "cpu" else max(1, at_once // n_samples)
+        groups = [range(i, min(i + at_once, n_samples)) for i in range(0, n_samples, at_once)]
+        for start in range(0, n_stays, stays_at_once):
+            yield slice(start, start + stays_at_once), groups
+
+    def _network(self) -> tuple[Network, Callable[[Tensor, Tensor], Context]]:
+        """What is called in sampling, and what makes its context."""
+        denoiser = self.denoiser
+        if self.precision != next(denoiser.parameters()).dtype:
+            denoiser = copy.deepcopy(denoiser).to(self.precision)
+        return _compiled(denoiser) if self.compiled else denoiser, denoiser.context
+
+
+def _compiled(denoiser: Denoiser) -> Network:
+    """The compiled network; the network itself, with a warning, once compiling has failed."""
+    compiled, failed = torch.compile(denoiser), False
+
+    def call(x: Tensor, k: "Tensor | int", context: Context) -> Tensor:
+        nonlocal failed
+        if not failed:
+            try:
+                return compiled(x, torch.full((len(x),), k, device=x.device) if isinstance(k, int) else k, context)
+            except Exception as error:  # whatever a compiler may raise: the same numbers come without it
+                failed = True
+                reason = str(error).strip().splitlines()[0]
+                warnings.warn(
+                    f"The denoiser could not be compiled and runs as it is: {reason}", RuntimeWarning, stacklevel=2
+                )
+        return denoiser(x, k, context)
+
+    return call

@@ -1,0 +1,117 @@
+"""MTDM: diffusion imputation, LSTM mortality prediction and Siamese contrastive learning, trained jointly.
+
+    series -> imputer -> filled series (S draws) -> LSTM -> S risks a stay; their mean is the prediction, their spread is told
+
+Two stages: representation and imputation, then everything (METHODS B.1; what the paper leaves open is decided in B.3).
+
+References: Multi-Task Diffusion Mortality (Buranaburustam et al., APSIPA Trans. SIP 14(1) e15, 2025).
+"""
+
+import copy
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import UserError, whole_number
+from icu_lightning.models.base import Data, StageTrainer, monitored
+from icu_lightning.models.mtdm.imputer import Imputer
+from icu_lightning.models.mtdm.predictor import MortalityLSTM
+from icu_lightning.models.mtdm.siamese import Siamese
+from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, Stage, WarmUp, Weights
+
+
+class MTDM(nn.Module):
+    """The model of the rest of the package.
+
+    Arguments:
+        shape: of the data.
+        imputer, predictor: made here, given `shape`; siamese also the embedding's width.
+        weights: of the loss terms.
+        fill_steps: DDIM steps of the series that the LSTM is trained on, with the gradient of the last.
+        samples: imputations, so risks, a stay.
+        seed: of the noise of imputations outside training.
+        epochs: of the two stages, at most.
+        patience: epochs of stage 2 without a better val/auroc, after which it stops.
+        optimizer, decay_at: of both stages.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: BatchShape,
+        imputer: "partial[Imputer]",
+        predictor: "partial[MortalityLSTM]",
+        siamese: "partial[Siamese]",
+        weights: Mapping[str, float],
+        fill_steps: int,
+        samples: int,
+        seed: int,
+        epochs: Mapping[str, int],
+        patience: int,
+        optimizer: "partial[torch.optim.Optimizer]",
+        decay_at: "list[float]",
+    ) -> None:
+        super().__init__()
+        reader = predictor(shape=shape)
+        self.network = MTDMNetwork(
+            imputer=imputer(shape=shape),
+            predictor=reader,
+            siamese=siamese(embedding_width=reader.width),
+            fill_steps=whole_number("model.fill_steps", fill_steps, 1),
+            seed=whole_number("model.seed", seed, 0),
+        )
+        self.weights = Weights(**weights)  # type: ignore[arg-type]
+        self.samples = whole_number("model.samples", samples, 1)
+        self.epochs = {name: whole_number(f"model.epochs.{name}", epochs[name], 0) for name in ("stage1", "stage2")}
+        whole_number("model.epochs.stage2", epochs["stage2"], 1)
+        self.patience = whole_number("model.patience", patience, 1)
+        self.optimisation = {"optimizer": optimizer, "decay_at": list(decay_at)}
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        """stage1, unless it has no epochs; then stage2, from its best weights."""
+        _check_observed(data.train)
+        common: dict[str, Any] = {"network": self.network, "weights": self.weights, **self.optimisation}
+        if epochs := self.epochs["stage1"]:
+            stage: Stage = WarmUp(**common)
+            trainer.fit(stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=epochs)
+        monitor, mode = monitored(data.val)
+        stage = Joint(rankable=monitor == "val/auroc", **common)
+        until = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
+        trainer.fit(stage, data, stage="stage2", monitor=monitor, mode=mode, **until)
+
+    @torch.no_grad()
+    def predict(self, batch: StayBatch) -> Tensor:
+        """(B, S): a risk an imputation. Batches of one stay or many give a stay the same."""
+        logit, _ = self._read_draws(batch)
+        return torch.sigmoid(logit).cpu()
+
+    @torch.no_grad()
+    def embed(self, batch: StayBatch) -> Tensor:
+        """(B, 64): the second LSTM's last state, averaged over the imputations."""
+        _, embedding = self._read_draws(batch)
+        return embedding.mean(1).float().cpu()
+
+    @torch.no_grad()
+    def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
+        """(B, S, T, V) z-scores, observed cells unchanged. A stay with nothing observed is drawn from the prior."""
+        return self.network.imputer.eval().impute(batch, n_samples, self.network.seed).cpu()
+
+    def _read_draws(self, batch: StayBatch) -> tuple[Tensor, Tensor]:
+        """Logits (B, S) and embeddings (B, S, 64), of the LSTM in double precision: see `RiskModule.predict`."""
+        draws = self.network.imputer.eval().impute(batch, self.samples, self.network.seed)  # (B, S, T, V)
+        device, n_stays = draws.device, len(batch)
+        reader = copy.deepcopy(self.network.predictor).double().eval()
+        observed = batch.observed.to(device).repeat_interleave(self.samples, dim=0)  # (B S, T, V)
+        static = batch.static.to(device).double().repeat_interleave(self.samples, dim=0)
+        logit, embedding = reader(draws.flatten(0, 1).double(), observed, static)
+        return logit.view(n_stays, -1), embedding.view(n_stays, self.samples, -1)
+
+
+def _check_observed(train: StayBatch) -> None:
+    """Raise UserError for training stays without a single measurement: there is nothing to learn imputing from."""
+    if not train.observed.any():
+        raise UserError("No training stay has a single measurement of data.variables: there is nothing to impute from.")

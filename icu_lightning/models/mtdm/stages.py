@@ -1,0 +1,193 @@
+"""The two stages of training, each a LightningModule around the same network.
+
+    stage1   L_imp + L_con, the embedding being that of the series as the imputer fills it
+    stage2   imputation L_imp + mortality (bce BCE + mse MSE) + contrastive L_con              (section 6.4 of the paper)
+
+In stage 2 the LSTM's loss reaches the imputer through the last denoising step: the paper's feedback.
+
+References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
+
+from icu_lightning.batch import StayBatch
+from icu_lightning.errors import UserError
+from icu_lightning.models.mtdm.imputer import Imputer
+from icu_lightning.models.mtdm.predictor import MortalityLSTM, mortality_loss
+from icu_lightning.models.mtdm.siamese import Pairs, Siamese
+
+NAMED_STAYS = 10  # of a batch whose loss is no number
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the loss terms; 0 leaves a task out. bce and mse are those within mortality.
+
+    feedback: whether the mortality and contrastive losses reach the imputer.
+    """
+
+    imputation: float
+    mortality: float
+    contrastive: float
+    bce: float
+    mse: float
+    feedback: bool
+
+
+class MTDMNetwork(nn.Module):
+    """The three parts and what joins them.
+
+    Arguments:
+        fill_steps: DDIM steps of the series that the LSTM is trained on.
+        seed: of the noise of everything that is not training.
+    """
+
+    def __init__(
+        self, *, imputer: Imputer, predictor: MortalityLSTM, siamese: Siamese, fill_steps: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.imputer, self.predictor, self.siamese = imputer, predictor, siamese
+        self.fill_steps, self.seed = fill_steps, seed
+
+    def fill(self, batch: StayBatch, feedback: bool) -> Tensor:
+        """(B, T, V) with its gaps drawn: random in training, keyed by the stay otherwise."""
+        if self.training:
+            return self.imputer.fill(
+                batch, self.fill_steps, lambda: torch.randn_like(batch.values).unsqueeze(1), feedback
+            )
+        return self.imputer.fill(batch, self.fill_steps, self.imputer.noise(batch, [0], self.seed), feedback)
+
+    def read(self, series: Tensor, batch: StayBatch) -> tuple[Tensor, Tensor]:
+        """Logits (B) and embeddings (B, 64) of filled series."""
+        return self.predictor(series, batch.observed, batch.static)
+
+    def imputation_loss(self, batch: StayBatch, series: Tensor) -> Tensor:
+        return self.imputer.loss(batch, series.detach() if self.imputer.completion == "imputed" else None)
+
+
+class Stage(lightning.LightningModule):
+    """What both stages share: the optimiser, a loss that must be a number, and losses that are logged once an epoch.
+
+    Arguments:
+        optimizer: called with the parameters.
+        decay_at: shares of the stage's epochs after which the learning rate falls to a tenth.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: MTDMNetwork,
+        weights: Weights,
+        optimizer: "partial[torch.optim.Optimizer]",
+        decay_at: "list[float]",
+    ) -> None:
+        super().__init__()
+        self.network, self.weights = network, weights
+        self.make_optimizer, self.decay_at = optimizer, decay_at
+        self.seen: list[Mapping[str, Tensor]] = []
+
+    def training_step(self, batch: StayBatch, _: int) -> Tensor:
+        terms = self.terms(batch)
+        if not terms["loss"].isfinite():
+            raise UserError(self._no_number(terms, batch))
+        self.seen.append({name: term.detach() for name, term in terms.items()})
+        return terms["loss"]
+
+    def terms(self, batch: StayBatch) -> dict[str, Tensor]:
+        """() each: the loss and what is logged beside it."""
+        raise NotImplementedError
+
+    def on_train_epoch_start(self) -> None:
+        self.seen = []
+
+    def on_train_epoch_end(self) -> None:
+        for name in self.seen[0]:
+            values = torch.stack([terms[name] for terms in self.seen])
+            self.log(f"train/{name}", values.nanmean())  # a batch without a pair of one kind has no mean distance of it
+
+    def configure_optimizers(self) -> Any:
+        try:
+            optimizer = self.make_optimizer(self.parameters())
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer has a value that torch refuses: {error}") from error
+        epochs = self.trainer.max_epochs or 1
+        milestones = [max(1, round(share * epochs)) for share in self.decay_at]
+        return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)]
+
+    def _no_number(self, terms: Mapping[str, Tensor], batch: StayBatch) -> str:
+        wrong = [
+            name for name, term in terms.items() if not term.isfinite() and name not in ("loss", "alike", "unlike")
+        ]
+        stays = ", ".join(str(stay) for stay in batch.stay_id[:NAMED_STAYS])
+        more = f" and {len(batch) - NAMED_STAYS} more" if len(batch) > NAMED_STAYS else ""
+        return (
+            f"The training loss is {float(terms['loss'].detach())} in epoch {self.current_epoch} ({', '.join(wrong)}), in the batch "
+            f"of the stays {stays}{more}. The weights as they were when this epoch began are in last.ckpt, the best so far in "
+            "best.ckpt, of this stage's folder in checkpoints/. Look at those stays' values, or try a lower model.optimizer.lr."
+        )
+
+
+class WarmUp(Stage):
+    """stage1: imputing, and the embedding by its contrastive loss alone."""
+
+    def terms(self, batch: StayBatch) -> dict[str, Tensor]:
+        series = self.network.fill(batch, feedback=False)
+        imputation = self.network.imputation_loss(batch, series)
+        if not self.weights.contrastive:
+            return {"loss": imputation, "imputation": imputation}
+        _, embedding = self.network.read(series, batch)
+        pairs: Pairs = self.network.siamese(embedding, batch.label)
+        named = {"imputation": imputation, "contrastive": pairs.loss, "alike": pairs.alike, "unlike": pairs.unlike}
+        return {"loss": imputation + pairs.loss, **named}
+
+    def validation_step(self, batch: StayBatch, _: int) -> None:
+        self.log("val/loss", self.network.imputer.validation_loss(batch, self.network.seed), batch_size=len(batch))
+
+
+class Joint(Stage):
+    """stage2: everything at once; the best epoch is that of the risks."""
+
+    def __init__(self, *, rankable: bool, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.rankable = rankable  # validation has both classes
+        self.train_auroc, self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAUROC(), BinaryAveragePrecision()
+
+    def terms(self, batch: StayBatch) -> dict[str, Tensor]:
+        w = self.weights
+        series = self.network.fill(batch, feedback=w.feedback)
+        logit, embedding = self.network.read(series, batch)
+        mortality = mortality_loss(logit, batch.label, w.bce, w.mse)
+        self.train_auroc.update(logit.detach().sigmoid(), batch.label.int())
+        loss, named = w.mortality * mortality, {"mortality": mortality}
+        if w.imputation:
+            named["imputation"] = self.network.imputation_loss(batch, series)
+            loss = loss + w.imputation * named["imputation"]
+        if w.contrastive:
+            pairs: Pairs = self.network.siamese(embedding, batch.label)
+            loss = loss + w.contrastive * pairs.loss
+            named |= {"contrastive": pairs.loss, "alike": pairs.alike, "unlike": pairs.unlike}
+        return {"loss": loss, **named}
+
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        self.log("train/auroc", self.train_auroc)
+
+    def validation_step(self, batch: StayBatch, _: int) -> None:
+        w = self.weights
+        logit, _embedding = self.network.read(self.network.fill(batch, feedback=False), batch)
+        mortality = mortality_loss(logit, batch.label, w.bce, w.mse)
+        imputation = self.network.imputer.validation_loss(batch, self.network.seed)
+        ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
+        for metric in ranking.values():
+            metric.update(logit.sigmoid(), batch.label.int())
+        loss = w.mortality * mortality + w.imputation * imputation
+        named = {"val/loss": loss, "val/mortality": mortality, "val/imputation": imputation}
+        self.log_dict({**named, **ranking}, batch_size=len(batch))

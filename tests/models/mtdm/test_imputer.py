@@ -1,0 +1,179 @@
+"""Laws of imputing: nothing hidden is seen, nothing observed is changed, errors rise with what is missing, bands cover."""
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from icu_lightning.errors import UserError
+from icu_lightning.evaluation.imputation import imputation_metrics
+from icu_lightning.models.mtdm.samplers import DDIM, DDPM
+from tests.models.mtdm.conftest import HOURS, VARIABLES, conf, covariance, gaussian_stays, shape
+
+
+def test_hidden_truth_cannot_change_an_imputation_a_risk_or_a_loss_of_the_shown(make_model):
+    """Bit for bit: what stands in unobserved cells of `values`, labels and held-out marks enter nothing."""
+    model = make_model()
+    batch, truth = gaussian_stays(6)
+    other = dataclasses.replace(
+        batch,
+        values=torch.where(batch.observed, batch.values, truth + 50),
+        held_out=~batch.observed,
+        label=1 - batch.label,
+    )
+    assert torch.equal(model.impute(batch, 3), model.impute(other, 3))
+    assert torch.equal(model.predict(batch), model.predict(other))
+    assert torch.equal(model.embed(batch), model.embed(other))
+
+
+def test_observed_cells_are_unchanged_and_the_others_are_not_zero(make_model):
+    batch, _ = gaussian_stays(6)
+    draws = make_model().impute(batch, 3)
+    assert draws.shape == (6, 3, HOURS, VARIABLES)
+    shown = batch.observed.unsqueeze(1).expand_as(draws)
+    assert torch.equal(draws[shown], batch.values.unsqueeze(1).expand_as(draws)[shown])
+    assert (draws[~shown] != 0).all()
+
+
+def test_a_stay_is_imputed_alike_alone_and_in_company_and_draws_are_their_own(make_model):
+    model = make_model()
+    batch, _ = gaussian_stays(6)
+    together = model.impute(batch, 4)
+    assert torch.equal(together[2:3], model.impute(batch[2:3], 4))
+    assert torch.allclose(together[:, :2], model.impute(batch, 2), atol=1e-6)
+    assert (together[:, 0] != together[:, 1]).any()
+
+
+def test_the_series_the_lstm_learns_from_shows_no_hidden_truth(make_model):
+    network = make_model().network
+    batch, truth = gaussian_stays(6)
+    other = dataclasses.replace(batch, values=torch.where(batch.observed, batch.values, truth))
+    for mode in (True, False):
+        network.train(mode)
+        filled = []
+        for stays in (batch, other):
+            torch.manual_seed(3)
+            filled.append(network.fill(stays, feedback=True))
+        assert torch.equal(*filled)
+        assert torch.equal(filled[0][batch.observed], batch.values[batch.observed])
+
+
+def test_the_gradient_of_a_fill_is_the_last_steps_and_none_without_feedback(make_model):
+    network = make_model("model.fill_steps=3").network.train()
+    batch, _ = gaussian_stays(4)
+    network.fill(batch, feedback=True).sum().backward()
+    reached = [p.grad is not None for p in network.imputer.parameters()]
+    assert all(reached)
+    assert not network.fill(batch, feedback=False).requires_grad
+
+
+def test_a_stay_with_nothing_observed_is_drawn_from_the_prior(make_model):
+    model = make_model()
+    batch, _ = gaussian_stays(3, missing=1.0)
+    draws = model.impute(batch, 5)
+    assert draws.isfinite().all()
+    assert model.predict(batch).isfinite().all()
+
+
+def test_other_hours_or_variables_than_the_networks_are_told(make_model):
+    batch, _ = gaussian_stays(3, hours=HOURS + 2)
+    with pytest.raises(UserError, match="made for 8 hours of 3 variables"):
+        make_model().predict(batch)
+
+
+def test_losses_of_a_batch_without_measurements_are_0_and_finite(make_model):
+    network = make_model().network
+    batch, _ = gaussian_stays(3, missing=1.0)
+    assert float(network.imputer.loss(batch, None).detach()) == 0
+    assert float(network.imputer.validation_loss(batch, 0)) == 0
+
+
+def test_the_validation_loss_is_the_same_again_and_of_the_stay_alone(make_model):
+    imputer = make_model().network.imputer.eval()
+    batch, _ = gaussian_stays(1)
+    assert torch.equal(imputer.validation_loss(batch, 0), imputer.validation_loss(batch, 0))
+
+
+def test_unknown_choices_are_told(make_model):
+    for override in ("completion=zeros", "precision=float16", "predicts=eps"):
+        with pytest.raises(UserError, match="Unknown"):
+            make_model(f"model.imputer.{override}")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """An imputer trained for some seconds on Gaussian series."""
+    from icu_lightning.build import built
+
+    torch.manual_seed(0)
+    batch, _ = gaussian_stays(2048, missing=0.3)
+    size = {"layers": 2, "channels": 16, "heads": 2, "feedforward": 16}
+    settings = conf("model.imputer.completion=zero")["imputer"]
+    imputer = built(settings | {"denoiser": settings["denoiser"] | size, "_partial_": False}, shape=shape())
+    optimizer = torch.optim.Adam(imputer.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=1200)
+    for step in range(1200):
+        optimizer.zero_grad()
+        imputer.loss(batch[torch.arange(128) + 128 * (step % 16)], None).backward()
+        optimizer.step()
+        schedule.step()
+    return imputer.eval()
+
+
+def held_out(imputer, rate: float, n_samples: int = 40, sampler=None) -> dict:
+    """Metrics of cells hidden at this rate, of stays never trained on."""
+    batch, truth = gaussian_stays(60, seed=9, missing=rate)
+    draws = imputer.impute(batch, n_samples, 0, sampler)
+    cells = ~batch.observed
+    chosen = draws.movedim(1, 0)[:, cells].double().numpy()
+    return imputation_metrics(truth[cells].double().numpy(), chosen)
+
+
+@pytest.mark.slow
+def test_errors_rise_with_the_missing_rate_to_one_where_nothing_is_observed(trained):
+    errors = [held_out(trained, rate)["rmse"] for rate in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]
+    assert all(later > earlier - 0.03 for earlier, later in pairwise(errors))
+    assert errors[-1] == pytest.approx(1.0, abs=0.1)
+    assert errors[0] < 0.65
+
+
+@pytest.mark.slow
+def test_bands_cover_and_the_conditional_gaussian_is_learnt(trained):
+    found = held_out(trained, 0.5, sampler=DDPM())
+    assert found["coverage90"] == pytest.approx(0.88, abs=0.06)
+    batch, truth = gaussian_stays(60, seed=9, missing=0.5)
+    best = best_mean(batch.values.double(), batch.observed)
+    bound = float((best - truth)[~batch.observed].square().mean().sqrt())
+    assert bound < found["rmse"] < 1.3 * bound, "near the best that can be had; the mean of everything has 1.97"
+
+
+@pytest.mark.slow
+def test_ddim_with_all_steps_and_eta_one_has_ddpms_moments(trained):
+    batch, _ = gaussian_stays(10, seed=9, missing=0.5)
+    one, other = (trained.impute(batch, 8, 0, s) for s in (DDPM(), DDIM(steps=None, eta=1.0)))
+    assert torch.allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_accuracy_does_not_fall_as_steps_rise(trained):
+    few, many = (held_out(trained, 0.5, sampler=DDIM(steps=n)) for n in (5, 50))
+    assert many["crps"] < few["crps"] + 0.01
+    assert many["mae"] < few["mae"] + 0.02
+
+
+def best_mean(values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """(B, T, V) E[x | what is observed] of the Gaussian, stay by stay."""
+    sigma = covariance()
+    out = []
+    for x, shown in zip(values.flatten(1), observed.flatten(1), strict=True):
+        weight = sigma[:, shown] @ torch.linalg.inv(sigma[shown][:, shown]) if shown.any() else sigma[:, :0]
+        out.append(weight @ x[shown])
+    return torch.stack(out).view_as(values)
+
+
+def test_the_gaussian_of_these_tests_is_what_it_says():
+    _, truth = gaussian_stays(20_000)
+    sample = np.cov(truth.flatten(1).numpy(), rowvar=False)
+    assert np.abs(sample - covariance().numpy()).max() < 0.05

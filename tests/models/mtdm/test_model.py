@@ -1,0 +1,176 @@
+"""The joint model: what each loss term reaches, stages, ablations, a loss that is no number, and the paper's constants."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from icu_lightning.errors import UserError
+from icu_lightning.models.mtdm.predictor import mortality_loss
+from icu_lightning.models.mtdm.stages import Joint, WarmUp
+from icu_lightning.training import StageTrainer, read_metrics
+from tests.conftest import composed
+from tests.models.mtdm.conftest import gaussian_stays, shape
+
+
+def joint(model, **weights) -> Joint:
+    changed = dataclasses.replace(model.weights, **weights)
+    return Joint(rankable=True, network=model.network.train(), weights=changed, optimizer=None, decay_at=[])
+
+
+def reached(module) -> set[str]:
+    """The parts of the network whose parameters have a gradient other than 0."""
+    return {
+        name.split(".")[1]
+        for name, p in module.named_parameters()
+        if name.startswith("network.") and p.grad is not None and p.grad.abs().sum() > 0
+    }
+
+
+NONE = {"imputation": 0.0, "mortality": 0.0, "contrastive": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("weights", "parts"),
+    [
+        ({"imputation": 1.0}, {"imputer"}),
+        ({"mortality": 1.0}, {"imputer", "predictor"}),  # the feedback
+        ({"mortality": 1.0, "feedback": False}, {"predictor"}),
+        ({"contrastive": 1.0}, {"imputer", "predictor", "siamese"}),
+    ],
+    ids=["imputation", "mortality", "mortality without feedback", "contrastive"],
+)
+def test_a_loss_term_reaches_what_it_should_and_nothing_else(make_model, weights, parts):
+    stage = joint(make_model("model.siamese.projection=4"), **(NONE | weights))
+    batch, _ = gaussian_stays(16)
+    stage.terms(batch)["loss"].backward()
+    assert reached(stage) == parts
+
+
+def test_together_they_reach_every_parameter(make_model):
+    stage = joint(make_model("model.siamese.projection=4", "model.predictor.dropout=0"))
+    batch, _ = gaussian_stays(32)
+    stage.terms(batch)["loss"].backward()
+    without = {n for n, p in stage.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert not without
+
+
+def test_the_joint_loss_is_the_papers_sum(make_model):
+    stage = joint(make_model())
+    terms = {name: float(term.detach()) for name, term in stage.terms(gaussian_stays(16)[0]).items()}
+    expected = 0.4 * terms["imputation"] + 0.4 * terms["mortality"] + 0.2 * terms["contrastive"]
+    assert terms["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_mortality_loss_is_bce_and_brier():
+    logit, label = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0])
+    p = 1 / (1 + math.exp(-2))
+    bce, brier = (math.log(2) - math.log(1 - p)) / 2, (0.25 + p**2) / 2
+    assert float(mortality_loss(logit, label, 0.5, 0.5)) == pytest.approx(0.5 * bce + 0.5 * brier, rel=1e-5)
+
+
+def test_the_papers_numbers():
+    """METHODS B.1 and B.3."""
+    conf = composed("model=mtdm", "model/size=paper").plain["model"]
+    assert (conf["weights"]["imputation"], conf["weights"]["mortality"], conf["weights"]["contrastive"]) == (
+        0.4,
+        0.4,
+        0.2,
+    )
+    assert (conf["weights"]["bce"], conf["weights"]["mse"], conf["siamese"]["margin"]) == (0.5, 0.5, 1.0)
+    assert (conf["optimizer"]["lr"], conf["predictor"]["dropout"], conf["predictor"]["embedding"]) == (1e-3, 0.2, 64)
+    assert sum(conf["epochs"].values()) == 200
+    denoiser = conf["imputer"]["denoiser"]
+    assert [denoiser[name] for name in ("layers", "channels", "heads", "feedforward")] == [4, 64, 8, 64]
+    assert conf["imputer"]["schedule"]["kind"] == "quad"
+    assert composed("model=mtdm").plain["data"]["batch_size"] == 64
+    assert composed("model=mtdm").plain["model"]["imputer"]["denoiser"]["channels"] == 16, "small is the default"
+
+
+@pytest.mark.parametrize("options", ["mask", "static"])
+def test_mask_and_static_features_can_be_fed(make_model, options):
+    batch, _ = gaussian_stays(4)
+    model = make_model(f"model.predictor.{options}=true")
+    assert model.predict(batch).shape == (4, 2)
+
+
+def trainer(folder, max_epochs=2) -> StageTrainer:
+    device = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
+    return StageTrainer(folder=folder, seed=0, max_epochs=max_epochs, **device)
+
+
+@pytest.fixture
+def data():
+    """Gaussian stays as a data module of Lightning."""
+    import pytorch_lightning as lightning
+
+    from icu_lightning.data.loader import StayLoader
+
+    class Stays(lightning.LightningDataModule):
+        train, val, shape = gaussian_stays(96, 1)[0], gaussian_stays(48, 2)[0], shape()
+
+        def train_dataloader(self):
+            return StayLoader(self.train, 32, shuffle_seed=0)
+
+        def val_dataloader(self):
+            return StayLoader(self.val, 1024)
+
+    return Stays()
+
+
+@pytest.mark.parametrize("tasks", ["single", "multi", "multi_siamese"])
+def test_stages_of_the_ablations(make_model, data, tmp_path, tasks):
+    model = make_model(f"model/tasks={tasks}")
+    untrained = model.network.imputer.denoiser.out_2.weight.clone()
+    model.fit(data, trainer(tmp_path))
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["stage"] for row in rows] == ["stage1"] * 2 + ["stage2"] * 2
+    assert all(row["val/auroc"] for row in rows[2:])
+    assert ("train/alike" in rows[0]) == (tasks == "multi_siamese"), "mean distances of like and unlike pairs"
+    assert not torch.equal(model.network.imputer.denoiser.out_2.weight, untrained)
+    assert (tmp_path / "checkpoints" / "stage2" / "best.ckpt").exists()
+
+
+def test_in_the_single_task_ablation_the_imputer_is_left_alone_in_stage_2(make_model, data, tmp_path):
+    model = make_model("model/tasks=single", "model.epochs.stage1=0")
+    before = {name: p.clone() for name, p in model.network.imputer.named_parameters()}
+    model.fit(data, trainer(tmp_path, 1))
+    assert all(torch.equal(before[name], p) for name, p in model.network.imputer.named_parameters())
+    assert not (tmp_path / "checkpoints" / "stage1").exists()
+
+
+@pytest.mark.parametrize("kind", [WarmUp, Joint])
+def test_a_loss_that_is_no_number_names_the_stays(make_model, data, tmp_path, kind):
+    broken, model = data.train.values.clone(), make_model()
+    row, hour, variable = torch.nonzero(data.train.observed)[0].tolist()
+    broken[row, hour, variable] = float("inf")
+    data.train = dataclasses.replace(data.train, values=broken)
+    model.epochs["stage1"] = int(kind is WarmUp)
+    with pytest.raises(
+        UserError, match=r"The training loss is nan in epoch 0 .*in the batch of the stays .*last\.ckpt"
+    ) as told:
+        model.fit(data, trainer(tmp_path))
+    stage = "stage1" if kind is WarmUp else "stage2"
+    assert (tmp_path / "checkpoints" / stage / "last.ckpt").exists()
+    assert "and 22 more" in str(told.value)
+
+
+def test_nothing_to_learn_imputing_from_is_told(make_model, data, tmp_path):
+    data.train = dataclasses.replace(data.train, observed=torch.zeros_like(data.train.observed))
+    with pytest.raises(UserError, match="No training stay has a single measurement"):
+        make_model().fit(data, trainer(tmp_path))
+
+
+def test_the_learning_rate_falls_at_its_shares(make_model):
+    stage = joint(make_model())
+    stage.make_optimizer, stage.decay_at = lambda parameters: torch.optim.SGD(parameters, lr=1.0), [0.75, 0.9]
+    stage._trainer = SimpleNamespace(max_epochs=20)
+    _, [scheduler] = stage.configure_optimizers()
+    assert sorted(scheduler.milestones) == [15, 18]
+
+
+def test_embeddings_are_of_the_papers_width(make_model):
+    batch, _ = gaussian_stays(5)
+    assert make_model().embed(batch).shape == (5, 64)
