@@ -39,7 +39,7 @@ def folders(run: object) -> list[Path]:
 def evaluate_runs(paths: list[Path], bootstrap: int | None, smallest: int, figures: str | None = None) -> None:
     """Evaluate, draw and show each; a run that is refused stops the command before anything is written."""
     from icu_lightning import runfolder
-    from icu_lightning.evaluation.stored import read
+    from icu_lightning.evaluation.stored import read, read_imputations
     from icu_lightning.plots.kinds import known_figures
     from icu_lightning.plots.run import draw_run
     from icu_lightning.results import evaluated, finished_metrics, show, stored_digest, write_metrics
@@ -55,16 +55,18 @@ def evaluate_runs(paths: list[Path], bootstrap: int | None, smallest: int, figur
         for folder in paths:
             config = runfolder.configuration(folder)
             held.enter_context(runfolder.locked(folder))
-            known = stored_digest(finished_metrics(folder))
-            runs.append((folder, config, known, read(folder / "predictions.parquet", known)))
-        for folder, config, known, stored in runs:
+            finished = finished_metrics(folder)
+            known = stored_digest(finished)
+            imputations = read_imputations(folder / "imputations.parquet", stored_digest(finished, "imputations"))
+            runs.append((folder, config, known, read(folder / "predictions.parquet", known), imputations))
+        for folder, config, known, stored, imputations in runs:
             if known is None:
                 say(
                     f"{folder}: no digest of predictions.parquet was kept, so a change of it could not have been noticed."
                 )
             replicates = config["bootstrap"] if bootstrap is None else bootstrap
             settings = {"bootstrap": replicates, "seed": config["seed"], "smallest": smallest}
-            metrics = evaluated(stored.table, stored.sha256, **settings)
+            metrics = evaluated(stored.table, stored.sha256, **settings, imputations=imputations)
             write_metrics(folder, metrics)
             draw_run(folder, config, figures)
             show(folder, config, metrics)

@@ -27,7 +27,9 @@ from icu_lightning.disclosure import is_open
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.calibration import AfterPrior
-from icu_lightning.evaluation.stored import digest
+from icu_lightning.evaluation.stored import digest, read_imputations
+from icu_lightning.imputations import FILE as IMPUTATIONS
+from icu_lightning.imputations import pool_imputations, write_imputations
 from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model, draws_of
 from icu_lightning.presentation import present, present_pooled
@@ -52,7 +54,9 @@ def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, sett
         test = run_once(path, own, source, chosen)["test"]
         say(f"AUROC of this fold: {cell_text(test.get('raw', {}).get('auroc'))}, before calibration")
 
-    table = write_pooled(folder, run_folds(folder, config, settings, fold))
+    folders = run_folds(folder, config, settings, fold)
+    table = write_pooled(folder, folders)
+    pool_imputations(folder, folders)
     loggers = build_loggers(folder, config)
     metrics = evaluate_and_keep(folder, config, table)
     present_pooled(folder, config)
@@ -70,6 +74,7 @@ def run_once(folder: Path, config: Mapping[str, Any], source: Source, settings: 
     say(f"Training {full_name(config['names'])} on {config['names']['trainer']} ...")
     model.fit(data, trainer)
     table = scored(folder, config, data, model)
+    write_imputations(folder, config, data, model)
     metrics = evaluate_and_keep(folder, config, table)
     present(folder, config, data, model)
     log_results(loggers, metrics, table)
@@ -77,9 +82,10 @@ def run_once(folder: Path, config: Mapping[str, Any], source: Source, settings: 
 
 
 def evaluate_and_keep(folder: Path, config: Mapping[str, Any], table: pl.DataFrame) -> dict[str, Any]:
-    """metrics.json of the predictions that were just written."""
+    """metrics.json of the predictions and imputations that were just written."""
     stored = digest(folder / "predictions.parquet")
-    metrics = evaluated(table, stored, bootstrap=config["bootstrap"], seed=config["seed"])
+    imputations = read_imputations(folder / IMPUTATIONS, None)
+    metrics = evaluated(table, stored, bootstrap=config["bootstrap"], seed=config["seed"], imputations=imputations)
     write_metrics(folder, metrics)
     return metrics
 

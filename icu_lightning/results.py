@@ -10,6 +10,8 @@ import polars as pl
 
 from icu_lightning.atomic import write_text
 from icu_lightning.evaluation.evaluate import SMALLEST, evaluate
+from icu_lightning.evaluation.imputation import evaluate_imputations
+from icu_lightning.evaluation.stored import StoredImputations
 from icu_lightning.terminal import print_table, say
 
 SHOWN = (  # of the metrics in metrics.json
@@ -31,19 +33,27 @@ BESIDE = {
     "raw": ", uncalibrated",
     "prior": ", prior-corrected",
 }  # blocks of metrics.json, and what stands behind a metric's name
+IMPUTATION_SHOWN = ("mae", "rmse", "crps", "coverage90", "mae_mean")
 HEADINGS = {"test": "test", "val": "validation *"}
 UNCALIBRATED = ("auroc", "auprc", "brier", "calibration_slope", "observed_to_expected")
 
 
 def evaluated(
-    predictions: pl.DataFrame, sha256: str, *, bootstrap: int, seed: int, smallest: int = SMALLEST
+    predictions: pl.DataFrame,
+    sha256: str,
+    *,
+    bootstrap: int,
+    seed: int,
+    smallest: int = SMALLEST,
+    imputations: StoredImputations | None = None,
 ) -> dict[str, Any]:
-    """The content of metrics.json: `evaluate`'s, and under `evaluation` the digest of predictions.parquet and the settings."""
-    settings = {"bootstrap": bootstrap, "seed": seed, "smallest": smallest}
-    return {
-        **evaluate(predictions, bootstrap, seed, smallest),
-        "evaluation": {"predictions_sha256": sha256, **settings},
-    }
+    """The content of metrics.json: `evaluate`'s; `imputation`, where there are any; `evaluation`: digests and settings."""
+    settings: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "smallest": smallest}
+    metrics: dict[str, Any] = evaluate(predictions, bootstrap, seed, smallest)
+    if imputations is not None:
+        metrics["imputation"] = evaluate_imputations(imputations.table, bootstrap, seed)
+        settings |= {"imputations_sha256": imputations.sha256, "pattern": imputations.pattern}
+    return {**metrics, "evaluation": {"predictions_sha256": sha256, **settings}}
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -52,10 +62,10 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
     write_text(folder / "metrics.json", text + "\n")
 
 
-def stored_digest(metrics: Mapping[str, Any] | None) -> str | None:
-    """SHA-256 that predictions.parquet had when it was evaluated; None for a run that kept none."""
+def stored_digest(metrics: Mapping[str, Any] | None, file: str = "predictions") -> str | None:
+    """SHA-256 that predictions.parquet, or imputations.parquet, had when it was evaluated; None for a run that kept none."""
     block = (metrics or {}).get("evaluation")
-    return block.get("predictions_sha256") if isinstance(block, dict) else None
+    return block.get(f"{file}_sha256") if isinstance(block, dict) else None
 
 
 def finished_metrics(folder: Path) -> dict[str, Any] | None:
@@ -89,7 +99,25 @@ def show(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) ->
     for name, split in splits.items():
         if "note" in split:
             say(f"{name}: {split['note']}")
+    _show_imputation(metrics)
     say(f"Run folder: {folder}")
+
+
+def _show_imputation(metrics: Mapping[str, Any]) -> None:
+    """Errors of hidden cells by the rate at which they were hidden, in SDs of the training stays."""
+    if not (found := metrics.get("imputation")):
+        return
+    rows = [
+        [
+            f"{float(rate):.0%}",
+            f"{cell['n']:,}",
+            *(cell_text(cell.get(name)) for name in IMPUTATION_SHOWN),
+        ]
+        for rate, cell in found.items()
+    ]
+    pattern = metrics["evaluation"].get("pattern", "mcar").upper()
+    title = f"Imputation: cells of test stays hidden on purpose ({pattern}), in SDs; mae_mean: the training mean in every cell"
+    print_table(title, ["hidden", "cells", *IMPUTATION_SHOWN], rows)
 
 
 def _of_folds(metrics: Mapping[str, Any], name: str) -> list[str]:

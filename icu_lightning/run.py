@@ -131,12 +131,14 @@ def check(config: dict[str, Any]) -> None:
     from icu_lightning.evaluation.thresholds import threshold_rule
     from icu_lightning.examination.choices import choices
     from icu_lightning.explanation.settings import explanation_settings
+    from icu_lightning.imputations import imputation_settings
     from icu_lightning.plots.kinds import figures_asked
 
     if config.get("matrix"):
         raise UserError("A matrix over databases is made by python -m icu_lightning.transfer, with the same words.")
     choices(config)
     explanation_settings(config)
+    imputation_settings(config)
     figures_asked(config)
     for name in ("seed", "bootstrap"):
         whole_number(name, config[name], 0)

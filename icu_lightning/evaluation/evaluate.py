@@ -21,6 +21,7 @@ from icu_lightning.evaluation.curves import THRESHOLDS, net_benefit_at
 from icu_lightning.evaluation.metrics import ACCURACY_METRICS, THRESHOLD_METRICS, discrimination, net_benefit, pooled
 from icu_lightning.evaluation.predictions import PRIOR
 from icu_lightning.evaluation.smooth import risks_of_curve, smooth_calibration
+from icu_lightning.evaluation.spread import of_spread
 from icu_lightning.evaluation.subgroups import subgroups
 
 SPLITS = ("test", "val")  # the training split's numbers would only be mistaken for something
@@ -36,7 +37,7 @@ def evaluate(
     predictions: pl.DataFrame, n_replicates: int = 1000, seed: int = 0, smallest: int = SMALLEST
 ) -> dict[str, dict[str, Any]]:
     """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, prior?, calibration_curve, decision_curve,
-    subgroups, too_small, folds?, note?}.
+    subgroups, too_small, folds?, spread?, note?}.
 
     Metrics: those of metrics.py and reliability.py; `auroc_delong` is AUROC with DeLong's interval, which takes stays for
     independent. `calibration_curve`: of risk, risk_raw and perhaps risk_prior -> {at, value, low, high}, lists, as smooth.py draws
@@ -88,6 +89,8 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int, curves: bool) -> di
         result[block] = {name.removeprefix(prefix): cell for name, cell in cells.items() if name.startswith(prefix)}
         if "folds" in result:
             result[block]["folds"] = _folds(part, BESIDE[block])
+    if curves and (thirds := of_spread(part, n_replicates, seed)):
+        result["spread"] = thirds
     if curves:
         result["calibration_curve"] = {
             name: {"at": at.tolist()} | cells[CURVE + name] for name, (_, at) in drawn.items()

@@ -1,7 +1,7 @@
 """How good imputations are: MAE and RMSE of the point estimate, CRPS and coverage of the draws. In the units of what is given.
 
 The point estimate is the median of the draws. Errors are summed over all cells and divided by their number, as CSDI does, so
-that long stays count for what they hold.
+that long stays count for what they hold. Of a run they are computed from imputations.parquet alone (`evaluate_imputations`).
 
 References: CSDI (Tashiro, Song, Song, Ermon, 2021), appendix D; Strictly Proper Scoring Rules (Gneiting, Raftery, 2007), Eq. 20, 21.
 """
@@ -9,7 +9,10 @@ References: CSDI (Tashiro, Song, Song, Ermon, 2021), appendix D; Strictly Proper
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+
+from icu_lightning.evaluation.bootstrap import with_intervals
 
 Array = NDArray[np.float64]
 
@@ -43,6 +46,45 @@ def imputation_metrics(truth: Array, draws: Array) -> dict[str, float | None]:
     return {name: None if value is None else float(value) for name, value in zip(names, values, strict=True)}
 
 
+def evaluate_imputations(table: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, dict[str, Any]]:
+    """missing rate -> {n: cells, stays, <metric>: {value, low, high}}, of what imputations.py writes, in z-scores.
+
+    Metrics: those of `imputation_metrics`; `mae_mean` and `rmse_mean` are of the training mean in every cell, which is 0. The
+    intervals are over resampled patients. Without cells of a rate there is only n = 0.
+    """
+    by_rate = table.partition_by("rate", as_dict=True, maintain_order=True)
+    return {f"{rate:g}": _of_rate(cells, n_replicates, seed) for (rate,), cells in by_rate.items()}
+
+
+def _of_rate(cells: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any]:
+    truth, draws = cells["truth"].cast(pl.Float64).to_numpy(), cells["draws"].to_numpy().astype(np.float64).T  # (S, N)
+    counts = {"n": cells.height, "stays": cells["stay_id"].n_unique()}
+    error, several = np.median(draws, axis=0) - truth, len(draws) > 1
+    per_cell = {"absolute": np.abs(error), "squared": error**2, "crps": crps(truth, draws), "one": np.ones_like(truth)}
+    per_cell |= {"absolute_mean": np.abs(truth), "squared_mean": truth**2}
+    if several:
+        per_cell |= {"pinball": _pinball(truth, draws).mean(0), "covered": _covered(truth, draws).astype(float)}
+    sums = cells.select("patient_id").with_columns(**{name: pl.Series(x) for name, x in per_cell.items()})
+    patients = sums.group_by("patient_id").sum().sort("patient_id")
+    columns = {name: patients[name].to_numpy() for name in per_cell}
+
+    def metrics(weight: Array) -> dict[str, Any]:
+        total = {name: weight @ column for name, column in columns.items()}
+        mean = {name: total[name] / total["one"] for name in total}
+        found = {
+            "mae": mean["absolute"],
+            "rmse": np.sqrt(mean["squared"]),
+            "crps": mean["crps"],
+            "mae_mean": mean["absolute_mean"],
+            "rmse_mean": np.sqrt(mean["squared_mean"]),
+        }
+        if several:
+            found |= {"crps_19": 2 * total["pinball"] / total["absolute_mean"], "coverage90": mean["covered"]}
+        return found
+
+    return counts | with_intervals(metrics, patients["patient_id"].to_numpy(), n_replicates, seed)
+
+
 def crps(truth: Array, draws: Array) -> Array:
     """(N), (S, N) -> (N) the exact CRPS of the S draws as a distribution: E|X - y| - E|X - X'| / 2 (Gneiting, Raftery, Eq. 21).
 
@@ -56,14 +98,22 @@ def crps(truth: Array, draws: Array) -> Array:
 
 def quantile_crps(truth: Array, draws: Array) -> float:
     """CSDI's CRPS: the mean of twice the pinball loss at 19 quantiles, over the mean of |truth|. NaN where all truth is 0."""
-    estimate = np.quantile(draws, LEVELS, axis=0)  # (19, N)
-    level = LEVELS[:, None]
-    pinball = np.maximum(level * (truth - estimate), (level - 1) * (truth - estimate))
     size = np.abs(truth).mean()
-    return float(2 * pinball.mean() / size) if size > 0 else float("nan")
+    return float(2 * _pinball(truth, draws).mean() / size) if size > 0 else float("nan")
+
+
+def _pinball(truth: Array, draws: Array) -> Array:
+    """(19, N) the loss at each of LEVELS."""
+    estimate = np.quantile(draws, LEVELS, axis=0)
+    level = LEVELS[:, None]
+    return np.maximum(level * (truth - estimate), (level - 1) * (truth - estimate))
 
 
 def coverage(truth: Array, draws: Array, low: float = LOW, high: float = HIGH) -> float:
     """The share of cells within the band of the draws between these quantiles."""
+    return float(_covered(truth, draws, low, high).mean())
+
+
+def _covered(truth: Array, draws: Array, low: float = LOW, high: float = HIGH) -> NDArray[np.bool_]:
     bounds: Any = np.quantile(draws, [low, high], axis=0)
-    return float(((truth >= bounds[0]) & (truth <= bounds[1])).mean())
+    return (truth >= bounds[0]) & (truth <= bounds[1])

@@ -1,4 +1,4 @@
-"""predictions.parquet read back from a run folder, or refused: nothing is computed from a file that is not what a run wrote."""
+"""predictions.parquet and imputations.parquet read back from a run folder, or refused: nothing is computed from altered files."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from icu_lightning.evaluation.predictions import COLUMNS, PRIOR, columns
 
 TRAINING = ("train", "left_out")
 NUMBERS = ("label", "risk_raw", "risk", "threshold")
+IMPUTED = ("stay_id", "patient_id", "rate", "hour", "variable", "truth", "draws")
 NEEDED = ("stay_id", "patient_id", "split", *NUMBERS)  # without a null
 
 
@@ -46,16 +47,43 @@ def read(path: Path, sha256: str | None) -> Stored:
         )
     now = digest(path)
     if sha256 is not None and now != sha256:
-        raise UserError(
-            f"{path} is not the file that its run wrote: its SHA-256 begins with {now[:12]}, the one kept in metrics.json with "
-            f"{str(sha256)[:12]}. Put the original back, or run again."
-        )
+        raise UserError(f"{path} is not the file that its run wrote: {_differ(now, sha256)}")
     try:
         table, facts = pl.read_parquet(path), pl.read_parquet_metadata(path)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): run again.") from error
     check(path, table)
     return Stored(path=path, table=table, facts={k: v for k, v in facts.items() if k != "ARROW:schema"}, sha256=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImputations:
+    """What imputations.py has written. pattern: of the hidden cells."""
+
+    table: pl.DataFrame
+    pattern: str
+    sha256: str
+
+
+def read_imputations(path: Path, sha256: str | None) -> StoredImputations | None:
+    """The imputations in `path`; None if the run has none, and kept no digest of any.
+
+    Raises UserError, naming the file, if it is missing though there was one, unreadable, altered, or has other columns.
+    """
+    if not path.is_file():
+        if sha256 is None:
+            return None
+        raise UserError(f"{path} is missing, and metrics.json tells of it: put the original back, or run again.")
+    now = digest(path)
+    if sha256 is not None and now != sha256:
+        raise UserError(f"{path} is not the file that its run wrote: {_differ(now, sha256)}")
+    try:
+        table, facts = pl.read_parquet(path), pl.read_parquet_metadata(path)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): run again.") from error
+    if tuple(table.columns) != IMPUTED or not isinstance(table.schema["draws"], pl.Array):
+        raise UserError(f"{path} has other columns than a run writes ({', '.join(IMPUTED)}): run again.")
+    return StoredImputations(table=table, pattern=facts.get("pattern", "mcar"), sha256=now)
 
 
 def check(path: Path, table: pl.DataFrame) -> None:
@@ -88,6 +116,13 @@ def check(path: Path, table: pl.DataFrame) -> None:
     most = max((part["threshold"].n_unique() for part in table.partition_by("fold")), default=0)
     if most > 1:
         raise UserError(f"{path} has {most} different thresholds; a run, or a fold of one, has one.")
+
+
+def _differ(now: str, then: str) -> str:
+    return (
+        f"its SHA-256 begins with {now[:12]}, the one kept in metrics.json with {str(then)[:12]}. "
+        "Put the original back, or run again."
+    )
 
 
 def _refuse(path: Path, table: pl.DataFrame, wrong: pl.Series, what: str) -> None:

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Evidence:
         metrics: what metrics.json has about them.
         epochs: rows of metrics.csv as text; none for a model without epochs.
         replicates, seed: patient resamples behind every band.
+        imputation: what metrics.json has about hidden cells, by missing rate; empty for a model that does not impute.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Evidence:
     epochs: Sequence[Mapping[str, str]]
     replicates: int
     seed: int
+    imputation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def label(self) -> Array:
@@ -146,6 +148,7 @@ def read(folder: Path, config: Mapping[str, Any], stays: pl.DataFrame, facts: Ma
         epochs=epochs,
         replicates=settings["bootstrap"],
         seed=settings["seed"],
+        imputation=metrics.get("imputation", {}),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from icu_lightning.evaluation import stored
-from icu_lightning.plots import calibration, discrimination, learning, summary, thresholds
+from icu_lightning.plots import calibration, discrimination, imputation, learning, summary, thresholds
 from icu_lightning.plots.evidence import Evidence, interval_text, read
 from icu_lightning.plots.kinds import figures_asked
 from icu_lightning.plots.save import write_figure
@@ -25,6 +25,7 @@ FIGURES: dict[str, Callable[[Evidence], Figure]] = {
     "learning_curves": learning.learning_curves,
     "decision_curve": discrimination.decision_curve,
     "subgroup_forest": summary.subgroup_forest,
+    "imputation_errors": imputation.imputation_errors,
 }
 
 
@@ -48,11 +49,14 @@ def draw(run: Evidence, folder: Path, *, png: bool = False) -> list[str]:
     """Write <name>.svg of every figure into `folder`, and <name>.png beside it if asked for; returns their names.
 
     What a figure cannot show (one outcome only) is a sentence in it. A run without test stays has none, one without epochs no
-    learning curves; such files of an earlier evaluation are removed, so that nothing stale stands beside the numbers.
+    learning curves, one that does not impute no imputation errors; such files of an earlier evaluation are removed, so that
+    nothing stale stands beside the numbers.
     """
     drawn = []
+    there = {"learning_curves": run.epochs, "imputation_errors": run.imputation}
+    without = {name for name, content in there.items() if not content}
     for name, figure in FIGURES.items():
-        if not run.n or (name == "learning_curves" and not run.epochs):
+        if not run.n or name in without:
             for ending in ("svg", "png"):
                 (folder / f"{name}.{ending}").unlink(missing_ok=True)
             continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from icu_lightning.report import explained, groups, inside, limits, origin, participants, performance, words
+from icu_lightning.report import explained, gaps, groups, inside, limits, origin, participants, performance, words
 from icu_lightning.report.blocks import Block, Links, Section, Table, Text, row
 from icu_lightning.report.folder import Run
 
@@ -20,6 +20,7 @@ def sections(run: Run) -> list[Section]:
         performance.calibration(run),
         performance.decision(run),
         groups.subgroups(run),
+        *gaps.gaps(run),
         explained.explanation(run),
         inside.early(run),
         inside.training(run),

@@ -1,0 +1,140 @@
+"""imputations.parquet: measured cells of test stays that were hidden on purpose, and what the model filled in.
+
+| column | meaning |
+|---|---|
+| stay_id, patient_id | as in the raw tables |
+| rate | share of the stay's measured cells that was hidden with this one |
+| hour, variable | which cell |
+| truth | its z-score |
+| draws | (S) the model's |
+
+The cells follow from (seed, pattern, rate, stay_id) alone (data/masking.py), so every method is scored on the same ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from icu_lightning.atomic import atomic_file
+from icu_lightning.data.patterns import PATTERNS
+from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.terminal import steps
+
+if TYPE_CHECKING:  # settings are checked before torch is loaded
+    from torch import Tensor
+
+    from icu_lightning.batch import StayBatch
+    from icu_lightning.data.module import ICUDataModule
+
+FILE = "imputations.parquet"
+STAYS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The keys of `imputation`.
+
+    rates: shares of a stay's measured cells that are hidden. pattern: one of PATTERNS. seed: of the cells.
+    draws: imputations of a cell. stays: of the test split, at most, by lot.
+
+    Raises UserError for a value that cannot be meant.
+    """
+
+    rates: tuple[float, ...]
+    pattern: str
+    seed: int
+    draws: int
+    stays: int
+
+    def __post_init__(self) -> None:
+        if self.pattern not in PATTERNS:
+            raise unknown_name("pattern in imputation", self.pattern, PATTERNS)
+        for rate in self.rates:
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
+                raise UserError(
+                    f"imputation.rates are numbers above 0, at most 1, as in [0.1,0.5]; one of them is {rate}."
+                )
+        for name, least in {"seed": 0, "draws": 1, "stays": 1}.items():
+            whole_number(f"imputation.{name}", getattr(self, name), least)
+
+
+def imputation_settings(config: Mapping[str, Any]) -> Settings | None:
+    """Those of a run's configuration; None if it asks for none. Raises UserError."""
+    chosen = config.get("imputation")
+    if not chosen:
+        return None
+    known = list(Settings.__dataclass_fields__)
+    for name in (*chosen, *known):
+        if name not in known or name not in chosen:
+            raise unknown_name("key of imputation", name, known)
+    if isinstance(chosen["rates"], str) or not hasattr(chosen["rates"], "__iter__"):
+        raise UserError(f"imputation.rates is a list, as in [0.1,0.5]; it is {chosen['rates']}.")
+    return Settings(**{**chosen, "rates": tuple(chosen["rates"])})
+
+
+def write_imputations(folder: Path, config: Mapping[str, Any], data: "ICUDataModule", model: Any) -> None:
+    """Hide, fill in, write; nothing for a model that does not impute, or if nothing is asked for."""
+    import torch
+
+    settings = imputation_settings(config)
+    if settings is None or not hasattr(model, "impute"):
+        (folder / FILE).unlink(missing_ok=True)
+        return
+    test = data.measured["test"]
+    chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(test))[: settings.stays])
+    stays, variables = test[torch.from_numpy(chosen)], data.shape.variables
+    with steps("Filling in hidden cells", len(settings.rates)) as step:
+        parts = []
+        for rate in settings.rates:
+            step(f"{rate:.0%} of the measured cells")
+            parts.append(_of_rate(model, stays, variables, rate, settings))
+    table = pl.concat(parts)
+    facts = {"pattern": settings.pattern, "seed": str(settings.seed), "synthetic": str(data.source.synthetic).lower()}
+    with atomic_file(folder / FILE) as path:
+        table.write_parquet(path, metadata=facts)
+
+
+def pool_imputations(folder: Path, folds: Sequence[Path]) -> None:
+    """The folds' imputations as one file; none if no fold has any."""
+    if not all((fold / FILE).exists() for fold in folds):
+        return
+    with atomic_file(folder / FILE) as path:
+        facts = {k: v for k, v in pl.read_parquet_metadata(folds[0] / FILE).items() if k != "ARROW:schema"}
+        pl.concat([pl.read_parquet(fold / FILE) for fold in folds]).write_parquet(path, metadata=facts)
+
+
+def _of_rate(
+    model: Any, stays: "StayBatch", variables: tuple[str, ...], rate: float, settings: Settings
+) -> pl.DataFrame:
+    import torch
+
+    from icu_lightning.data.masking import shown
+
+    hidden = shown(stays, settings.pattern, rate, settings.seed)
+    row, hour, variable = torch.nonzero(hidden.held_out, as_tuple=True)
+    filled = [
+        _draws(model, hidden, slice(i, i + STAYS_AT_ONCE), settings.draws) for i in range(0, len(stays), STAYS_AT_ONCE)
+    ]
+    draws = torch.cat(filled) if filled else torch.zeros(0, settings.draws)
+    names = pl.Series("variable", np.array(variables)[variable.numpy()], dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "stay_id": stays.stay_id[row.numpy()],
+            "patient_id": stays.patient_id[row.numpy()],
+            "rate": pl.repeat(float(rate), len(row), eager=True),
+            "hour": hour.to(torch.int16).numpy(),
+            "variable": names,
+            "truth": stays.values[row, hour, variable].float().numpy(),
+            "draws": pl.Series(draws.numpy(), dtype=pl.Array(pl.Float32, settings.draws)),
+        }
+    )
+
+
+def _draws(model: Any, hidden: "StayBatch", which: slice, n: int) -> "Tensor":
+    """(cells, S) of the hidden cells of these stays, in the order of `torch.nonzero`."""
+    part = hidden[which]
+    return model.impute(part, n).movedim(1, -1)[part.held_out].float()  # (B, S, T, V) -> (B, T, V, S) -> (cells, S)

@@ -1,0 +1,69 @@
+"""How well the model fills gaps, and what the spread of its risks is worth; for models that impute or draw."""
+
+from typing import Any
+
+from icu_lightning.description.words import number
+from icu_lightning.report import figures
+from icu_lightning.report.blocks import Block, Cell, Section, Table, Text, row
+from icu_lightning.report.folder import Run
+from icu_lightning.report.numbers import estimate_cell
+
+ERRORS = {  # as in metrics.json: heading, small print
+    "mae": ("MAE", "SD"),
+    "rmse": ("RMSE", "SD"),
+    "crps": ("CRPS", "SD"),
+    "coverage90": ("inside the 90 % band", ""),
+    "mae_mean": ("MAE of the mean", "SD"),
+    "rmse_mean": ("RMSE of the mean", "SD"),
+}
+
+
+def gaps(run: Run) -> list[Section]:
+    """One section, or none for a model that neither imputes nor draws."""
+    blocks = [*_imputation(run), *_spread(run.test.get("spread"))]
+    return [Section(name="gaps", title="How well does it fill gaps?", short="Gaps", blocks=blocks)] if blocks else []
+
+
+def _imputation(run: Run) -> list[Block]:
+    found = run.metrics.get("imputation")
+    if not found:
+        return []
+    pattern = run.metrics.get("evaluation", {}).get("pattern", "mcar").upper()
+    said = f"Measured cells of test stays were hidden on purpose ({pattern}) and filled in by the model, which saw the rest. "
+    said += "Errors are in standard deviations of the training stays. The training mean in every cell is what has to be beaten; errors must "
+    said += "rise with what is hidden."
+    rows = [
+        row(f"{float(rate):.0%}", Cell(f"{of['n']:,}", of["n"]), *(estimate_cell(of.get(name)) for name in ERRORS))
+        for rate, of in found.items()
+    ]
+    columns = [("Hidden", ""), ("cells", ""), *ERRORS.values()]
+    return [Text(text=said), Table(columns=columns, rows=rows), *figures.of_section(run, "gaps")]
+
+
+def _spread(thirds: dict[str, dict[str, Any]] | None) -> list[Block]:
+    if not thirds:
+        return []
+    said = "The model draws several risks a stay; their mean is the prediction. A risk near one half spreads more, and is wrong "
+    said += "more often even if it is right on average: so beside the Brier score stands the one that such risks would have if they were exact."
+    rows = []
+    for name, of in thirds.items():
+        counts = (Cell(f"{of['n']:,} ({of['events']:,})", of["n"]), *(_plain(of[key]) for key in ("risk_sd", "risk")))
+        rows.append(row(name, *counts, *(estimate_cell(of[key]) for key in ("auroc", "brier", "brier_if_exact"))))
+    columns = [
+        ("Spread", "thirds of the test stays"),
+        ("stays (deaths)", ""),
+        ("SD of the draws", "median"),
+        ("mean risk", ""),
+        ("AUROC", ""),
+        ("Brier", ""),
+        ("Brier if exact", ""),
+    ]
+    return [
+        Text(text="Does a wide spread mean more errors?", tone="heading"),
+        Text(text=said),
+        Table(columns=columns, rows=rows),
+    ]
+
+
+def _plain(value: float) -> Cell:
+    return Cell(number(value, 3), value)
