@@ -116,7 +116,8 @@ class StageTrainer:
 
 
 class StageCheckpoint(Checkpoint):
-    """best.ckpt by the monitored value (the first of equals), last.ckpt at the start of each epoch.
+    """best.ckpt by the monitored value (the first of equals), last.ckpt at the start of each epoch; epoch-<n>.ckpt beside them at
+    the start of each of the module's `snapshots`, if it has any.
 
     At its start everything of the epochs before is done, the learning rate's schedule included, which Lightning steps only
     after the hooks in which its own ModelCheckpoint saves.
@@ -130,6 +131,8 @@ class StageCheckpoint(Checkpoint):
         # Nothing is half done here; if Lightning believed otherwise, it would skip a resumed epoch's schedule step
         trainer.fit_loop.restarting = False
         save(trainer, self.folder / "last.ckpt")
+        if trainer.current_epoch in getattr(pl_module, "snapshots", ()):
+            save(trainer, self.folder / f"epoch-{trainer.current_epoch}.ckpt")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         loss = trainer.callback_metrics.get("val/loss")

@@ -35,7 +35,7 @@ class Check:
 
 
 def audit(data: ICUDataModule) -> dict[str, Any]:
-    """{passed, checks: [{name, passed, said}], missingness_auroc, held_out, undersampled} of a data module that is set up."""
+    """{passed, checks: [{name, passed, said}], missingness_auroc, held_out, undersampled, unmeasured} of a data module."""
     checks = [
         patients_disjoint(data),
         events_before_prediction(data),
@@ -50,6 +50,7 @@ def audit(data: ICUDataModule) -> dict[str, Any]:
         "missingness_auroc": missingness_auroc(data.train, data.test),
         "held_out": held_out_counts(data),
         "undersampled": undersampled_counts(data),
+        "unmeasured": unmeasured_stays(data),
     }
 
 
@@ -66,6 +67,9 @@ def audit_line(result: dict[str, Any]) -> str:
         )
     if (left_out := result.get("undersampled")) is not None:
         parts.append(undersampled_text(left_out))
+    if any((nothing := result.get("unmeasured", {})).values()):
+        counts = ", ".join(f"{n:,} {name}" for name, n in nothing.items() if n)
+        parts.append(f"stays without a single measurement, whose risk is that of nobody in particular: {counts}")
     return "audit: " + "; ".join(parts)
 
 
@@ -160,6 +164,12 @@ def undersampled_counts(data: ICUDataModule) -> dict[str, Any] | None:
     gone, deaths = len(data.left_out), int(data.train.label.sum())
     survivors = len(data.train) - deaths + gone
     return {"per_death": data.settings.undersample, "deaths": deaths, "survivors": survivors, "left_out": gone}
+
+
+def unmeasured_stays(data: ICUDataModule) -> dict[str, int]:
+    """Split -> how many of its stays show a model no value at all."""
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    return {name: int((~part.observed.flatten(1).any(1)).sum()) for name, part in splits.items()}
 
 
 def missingness_auroc(train: StayBatch, test: StayBatch) -> float | None:

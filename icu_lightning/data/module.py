@@ -140,7 +140,10 @@ class ICUDataModule(lightning.LightningDataModule):
                 "widen data.cohort, or raise the training share in data.fractions.\n"
                 f"Attrition:\n{attrition_text(self.extract.attrition)}"
             )
-        variables, train = self.settings.variables, training.to_numpy()
+        train = training.to_numpy()
+        if self.settings.never_measured == "drop":
+            self._drop_never_measured(train)
+        variables = self.settings.variables
         repaired = self.outliers.fit(self.extract.values[train]).transform(self.extract.values)
         self.values, self.cleaning = repaired.values, counted(self.extract.cleaning, variables, repaired)
         self.scaler.fit(self.values[train], variables)
@@ -150,6 +153,18 @@ class ICUDataModule(lightning.LightningDataModule):
             self.vis_scaler.fit(self.treatments(training), self.vis_names, "data.vis")
         if self.settings.severity:
             self.severity_scaler.fit(self.scores(training), self.settings.severity, "data.severity")
+
+    def _drop_never_measured(self, train: np.ndarray) -> None:
+        """Go on without the variables that no training stay has. With none left, the scaler will refuse."""
+        there = np.isfinite(self.extract.values[train]).any((0, 1))
+        if there.all() or not there.any():
+            return
+        names = list(zip(self.settings.variables, there.tolist(), strict=True))
+        self.say(
+            f"Left out, because no training stay has a value of it: {', '.join(n for n, kept in names if not kept)}."
+        )
+        self.settings = replace(self.settings, variables=[name for name, kept in names if kept])
+        self.extract = replace(self.extract, values=self.extract.values[..., there])
 
     def earlier(self, rows: pl.Series, hours: int) -> StayBatch:
         """The stays of `rows` as they stood `hours` after admission to the unit: what came later is not observed.

@@ -34,7 +34,9 @@ class Scaler:
         """
         count = np.isfinite(values).sum((0, 1))
         if never := [name for name, n in zip(variables, count, strict=True) if n == 0]:
-            raise UserError(f"No training stay has a value of {', '.join(never)}: leave that out of {setting}.")
+            raise UserError(
+                f"No training stay has a value of {', '.join(never)}: leave that out of {setting}{_or_drop(setting)}."
+            )
         self.mean = np.asarray(np.nanmean(values, (0, 1), dtype=np.float64))
         sd = np.asarray(np.nanstd(values, (0, 1), dtype=np.float64))
         self.sd = np.where(sd > 0, sd, 1.0)
@@ -55,6 +57,10 @@ class Scaler:
         if self.mean is None or self.sd is None:
             raise NotFittedError("the scaler has not seen training data")
         return {"mean": self.mean.tolist(), "sd": self.sd.tolist()}
+
+
+def _or_drop(setting: str) -> str:
+    return ", or say data.never_measured=drop" if setting == "data.variables" else ""
 
 
 @dataclass

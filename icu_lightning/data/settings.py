@@ -18,6 +18,7 @@ from icu_lightning.data.vis import HOURLY
 from icu_lightning.errors import UserError, unknown_name, whole_number
 
 SPLIT_BY = ("patient", "hospital")
+NEVER_MEASURED = ("refuse", "drop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class DataSettings:
     lab_time: one of LAB_TIMES, whether a laboratory's value is known when the sample was taken, or when it was stored.
     held_out: pattern, rate and seed of the measured cells that validation and test stays do not show, see `masking`; or None.
     undersample: survivors that are kept in the training split for each death, see `splits.undersampled`; None keeps all.
+    never_measured: what becomes of a variable that no training stay has: refuse, an error that names it; or drop.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
 
@@ -61,6 +63,7 @@ class DataSettings:
     held_out: Mapping[str, Any] | None = None
     lab_time: str = "charttime"
     undersample: float | None = None
+    never_measured: str = "refuse"
 
     def __post_init__(self) -> None:
         for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
@@ -81,6 +84,8 @@ class DataSettings:
         self._check_fold()
         if self.lab_time not in LAB_TIMES:
             raise unknown_name("time in data.lab_time", str(self.lab_time), LAB_TIMES)
+        if self.never_measured not in NEVER_MEASURED:
+            raise unknown_name("choice in data.never_measured", str(self.never_measured), NEVER_MEASURED)
         if self.vis is not None and self.vis not in HOURLY:
             raise unknown_name("summary of an hour in data.vis", str(self.vis), HOURLY)
         if not isinstance(self.vis_extended, bool):

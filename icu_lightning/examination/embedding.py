@@ -101,7 +101,7 @@ def embedding_figure(page: Sheet, drawn: Maps) -> None:
     )
     axes = page.panels(2, 2, left=1.0, right=2.2, above=2.0, below=1.0, hspace=0.16, wspace=0.06)
     for i, (title, points) in enumerate(drawn.maps.items()):
-        _by_outcome(axes[2 * i], points, drawn.label, page.em)
+        by_outcome(axes[2 * i], points, drawn.label, page.em)
         _by_risk(axes[2 * i + 1], points, drawn.risk, page.em)
         axes[2 * i].set_title(title)
         axes[2 * i + 1].set_title("predicted risk", loc="right")
@@ -111,7 +111,7 @@ def embedding_figure(page: Sheet, drawn: Maps) -> None:
     axes[0].legend(loc="upper left", ncols=2, columnspacing=1.0, handletextpad=0.1)
 
 
-def _by_outcome(ax: Axes, points: Array, label: Array, em: float) -> None:
+def by_outcome(ax: Axes, points: Array, label: Array, em: float) -> None:
     for died, (name, colour, mark) in enumerate([("survived", SURVIVED, "o"), ("died", DIED, "^")]):
         x, y = points[label == died].T
         size = (0.35 + 0.25 * died) * em

@@ -10,6 +10,7 @@ from icu_lightning.disclosure import is_open, may_show_stays
 from icu_lightning.examination.cases import cases, chosen
 from icu_lightning.examination.choices import choices
 from icu_lightning.examination.embedding import embedding, embedding_figure
+from icu_lightning.examination.epochs import learnt, learnt_figure
 from icu_lightning.examination.examined import Examined
 from icu_lightning.examination.hours_observed import HoursSeen, hours_figure, hours_observed
 from icu_lightning.examination.pages import pages
@@ -41,8 +42,18 @@ def look_closer(folder: Path, config: Mapping[str, Any], it: Examined, say: Call
         else:
             alt = "Test stays by principal components and t-SNE of the model's own representation, by outcome and by risk."
             write_figure(embedding_figure(drawn), _plot(folder, "embedding"), alt, png=png)
+    _draw_epochs(folder, it, wanted.embedding, config["seed"] % 2**32, facts, png=png)
     if wanted.stays:
         _stay_pages(folder, config, it, wanted.stays, say)
+
+
+def _draw_epochs(folder: Path, it: Examined, most: int, seed: int, facts: Facts, *, png: bool) -> None:
+    """Of a model that kept its weights on the way; nothing is said of one that did not."""
+    drawn = learnt(folder, it, most, seed, facts) if most else None
+    if drawn is None:
+        return _plot(folder, "embedding_epochs").unlink(missing_ok=True)
+    alt = f"t-SNE of test stays by outcome: {', '.join(drawn.maps)}."
+    write_figure(learnt_figure(drawn), _plot(folder, "embedding_epochs"), alt, png=png)
 
 
 def _stay_pages(folder: Path, config: Mapping[str, Any], it: Examined, n: int, say: Callable[[str], object]) -> None:

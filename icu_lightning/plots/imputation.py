@@ -16,13 +16,14 @@ PANELS = {  # metric -> heading, the same of the training mean, what it should b
     "crps": ("CRPS (SD)", None, None),
     "coverage90": ("Share inside the 90 % band", None, 0.9),
 }
+HEADROOM = 1.6  # above the lines, for the key
 
 
 @sheet(14, 12, "Cells hidden on purpose, and filled in")
 def imputation_errors(page: Sheet, run: Evidence) -> None:
     page.note(f"Areas: {run.resampled}. An SD is that of the variable among training stays.")
     page.note("An error that does not rise with what is hidden would be a sign of leakage.")
-    axes = page.panels(2, 2, left=3.4, above=1.4, hspace=0.34, wspace=0.22)
+    axes = page.panels(2, 2, left=3.4, right=1.6, above=1.4, hspace=0.34, wspace=0.22)
     rates = np.array([float(rate) for rate in run.imputation])
     for ax, (name, (heading, of_mean, wanted)) in zip(axes, PANELS.items(), strict=True):
         ax.set(title=heading, xlim=(0, 1))
@@ -39,8 +40,9 @@ def imputation_errors(page: Sheet, run: Evidence) -> None:
             ax.axhline(wanted, color=SOFT, linestyle=(0, (1.5, 1.5)), label="as promised")
             ax.set_ylim(0, 1)
         else:
-            ax.set_ylim(bottom=0)
-        ax.legend(loc="lower right")
+            ax.set_ylim(0, ax.get_ylim()[1] * (HEADROOM if of_mean else 1))
+        if of_mean or wanted:
+            ax.legend(loc="upper left" if of_mean else "lower right")
     for ax in axes[2:]:
         ax.set_xlabel("Measured cells that were hidden")
 

@@ -30,8 +30,8 @@ def _imputation(run: Run) -> list[Block]:
         return []
     pattern = run.metrics.get("evaluation", {}).get("pattern", "mcar").upper()
     said = f"Measured cells of test stays were hidden on purpose ({pattern}) and filled in by the model, which saw the rest. "
-    said += "Errors are in standard deviations of the training stays. The training mean in every cell is what has to be beaten; errors must "
-    said += "rise with what is hidden."
+    said += "Errors are in standard deviations of the training stays. The training mean in every cell is what has to be beaten; "
+    said += "errors must rise with what is hidden."
     rows = [
         row(f"{float(rate):.0%}", Cell(f"{of['n']:,}", of["n"]), *(estimate_cell(of.get(name)) for name in ERRORS))
         for rate, of in found.items()
@@ -44,7 +44,8 @@ def _spread(thirds: dict[str, dict[str, Any]] | None) -> list[Block]:
     if not thirds:
         return []
     said = "The model draws several risks a stay; their mean is the prediction. A risk near one half spreads more, and is wrong "
-    said += "more often even if it is right on average: so beside the Brier score stands the one that such risks would have if they were exact."
+    said += "more often even if it is right on average: so beside the Brier score stands the one that such risks would have if "
+    said += "they were exact."
     rows = []
     for name, of in thirds.items():
         counts = (Cell(f"{of['n']:,} ({of['events']:,})", of["n"]), *(_plain(of[key]) for key in ("risk_sd", "risk")))

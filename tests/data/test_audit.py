@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from icu_lightning.data.audit import audit, audit_line, missingness_auroc, scores_on_one_side
+from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.outliers import Outliers
 from icu_lightning.data.scaling import Scaler, StaticEncoder
+from tests.conftest import settings
+from tests.data.test_module import Without
 
 
 @pytest.fixture
@@ -136,3 +139,16 @@ def test_survivors_left_out_of_training_are_counted_and_said(synthetic_data):
     )
     assert words in audit_line(result)
     assert audit(synthetic_data(600))["undersampled"] is None
+
+
+def test_stays_without_a_single_measurement_are_told(synthetic_data):
+    data = synthetic_data(400)
+    result = audit(data)
+    assert result["unmeasured"] == {"train": 0, "val": 0, "test": 0}
+    assert "without a single measurement" not in audit_line(result)
+    source = Without(data.source, ids=data.test.stay_id[:2].tolist())
+    bare = ICUDataModule(source, settings())
+    bare.setup()
+    result = audit(bare)
+    assert result["unmeasured"]["test"] == 2
+    assert "whose risk is that of nobody in particular: 2 test" in audit_line(result)

@@ -305,3 +305,40 @@ def test_undersampling_that_asks_for_more_than_there_are_changes_nothing(synthet
 def test_what_cannot_be_a_number_of_survivors_is_refused(asked):
     with pytest.raises(UserError, match=r"data\.undersample is how many training survivors are kept for each death"):
         settings(undersample=asked)
+
+
+class Without:
+    """A source in which some variables were never measured, and nothing at all of some stays."""
+
+    synthetic = True
+
+    def __init__(self, source, variables=(), ids=()) -> None:
+        self.source, self.variables, self.ids, self.name = source, list(variables), list(ids), source.name
+        self.collect, self.fingerprint, self.stays = source.collect, source.fingerprint, source.stays
+
+    def events(self, concepts):
+        gone = pl.col("variable").is_in(self.variables) | pl.col("stay_id").is_in(self.ids)
+        return self.source.events(concepts).filter(~gone)
+
+
+def test_a_variable_that_was_never_measured_is_refused_or_dropped_on_request(synthetic_data):
+    source, said = Without(synthetic_data(400).source, ["sodium"]), []
+    with pytest.raises(UserError, match=r"No training stay has a value of sodium: .*data\.never_measured=drop"):
+        ICUDataModule(source, settings()).setup()
+    data = ICUDataModule(source, settings(never_measured="drop"), say=said.append)
+    data.setup()
+    assert "Left out, because no training stay has a value of it: sodium." in said
+    assert data.shape.variables == tuple(name for name in settings().variables if name != "sodium")
+    assert data.train.values.shape[2] == data.shape.n_variables == 10
+    assert list(data.settings.plain["variables"]) == list(data.shape.variables), (
+        "a checkpoint asks for what it was trained on"
+    )
+    everywhere = ICUDataModule(synthetic_data(400).source, settings(never_measured="drop"))
+    everywhere.setup()
+    assert everywhere.shape.n_variables == 11
+
+
+def test_with_no_variable_left_the_scaler_refuses(synthetic_data):
+    source = Without(synthetic_data(400).source, settings().variables)
+    with pytest.raises(UserError, match="No training stay has a value of heart_rate"):
+        ICUDataModule(source, settings(never_measured="drop")).setup()

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from icu_lightning.evaluation.evaluate import evaluate
+from icu_lightning.evaluation.imputation import evaluate_imputations
 from icu_lightning.plots.evidence import Evidence
 from tests.comparison.conftest import table
 
@@ -15,12 +16,26 @@ EPOCHS = [
 ]  # fmt: skip
 
 
+def imputation(replicates: int = 20, draws: int = 9) -> dict:
+    """Of three rates, with errors that rise."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for rate in (0.1, 0.5, 0.9):
+        truth = rng.normal(size=300)
+        drawn = truth[:, None] * (1 - rate) + rng.normal(size=(300, draws)) * rate
+        people = np.arange(300) // 10
+        parts.append(pl.DataFrame({"stay_id": people, "patient_id": people, "rate": rate, "truth": truth,
+                                   "draws": pl.Series(drawn, dtype=pl.Array(pl.Float64, draws))}))  # fmt: skip
+    return evaluate_imputations(pl.concat(parts), replicates, 0)
+
+
 def evidence(predicted: pl.DataFrame, replicates: int = 30, **changes) -> Evidence:
     """Of the test rows of predictions, with the metrics that a run would have."""
     rows = predicted.filter(pl.col("split") == "test")
     facts = {"model": "focal_lstm", "data": "eicu", "outcome": "died_in_hospital", "synthetic": False, "epochs": EPOCHS}
     metrics = evaluate(predicted, replicates, seed=0)["test"]
-    return Evidence(**{**facts, "stays": rows, "metrics": metrics, "replicates": replicates, "seed": 0, **changes})
+    return Evidence(**{**facts, "stays": rows, "metrics": metrics, "replicates": replicates, "seed": 0,
+                       "imputation": imputation(), **changes})  # fmt: skip
 
 
 def one_class(dead: bool) -> pl.DataFrame:

@@ -24,6 +24,7 @@ SIZES = {  # inches, of the published plots
 
 
 def test_every_figure_of_every_case_is_drawn_with_its_facts_and_without_a_nan(case, tmp_path):
+    matplotlib.use("agg")  # else it is chosen by the first figure that is drawn
     before = matplotlib.rcParams.copy()
     assert draw(case, tmp_path) == list(FIGURES)
     assert dict(matplotlib.rcParams) == dict(before), "no setting is left behind"

@@ -36,6 +36,7 @@ class MTDM(nn.Module):
         seed: of the noise of imputations outside training.
         epochs: of the two stages, at most.
         patience: epochs of stage 2 without a better val/auroc, after which it stops.
+        snapshots: epochs, counted over both stages, at whose start the weights are kept, to look at what was learnt by then.
         optimizer, decay_at: of both stages.
     """
 
@@ -52,6 +53,7 @@ class MTDM(nn.Module):
         seed: int,
         epochs: Mapping[str, int],
         patience: int,
+        snapshots: "list[int]",
         optimizer: "partial[torch.optim.Optimizer]",
         decay_at: "list[float]",
     ) -> None:
@@ -68,6 +70,7 @@ class MTDM(nn.Module):
         self.samples = whole_number("model.samples", samples, 1)
         self.epochs = {name: whole_number(f"model.epochs.{name}", epochs[name], 0) for name in ("stage1", "stage2")}
         whole_number("model.epochs.stage2", epochs["stage2"], 1)
+        self.kept = [whole_number("an epoch in model.snapshots", epoch, 0) for epoch in snapshots]
         self.patience = whole_number("model.patience", patience, 1)
         self.optimisation = {"optimizer": optimizer, "decay_at": list(decay_at)}
 
@@ -76,10 +79,10 @@ class MTDM(nn.Module):
         _check_observed(data.train)
         common: dict[str, Any] = {"network": self.network, "weights": self.weights, **self.optimisation}
         if epochs := self.epochs["stage1"]:
-            stage: Stage = WarmUp(**common)
+            stage: Stage = WarmUp(snapshots=self.kept, **common)
             trainer.fit(stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=epochs)
         monitor, mode = monitored(data.val)
-        stage = Joint(rankable=monitor == "val/auroc", **common)
+        stage = Joint(rankable=monitor == "val/auroc", snapshots=[epoch - epochs for epoch in self.kept], **common)
         until = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
         trainer.fit(stage, data, stage="stage2", monitor=monitor, mode=mode, **until)
 

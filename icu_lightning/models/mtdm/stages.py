@@ -8,7 +8,7 @@ In stage 2 the LSTM's loss reaches the imputer through the last denoising step: 
 References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -79,6 +79,7 @@ class Stage(lightning.LightningModule):
     Arguments:
         optimizer: called with the parameters.
         decay_at: shares of the stage's epochs after which the learning rate falls to a tenth.
+        snapshots: epochs at whose start the trainer keeps the weights.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class Stage(lightning.LightningModule):
         weights: Weights,
         optimizer: "partial[torch.optim.Optimizer]",
         decay_at: "list[float]",
+        snapshots: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self.snapshots = tuple(snapshots)
         self.network, self.weights = network, weights
         self.make_optimizer, self.decay_at = optimizer, decay_at
         self.seen: list[Mapping[str, Tensor]] = []

@@ -1,0 +1,90 @@
+"""What training made of the test stays: t-SNE of the raw input and of the embedding as it was at some epochs.
+
+The figure 8 of the MTDM paper, of test stays. For models that keep weights at some epochs (`snapshots`) and have an `embed`.
+
+References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), figure 8.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import silhouette_score
+
+from icu_lightning.examination.embedding import FEWEST, by_outcome, neighbourhoods, principal_components
+from icu_lightning.examination.examined import Examined
+from icu_lightning.plots.sheet import Facts, Sheet, sheet
+from icu_lightning.training import load_checkpoint, read_metrics
+
+ACROSS = 2  # panels
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learnt:
+    """maps: title -> (B, 2), in order. apart: title -> silhouette of the outcomes in the space itself. label: (B)."""
+
+    maps: Mapping[str, Array]
+    apart: Mapping[str, float]
+    label: Array
+    note: str
+    facts: Facts
+
+
+def snapshots(folder: Path, model: Any) -> Iterator[tuple[int, Any]]:
+    """(epoch, counted over all stages; the model with its weights at that epoch's start), in order.
+
+    A stage's checkpoint names its weights as the model does.
+    """
+    before = 0
+    rows = read_metrics(folder / "metrics.csv")
+    for stage in dict.fromkeys(row["stage"] for row in rows):
+        kept = {int(path.stem.split("-")[1]): path for path in (folder / "checkpoints" / stage).glob("epoch-*.ckpt")}
+        for epoch, path in sorted(kept.items()):
+            then, state = copy.deepcopy(model), load_checkpoint(path)["state_dict"]
+            then.load_state_dict({name: state[name] for name in then.state_dict()})
+            yield before + epoch, then
+        before += sum(row["stage"] == stage for row in rows)
+
+
+def learnt(folder: Path, it: Examined, most: int, seed: int, facts: Facts) -> Learnt | None:
+    """Of up to `most` test stays, by lot; None for a model without snapshots or embedding, or with too few stays."""
+    final: Any = it.model
+    then = list(snapshots(folder, final)) if hasattr(final, "embed") else []
+    chosen = np.sort(np.random.default_rng(seed).permutation(it.test.height)[:most])
+    if not then or len(chosen) < FEWEST:
+        return None
+    stays, label = it.data.test[torch.from_numpy(chosen)], it.test["label"].to_numpy()[chosen]
+    spaces = {"Raw input": stays.values.double().flatten(1).numpy()}
+    spaces |= {f"Epoch {epoch}": model.embed(stays).double().numpy() for epoch, model in then}
+    spaces["The model as it is used"] = final.embed(stays).double().numpy()
+    both = len(np.unique(label)) == 2
+    return Learnt(
+        maps={title: neighbourhoods(x, principal_components(x)[0], seed) for title, x in spaces.items()},
+        apart={title: float(silhouette_score(x, label)) if both else float("nan") for title, x in spaces.items()},
+        label=label,
+        note=f"{len(chosen):,} of {it.test.height:,} test stays. Their outcomes were not shown to the model.",
+        facts=facts,
+    )
+
+
+@sheet(14, 19, "What training made of the test stays")
+def learnt_figure(page: Sheet, drawn: Learnt) -> None:
+    """A panel each, by outcome, with how far the outcomes lie apart before they were pressed into two dimensions."""
+    page.note(drawn.note)
+    page.note("Silhouette: of the outcomes in the full space; 1 is apart, 0 mixed. Distances in t-SNE mean nothing.")
+    rows = -(-len(drawn.maps) // ACROSS)
+    page.resize(9 + 17.5 * rows)
+    axes = page.panels(rows, ACROSS, left=1.0, right=1.0, above=2.0, below=1.0, hspace=0.16, wspace=0.06)
+    for ax, (title, points) in zip(axes, drawn.maps.items(), strict=False):
+        by_outcome(ax, points, drawn.label, page.em)
+        apart = drawn.apart[title]
+        ax.set_title(title if np.isnan(apart) else f"{title}; silhouette {apart:.2f}")
+    for ax in axes[len(drawn.maps) :]:
+        ax.remove()
+    axes[0].legend(loc="best", handletextpad=0.1)
