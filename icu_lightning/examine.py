@@ -54,6 +54,7 @@ def _examine(folder: Path, config: Mapping[str, Any]) -> None:
     from icu_lightning.examination.examined import examined
     from icu_lightning.examination.write import look_closer
     from icu_lightning.results import finished_metrics, stored_digest
+    from icu_lightning.snapshots import earlier_models
     from icu_lightning.terminal import say, steps
     from icu_lightning.trust import check_trusted
 
@@ -64,7 +65,8 @@ def _examine(folder: Path, config: Mapping[str, Any]) -> None:
     with steps("Data", 4) as step:
         data = ICUDataModule(source, settings, say=say, step=step)
         data.setup()
-    look_closer(folder, config, examined(data, model.model, model.calibrator, predictions.table), say)
+    earlier = earlier_models(folder, model.model)
+    look_closer(folder, config, examined(data, model.model, model.calibrator, predictions.table, earlier), say)
     say(f"Looked at more closely: {folder}")
 
 

@@ -15,6 +15,7 @@ from icu_lightning.explanation.settings import explanation_settings
 from icu_lightning.models.base import Model
 from icu_lightning.plots.run import draw_run
 from icu_lightning.report.write import write_report
+from icu_lightning.snapshots import earlier_models
 from icu_lightning.terminal import say
 
 
@@ -27,7 +28,8 @@ def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model:
         explain_run(folder, config, data, model, settings, seed=None)
     predictions = read(folder / "predictions.parquet", None).table
     calibrator = load(read_content(folder / "checkpoints" / "model.ckpt")["calibrator"])
-    look_closer(folder, config, examined(data, model, calibrator, predictions), say)
+    seen = examined(data, model, calibrator, predictions, earlier_models(folder, model))
+    look_closer(folder, config, seen, say)
     write_report(folder)  # last: of what the others have left in the folder
 
 

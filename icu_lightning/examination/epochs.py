@@ -1,14 +1,12 @@
 """What training made of the test stays: t-SNE of the raw input and of the embedding as it was at some epochs.
 
-The figure 8 of the MTDM paper, of test stays. For models that keep weights at some epochs (`snapshots`) and have an `embed`.
+The figure 8 of the MTDM paper, of test stays. For models that keep weights at some epochs (`Examined.earlier`) and have an `embed`.
 
 References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), figure 8.
 """
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,6 @@ from sklearn.metrics import silhouette_score
 from icu_lightning.examination.embedding import FEWEST, by_outcome, neighbourhoods, principal_components
 from icu_lightning.examination.examined import Examined
 from icu_lightning.plots.sheet import Facts, Sheet, sheet
-from icu_lightning.training import load_checkpoint, read_metrics
 
 ACROSS = 2  # panels
 Array = NDArray[np.float64]
@@ -36,26 +33,10 @@ class Learnt:
     facts: Facts
 
 
-def snapshots(folder: Path, model: Any) -> Iterator[tuple[int, Any]]:
-    """(epoch, counted over all stages; the model with its weights at that epoch's start), in order.
-
-    A stage's checkpoint names its weights as the model does.
-    """
-    before = 0
-    rows = read_metrics(folder / "metrics.csv")
-    for stage in dict.fromkeys(row["stage"] for row in rows):
-        kept = {int(path.stem.split("-")[1]): path for path in (folder / "checkpoints" / stage).glob("epoch-*.ckpt")}
-        for epoch, path in sorted(kept.items()):
-            then, state = copy.deepcopy(model), load_checkpoint(path)["state_dict"]
-            then.load_state_dict({name: state[name] for name in then.state_dict()})
-            yield before + epoch, then
-        before += sum(row["stage"] == stage for row in rows)
-
-
-def learnt(folder: Path, it: Examined, most: int, seed: int, facts: Facts) -> Learnt | None:
+def learnt(it: Examined, most: int, seed: int, facts: Facts) -> Learnt | None:
     """Of up to `most` test stays, by lot; None for a model without snapshots or embedding, or with too few stays."""
     final: Any = it.model
-    then = list(snapshots(folder, final)) if hasattr(final, "embed") else []
+    then = it.earlier if hasattr(final, "embed") else []
     chosen = np.sort(np.random.default_rng(seed).permutation(it.test.height)[:most])
     if not then or len(chosen) < FEWEST:
         return None

@@ -4,7 +4,9 @@ What the model would have said earlier is asked of the same model and calibrator
 then (`ICUDataModule.earlier`), and nothing is trained or fitted anew.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,12 +22,16 @@ SAME = 1e-6  # a risk that is asked again may differ by so much from the stored 
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """test: the test rows of predictions.parquet, in the order of the data's test stays."""
+    """test: the test rows of predictions.parquet, in the order of the data's test stays.
+
+    earlier: (epoch, the model as it was then), of a model that kept its weights on the way.
+    """
 
     data: ICUDataModule
     model: Model
     calibrator: Calibrator
     test: pl.DataFrame
+    earlier: Sequence[tuple[int, Any]] = ()
 
     @property
     def hours(self) -> int:
@@ -48,8 +54,14 @@ class Examined:
         return self.calibrator.transform(self.raw_at(hours, which).mean(axis=1))
 
 
-def examined(data: ICUDataModule, model: Model, calibrator: Calibrator, predictions: pl.DataFrame) -> Examined:
-    """The four together. Raises UserError if the predictions are not this model's for these test stays."""
+def examined(
+    data: ICUDataModule,
+    model: Model,
+    calibrator: Calibrator,
+    predictions: pl.DataFrame,
+    earlier: Sequence[tuple[int, Any]] = (),
+) -> Examined:
+    """All of it together. Raises UserError if the predictions are not this model's for these test stays."""
     test = predictions.filter(pl.col("split") == "test")
     stays = data.stays.filter(pl.col("split") == "test")["stay_id"]
     if test["stay_id"].to_list() != stays.to_list():
@@ -57,7 +69,7 @@ def examined(data: ICUDataModule, model: Model, calibrator: Calibrator, predicti
             f"predictions.parquet has {test.height} test stays, the data now have {stays.len()}, or others: tables, cohort or split "
             "have changed since the run."
         )
-    it = Examined(data=data, model=model, calibrator=calibrator, test=test)
+    it = Examined(data=data, model=model, calibrator=calibrator, test=test, earlier=earlier)
     if test.height:
         again = draws_of(model, data.test).mean(axis=1)
         if (worst := float(np.abs(again - test["risk_raw"].to_numpy()).max())) > SAME:

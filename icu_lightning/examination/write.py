@@ -49,7 +49,7 @@ def look_closer(folder: Path, config: Mapping[str, Any], it: Examined, say: Call
 
 def _draw_epochs(folder: Path, it: Examined, most: int, seed: int, facts: Facts, *, png: bool) -> None:
     """Of a model that kept its weights on the way; nothing is said of one that did not."""
-    drawn = learnt(folder, it, most, seed, facts) if most else None
+    drawn = learnt(it, most, seed, facts) if most else None
     if drawn is None:
         return _plot(folder, "embedding_epochs").unlink(missing_ok=True)
     alt = f"t-SNE of test stays by outcome: {', '.join(drawn.maps)}."

@@ -1,0 +1,46 @@
+"""Weights kept at some epochs: those of that moment, counted over all stages, and drawn."""
+
+import torch
+
+from icu_lightning.build import built
+from icu_lightning.checkpoint import trained
+from icu_lightning.evaluation.stored import read
+from icu_lightning.examination.epochs import learnt, learnt_figure
+from icu_lightning.examination.examined import examined
+from icu_lightning.plots.sheet import Facts
+from icu_lightning.snapshots import earlier_models
+from icu_lightning.training import load_checkpoint, stable_seed
+from tests.conftest import composed
+
+TINY = ("model=mtdm", "model/size=tiny", "data.stays=300", "data.cache_dir=null", "bootstrap=5", "imputation=null")
+EPOCHS = ("model.epochs.stage1=1", "model.epochs.stage2=2", "model.snapshots=[0,1,2]")
+
+
+def test_snapshots_are_the_model_of_that_moment_and_are_drawn(run_here, synthetic_data):
+    folder = run_here(*TINY, *EPOCHS)
+    final = trained(folder)
+    earlier = earlier_models(folder, final.model)
+    assert [epoch for epoch, _ in earlier] == [0, 1, 2]
+    data = synthetic_data(300)
+    torch.manual_seed(stable_seed(0, "initial weights"))
+    fresh = built(composed(*TINY, *EPOCHS).plain["model"], shape=data.shape)
+    untrained = earlier[0][1].state_dict()
+    assert all(torch.equal(untrained[name], weight) for name, weight in fresh.state_dict().items())
+    last = load_checkpoint(folder / "checkpoints" / "stage2" / "epoch-1.ckpt")["state_dict"]
+    assert all(torch.equal(last[name], weight) for name, weight in earlier[2][1].state_dict().items())
+    assert not torch.equal(earlier[1][1].embed(data.test), earlier[2][1].embed(data.test))
+
+    predictions = read(folder / "predictions.parquet", None).table
+    it = examined(data, final.model, final.calibrator, predictions, earlier)
+    drawn = learnt(it, 40, 0, Facts(about="mtdm", synthetic=True))
+    assert list(drawn.maps) == ["Raw input", "Epoch 0", "Epoch 1", "Epoch 2", "The model as it is used"]
+    assert all(points.shape == (len(drawn.label), 2) for points in drawn.maps.values())
+    figure = learnt_figure(drawn)
+    assert len(figure.axes) == 5
+    figure.draw_without_rendering()
+    assert learnt(examined(data, final.model, final.calibrator, predictions), 40, 0, drawn.facts) is None
+
+
+def test_a_model_that_kept_none_has_none(run_here):
+    folder = run_here("model=logistic_regression", "data.stays=300", "data.cache_dir=null", "bootstrap=5")
+    assert earlier_models(folder, trained(folder).model) == []
