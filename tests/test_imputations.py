@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 import torch
 
-from icu_lightning import runfolder
 from icu_lightning.batch import StayBatch
 from icu_lightning.errors import UserError
 from icu_lightning.evaluate import evaluate_runs
@@ -148,7 +147,6 @@ def test_a_run_of_the_mtdm_scores_its_imputations_and_evaluate_finds_the_same(ru
     metrics = json.loads(before)
     assert metrics["imputation"]["0.5"]["stays"] == 20
     assert set(metrics["test"]["spread"]) == {"narrow", "middle", "wide"}
-    assert runfolder.configuration(folder)["names"]["model/size"] == "tiny"
     evaluate_runs([folder], None, 50)
     assert (folder / "metrics.json").read_bytes() == before
     table = pl.read_parquet(folder / FILE)
