@@ -103,6 +103,7 @@ def conclude(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]
 def full_name(names: Mapping[str, str]) -> str:
     """The model's name with the options of its own that were chosen, such as its size."""
     parts = [f"{group.split('/')[1]} {name}" for group, name in names.items() if group.startswith("model/")]
+    parts += [f"protocol {names['protocol']}"] if names.get("protocol", "clean") != "clean" else []
     return f"{names['model']} ({', '.join(parts)})" if parts else names["model"]
 
 

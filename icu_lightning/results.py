@@ -88,7 +88,9 @@ def show(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) ->
         if any(block in split for split in splits.values())
         for name in UNCALIBRATED
     ]
-    title = f"{config['names']['model']} on {config['names']['data']}, seed {config['seed']} (95 % patient-bootstrap interval)"
+    names, seed = config["names"], config["seed"]
+    protocol = "" if names.get("protocol", "clean") == "clean" else f", {names['protocol'].upper()} PROTOCOL"
+    title = f"{names['model']} on {names['data']}, seed {seed}{protocol} (95 % patient-bootstrap interval)"
     if "folds" in metrics["test"]:
         heading = f"test, {len(metrics['test']['folds']['n'])} folds pooled"
         print_table(title, ["", heading, "mean of folds ± SD"], [[*row, *_of_folds(metrics, row[0])] for row in rows])

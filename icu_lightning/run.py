@@ -165,7 +165,7 @@ def composed_config(cfg: DictConfig) -> dict[str, Any]:
         "names": {
             group: choices[group]
             for group in choices
-            if group in ("data", "model", "trainer", "logger", "calibration") or group.startswith("model/")
+            if group in ("data", "model", "trainer", "logger", "calibration", "protocol") or group.startswith("model/")
         },
         **plain,
     }

@@ -19,6 +19,7 @@ GROUPS = (
     "trainer",
     "logger",
     "calibration",
+    "protocol",
     "report",
     "model/size",
     "model/tasks",
@@ -37,6 +38,8 @@ def part(group: str, *overrides: str):
         return composed(
             "data=synthetic", *(o.replace("generator=", "generator@data.generator=") for o in overrides)
         ).plain["data"]["generator"]
+    if group == "protocol":
+        return composed(*overrides).plain["data"]
     if group.startswith("model/"):  # parts of the models that have them
         return composed("model=mtdm", *overrides).plain["model"]
     plain = composed(*overrides).plain

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -118,11 +119,14 @@ def fitted_on_train(data: ICUDataModule) -> Check:
     if data.settings.severity:
         pairs.append((data.severity_scaler, Scaler().fit(data.scores(rows), data.settings.severity)))
     same = all(used.state() == anew.state() for used, anew in pairs)
-    return Check("fitted on train only", same, f"outlier bounds, scaler and categories of {int(rows.sum()):,} stays")
+    said = f"outlier bounds, scaler and categories of {int(rows.sum()):,} stays"
+    if "outliers" in data.settings.before_split:
+        said += ", but outlier bounds of all, as data.before_split says"
+    return Check("fitted on train only", same, said)
 
 
 def cohort_known_at_prediction(data: ICUDataModule) -> Check:
-    """No filter asks for hours after the prediction time: who will stay two days is not known after six hours."""
+    """No filter asks for hours after the prediction time, and none for the outcome: neither is known at the bedside."""
     hours = data.settings.hours
     later = [
         f"{name} {argument}"
@@ -131,6 +135,8 @@ def cohort_known_at_prediction(data: ICUDataModule) -> Check:
         for name, argument in step.items()
         if name in IN_HOURS and float(argument) > hours
     ]
+    if "undersample" in data.settings.before_split:
+        later.append("outcome, as data.before_split leaves survivors out of test too")
     said = f"selected by {', '.join(later)}" if later else "no filter looks beyond it"
     return Check("cohort known at prediction", not later, said)
 
@@ -158,12 +164,18 @@ def held_out_counts(data: ICUDataModule) -> dict[str, Any] | None:
 
 
 def undersampled_counts(data: ICUDataModule) -> dict[str, Any] | None:
-    """{per_death, deaths, survivors, left_out}: of the training stays, before any survivor was left out; None if all are in."""
+    """{per_death, deaths, survivors, left_out}: before any survivor was left out; None if all are in.
+
+    Of the training stays; of all, with `before_split` True, where that was done before there were any.
+    """
     if data.settings.undersample is None:
         return None
-    gone, deaths = len(data.left_out), int(data.train.label.sum())
-    survivors = len(data.train) - deaths + gone
-    return {"per_death": data.settings.undersample, "deaths": deaths, "survivors": survivors, "left_out": gone}
+    before = "undersample" in data.settings.before_split
+    labels = torch.cat([part.label for part in ((data.train, data.val, data.test) if before else (data.train,))])
+    gone, deaths = len(data.left_out), int(labels.sum())
+    survivors = len(labels) - deaths + gone
+    counts = {"per_death": data.settings.undersample, "deaths": deaths, "survivors": survivors, "left_out": gone}
+    return counts | ({"before_split": True} if before else {})
 
 
 def unmeasured_stays(data: ICUDataModule) -> dict[str, int]:

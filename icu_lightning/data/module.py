@@ -113,7 +113,7 @@ class ICUDataModule(lightning.LightningDataModule):
 
     def _undersample(self) -> None:
         """Of the training stays, those that `data.undersample` leaves out get LEFT_OUT for their split, before anything is fitted."""
-        if self.settings.undersample is not None:
+        if self.settings.undersample is not None and "undersample" not in self.settings.before_split:
             outcome, chosen = self.stays[self.settings.outcome], (self.settings.undersample, self.settings.split_seed)
             split = undersampled(self.stays["stay_id"], self.stays["split"], outcome, *chosen)
             self.stays = self.stays.with_columns(split)
@@ -122,9 +122,9 @@ class ICUDataModule(lightning.LightningDataModule):
     def prior_odds(self) -> float | None:
         """The share of the training survivors that `data.undersample` left in: what the odds of a risk have to be multiplied by.
 
-        None where nothing was asked for.
+        None where nothing was asked for, or where all stays were undersampled alike: then there is no prior to go back to.
         """
-        if self.settings.undersample is None:
+        if self.settings.undersample is None or "undersample" in self.settings.before_split:
             return None
         lived = int((self.train.label == 0).sum())
         return lived / (lived + len(self.left_out))
@@ -144,7 +144,8 @@ class ICUDataModule(lightning.LightningDataModule):
         if self.settings.never_measured == "drop":
             self._drop_never_measured(train)
         variables = self.settings.variables
-        repaired = self.outliers.fit(self.extract.values[train]).transform(self.extract.values)
+        seen = np.ones_like(train) if "outliers" in self.settings.before_split else train
+        repaired = self.outliers.fit(self.extract.values[seen]).transform(self.extract.values)
         self.values, self.cleaning = repaired.values, counted(self.extract.cleaning, variables, repaired)
         self.scaler.fit(self.values[train], variables)
         self.encoder.fit(self.stays.filter(training))

@@ -13,7 +13,7 @@ from icu_lightning.data.extract import Extract, extract
 from icu_lightning.data.narrow import narrowed
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.sources.base import Source
-from icu_lightning.data.splits import split_by_hospital, split_by_patient
+from icu_lightning.data.splits import LEFT_OUT, split_by_hospital, split_by_patient, undersampled
 from icu_lightning.errors import UserError
 
 
@@ -23,7 +23,7 @@ def prepared(
     say: Callable[[str], object],
     step: Callable[[str], object] = lambda _: None,
 ) -> tuple[Extract, pl.DataFrame]:
-    """The extract, built or from the cache, and its stays with their `split` (one of `splits.SPLITS`), in the same order.
+    """The extract, built or cached, and its stays with their `split` (one of `splits.SPLITS`, or LEFT_OUT by `data.before_split`).
 
     Arguments:
         say, step: told in words what happens, and what is being done.
@@ -86,6 +86,17 @@ def _unlisted(source: Source, settings: DataSettings) -> str | None:
 
 
 def _split(stays: pl.DataFrame, settings: DataSettings) -> pl.Series:
+    if "undersample" not in settings.before_split:
+        return _sides(stays, settings)
+    everyone, per_death = pl.repeat("train", stays.height, eager=True), settings.undersample
+    assert per_death is not None
+    kept = undersampled(stays["stay_id"], everyone, stays[settings.outcome], per_death, settings.split_seed) != LEFT_OUT
+    split = np.full(stays.height, LEFT_OUT, dtype=object)
+    split[kept.to_numpy()] = _sides(stays.filter(kept), settings).to_numpy()
+    return pl.Series("split", split, dtype=pl.String)
+
+
+def _sides(stays: pl.DataFrame, settings: DataSettings) -> pl.Series:
     chosen = settings.fractions, settings.split_seed, settings.fold
     if settings.split == "hospital":
         return split_by_hospital(stays["patient_id"], stays["hospital_id"], *chosen)

@@ -18,6 +18,7 @@ from icu_lightning.data.vis import HOURLY
 from icu_lightning.errors import UserError, unknown_name, whole_number
 
 SPLIT_BY = ("patient", "hospital")
+BEFORE_SPLIT = ("undersample", "outliers")
 NEVER_MEASURED = ("refuse", "drop")
 
 
@@ -38,6 +39,7 @@ class DataSettings:
     lab_time: one of LAB_TIMES, whether a laboratory's value is known when the sample was taken, or when it was stored.
     held_out: pattern, rate and seed of the measured cells that validation and test stays do not show, see `masking`; or None.
     undersample: survivors that are kept in the training split for each death, see `splits.undersampled`; None keeps all.
+    before_split: of BEFORE_SPLIT, what is done with all stays instead of the training stays, as some papers have it; a leak.
     never_measured: what becomes of a variable that no training stay has: refuse, an error that names it; or drop.
     batch_size: B of the training batches.
     cache_dir: where extracts are kept; None keeps none.
@@ -64,6 +66,7 @@ class DataSettings:
     lab_time: str = "charttime"
     undersample: float | None = None
     never_measured: str = "refuse"
+    before_split: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
@@ -84,6 +87,7 @@ class DataSettings:
         self._check_fold()
         if self.lab_time not in LAB_TIMES:
             raise unknown_name("time in data.lab_time", str(self.lab_time), LAB_TIMES)
+        self._check_before_split()
         if self.never_measured not in NEVER_MEASURED:
             raise unknown_name("choice in data.never_measured", str(self.never_measured), NEVER_MEASURED)
         if self.vis is not None and self.vis not in HOURLY:
@@ -115,6 +119,19 @@ class DataSettings:
                 f"data.fold counts from 0: of {self.fold[1]} folds the last is {self.fold[1] - 1}, not {self.fold[0]}."
             )
 
+    def _check_before_split(self) -> None:
+        if isinstance(self.before_split, str) or not isinstance(self.before_split, Sequence):
+            raise UserError(
+                f"data.before_split must be a list, as in 'data.before_split=[outliers]'; it is {self.before_split}."
+            )
+        for name in self.before_split:
+            if name not in BEFORE_SPLIT:
+                raise unknown_name("step in data.before_split", str(name), BEFORE_SPLIT)
+        if "undersample" in self.before_split and self.undersample is None:
+            raise UserError(
+                "data.before_split names undersample, but data.undersample says nothing: give it a number, as in 1."
+            )
+
     def _check_static(self) -> None:
         for name in self.static:
             if name not in NUMERIC + CATEGORICAL:
@@ -136,7 +153,7 @@ class DataSettings:
     def plain(self) -> dict[str, Any]:
         """Plain values, without the cache: what a checkpoint keeps."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cache_dir"}
-        lists = ("variables", "fractions", "static", "severity")
+        lists = ("variables", "fractions", "static", "severity", "before_split")
         cohort = [step if isinstance(step, str) else dict(step) for step in self.cohort]
         fold = None if self.fold is None else list(self.fold)
         hidden = None if self.held_out is None else held_out(self.held_out)

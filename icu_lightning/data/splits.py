@@ -99,8 +99,9 @@ def undersampled_text(counts: Mapping[str, float]) -> str:
         counts: per_death, and deaths, survivors and left_out of the training stays; of a cross-validation all folds', and how many.
     """
     folds = f", counted in each of {counts['folds']} folds" if "folds" in counts else ""
+    whose = "survivors left out before the split" if counts.get("before_split") else "training survivors left out"
     return (
-        f"training survivors left out at random (data.undersample={counts['per_death']:g}): "
+        f"{whose} at random (data.undersample={counts['per_death']:g}): "
         f"{counts['left_out']:,} of {counts['survivors']:,}, beside {counts['deaths']:,} deaths{folds}"
     )
 

@@ -200,6 +200,11 @@ def _calibrator(run: Run) -> str:
 
 def undersampling(run: Run) -> str:
     """What undersampling did to the risks, and what was done about it; nothing for a run without it."""
+    if "undersample" in run.data.get("before_split", ()):
+        return (
+            "Survivors were left out at random before the split, as the paper has it: the test stays are a selection by outcome, "
+            "and neither Brier score, predictive values nor calibration carry over to a unit."
+        )
     if "prior" not in run.test:
         return ""
     asked = run.data["undersample"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from icu_lightning.batch import StayBatch, hours_since_last
+from icu_lightning.data.audit import audit, audit_line
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.data.sources.eicu import EICU
@@ -342,3 +343,35 @@ def test_with_no_variable_left_the_scaler_refuses(synthetic_data):
     source = Without(synthetic_data(400).source, settings().variables)
     with pytest.raises(UserError, match="No training stay has a value of heart_rate"):
         ICUDataModule(source, settings(never_measured="drop")).setup()
+
+
+def test_what_is_done_before_the_split_is_done_with_all_stays_and_told_as_a_leak(synthetic_data):
+    source = synthetic_data(1000).source
+    paper = composed("data=synthetic", "protocol=paper", "model=logistic_regression").plain["data"]
+    _, chosen = source_and_settings(**paper | {"cache_dir": None})
+    data = ICUDataModule(source, chosen)
+    data.setup()
+    for part in (data.train, data.val, data.test):
+        assert part.label.mean() == pytest.approx(0.5, abs=0.1), "balanced on every side"
+    assert int(data.stays["died_in_hospital"].sum()) == sum(
+        int(p.label.sum()) for p in (data.train, data.val, data.test)
+    )
+    assert len(data.left_out) > 0
+    assert data.left_out.label.sum() == 0
+    assert data.prior_odds is None
+    kept = data.stays.filter(pl.col("split") != "left_out")
+    assert kept.group_by("patient_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    checks = {check["name"]: check for check in audit(data)["checks"]}
+    assert checks["fitted on train only"]["passed"] is False
+    assert "outlier bounds of all" in checks["fitted on train only"]["said"]
+    assert checks["cohort known at prediction"]["passed"] is False
+    assert "survivors left out before the split at random" in audit_line(audit(data))
+
+
+def test_the_clean_protocol_does_nothing_before_the_split():
+    assert composed("protocol=clean").plain["data"]["before_split"] == []
+    assert composed().plain == composed("protocol=clean").plain
+    with pytest.raises(UserError, match=r"data\.undersample says nothing"):
+        settings(before_split=["undersample"])
+    with pytest.raises(UserError, match=r"Unknown step in data.before_split 'outlier'. Did you mean 'outliers'"):
+        settings(before_split=["outlier"])
