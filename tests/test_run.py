@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from icu_lightning import runfolder
 from icu_lightning.build import built
+from icu_lightning.checkpoint import trained
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import load as load_calibrator
 from icu_lightning.pipeline import run_pipeline
@@ -27,6 +28,7 @@ from icu_lightning.training import StageCheckpoint, read_metrics
 from tests.conftest import CONF
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+SIZED = {name for name in MODELS if "- size:" in (CONF / "model" / f"{name}.yaml").read_text()}
 FILES = {
     "config.yaml",
     "environment.txt",
@@ -39,13 +41,20 @@ FILES = {
     "checkpoints",
     "plots",
 }
+
+
+def smallest(model: str) -> list[str]:
+    return ["model/size=tiny", "imputation.stays=10"] if model in SIZED else []
+
+
 SMALL = ("data.stays=300", "bootstrap=20", "++report.explanation.stays=0")
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_folder_holds_everything_and_scores_every_stay(model, run_here):
-    folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL)
-    assert {path.name for path in folder.iterdir()} == FILES
+    folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL, *smallest(model))
+    own = {"imputations.parquet"} if hasattr(trained(folder).model, "impute") else set()
+    assert {path.name for path in folder.iterdir()} == FILES | own
     table, metrics = pl.read_parquet(folder / "predictions.parquet"), json.loads((folder / "metrics.json").read_text())
     attrition = pl.read_csv(folder / "attrition.csv")
     assert table.height == table["stay_id"].n_unique() == attrition["stays"][-1]
@@ -73,7 +82,7 @@ def test_a_run_folder_holds_everything_and_scores_every_stay(model, run_here):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_checkpoint_alone_reproduces_the_predictions(model, run_here, synthetic_data):
-    folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL)
+    folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL, *smallest(model))
     stored = torch.load(folder / "checkpoints" / "model.ckpt", weights_only=True)
     config = yaml.safe_load((folder / "config.yaml").read_text())["data"]
     data = synthetic_data(300, **{name: config[name] for name in ("variables", "hours", "cohort")})

@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from icu_lightning.evaluation import predictions
-from icu_lightning.evaluation.stored import digest
+from icu_lightning.evaluation.stored import digest, read_imputations
 from icu_lightning.report.figures import known
 from icu_lightning.results import evaluated, write_metrics
 from tests.comparison.conftest import changed
+from tests.plots.conftest import hidden_cells
 
 NASTY = "<script>alert(1)</script> | *a* & b"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="200" viewBox="0 0 4 2"><path d="M0 0h4v2z"/></svg>'
@@ -82,7 +83,10 @@ def make_run(tmp_path):
         path = folder / "predictions.parquet"
         source = "synthetic" if synthetic else "eicu"
         predictions.write(rows, path, outcome="died_in_hospital", source=source, synthetic=synthetic)
-        write_metrics(folder, evaluated(rows, digest(path), bootstrap=20, seed=0))
+        if not bare:
+            hidden_cells().write_parquet(folder / "imputations.parquet", metadata={"pattern": "mcar"})
+        imputed = read_imputations(folder / "imputations.parquet", None)
+        write_metrics(folder, evaluated(rows, digest(path), bootstrap=20, seed=0, imputations=imputed))
         if not bare:
             _optional(folder, rows, audit)
         return folder
