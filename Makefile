@@ -1,4 +1,4 @@
-# make demo    set up .venv, run the default job, print its metrics and its run folder
+# make demo    set up .venv, run the MTDM, small, on made-up stays; print its metrics and its run folder
 # make test    the fast tests        make check   format, lint, types, all tests (what CI runs)
 # make lock    write requirements.lock anew from pyproject.toml
 
@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 .PHONY: demo test check format lock clean
 
 demo: .venv/ready
-	$(BIN)/python -m icu_lightning.run
+	$(BIN)/python -m icu_lightning.run model=mtdm model/size=tiny
 
 test: .venv/ready
 	$(BIN)/python -m pytest -m "not slow"

@@ -33,7 +33,13 @@ BESIDE = {
     "raw": ", uncalibrated",
     "prior": ", prior-corrected",
 }  # blocks of metrics.json, and what stands behind a metric's name
-IMPUTATION_SHOWN = ("mae", "rmse", "crps", "coverage90", "mae_mean")
+IMPUTATION_SHOWN = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "crps": "CRPS",
+    "coverage90": "in 90 % band",
+    "mae_mean": "MAE of the mean",
+}
 HEADINGS = {"test": "test", "val": "validation *"}
 UNCALIBRATED = ("auroc", "auprc", "brier", "calibration_slope", "observed_to_expected")
 
@@ -110,16 +116,18 @@ def _show_imputation(metrics: Mapping[str, Any]) -> None:
     if not (found := metrics.get("imputation")):
         return
     rows = [
-        [
-            f"{float(rate):.0%}",
-            f"{cell['n']:,}",
-            *(cell_text(cell.get(name)) for name in IMPUTATION_SHOWN),
-        ]
+        [f"{float(rate):.0%}", f"{cell['n']:,}", *(_value(cell.get(name)) for name in IMPUTATION_SHOWN)]
         for rate, cell in found.items()
     ]
     pattern = metrics["evaluation"].get("pattern", "mcar").upper()
-    title = f"Imputation: cells of test stays hidden on purpose ({pattern}), in SDs; mae_mean: the training mean in every cell"
-    print_table(title, ["hidden", "cells", *IMPUTATION_SHOWN], rows)
+    title = (
+        f"Imputation of cells of test stays that were hidden on purpose ({pattern}), in SDs; intervals in metrics.json"
+    )
+    print_table(title, ["hidden", "cells", *IMPUTATION_SHOWN.values()], rows)
+
+
+def _value(cell: Mapping[str, float | None] | None) -> str:
+    return cell_text({**cell, "low": None} if cell else None)
 
 
 def _of_folds(metrics: Mapping[str, Any], name: str) -> list[str]:
