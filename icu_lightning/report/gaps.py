@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from icu_lightning.description.words import number
 from icu_lightning.report import figures
 from icu_lightning.report.blocks import Block, Cell, Section, Table, Text, row
 from icu_lightning.report.folder import Run
@@ -67,4 +66,4 @@ def _spread(thirds: dict[str, dict[str, Any]] | None) -> list[Block]:
 
 
 def _plain(value: float) -> Cell:
-    return Cell(number(value, 3), value)
+    return Cell(f"{value:.2g}", value)

@@ -35,7 +35,7 @@ class MTDM(nn.Module):
         samples: imputations, so risks, a stay.
         seed: of the noise of imputations outside training.
         epochs: of the two stages, at most.
-        patience: epochs of stage 2 without a better val/auroc, after which it stops.
+        patience: epochs of stage 2 without a better val/loss, after which it stops.
         snapshots: epochs, counted over both stages, at whose start the weights are kept, to look at what was learnt by then.
         optimizer, decay_at: of both stages.
     """
@@ -81,10 +81,11 @@ class MTDM(nn.Module):
         if epochs := self.epochs["stage1"]:
             stage: Stage = WarmUp(snapshots=self.kept, **common)
             trainer.fit(stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=epochs)
-        monitor, mode = monitored(data.val)
-        stage = Joint(rankable=monitor == "val/auroc", snapshots=[epoch - epochs for epoch in self.kept], **common)
+        rankable = monitored(data.val)[0] == "val/auroc"
+        stage = Joint(rankable=rankable, snapshots=[epoch - epochs for epoch in self.kept], **common)
         until = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
-        trainer.fit(stage, data, stage="stage2", monitor=monitor, mode=mode, **until)
+        # The joint loss, not AUROC: of a few validation deaths an early epoch has the highest by chance, before the imputer has learnt
+        trainer.fit(stage, data, stage="stage2", monitor="val/loss", mode="min", **until)
 
     @torch.no_grad()
     def predict(self, batch: StayBatch) -> Tensor:

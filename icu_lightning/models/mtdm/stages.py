@@ -156,7 +156,7 @@ class WarmUp(Stage):
 
 
 class Joint(Stage):
-    """stage2: everything at once; the best epoch is that of the risks."""
+    """stage2: everything at once; the best epoch is that of the joint loss of validation stays, without its contrastive part."""
 
     def __init__(self, *, rankable: bool, **settings: Any) -> None:
         super().__init__(**settings)
