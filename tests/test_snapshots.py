@@ -33,7 +33,7 @@ def test_snapshots_are_the_model_of_that_moment_and_are_drawn(run_here, syntheti
     predictions = read(folder / "predictions.parquet", None).table
     it = examined(data, final.model, final.calibrator, predictions, earlier)
     drawn = learnt(it, 40, 0, Facts(about="mtdm", synthetic=True))
-    assert list(drawn.maps) == ["Raw input", "Epoch 0", "Epoch 1", "Epoch 2", "The model as it is used"]
+    assert list(drawn.maps) == ["Raw input", "Epoch 0", "Epoch 1", "Epoch 2", "As it is used"]
     assert all(points.shape == (len(drawn.label), 2) for points in drawn.maps.values())
     figure = learnt_figure(drawn)
     assert len(figure.axes) == 5

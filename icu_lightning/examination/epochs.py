@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import silhouette_score
 
-from icu_lightning.examination.embedding import FEWEST, by_outcome, neighbourhoods, principal_components
+from icu_lightning.examination.embedding import FEWEST, KEY, by_outcome, neighbourhoods, principal_components
 from icu_lightning.examination.examined import Examined
 from icu_lightning.plots.sheet import Facts, Sheet, sheet
 
@@ -43,13 +43,14 @@ def learnt(it: Examined, most: int, seed: int, facts: Facts) -> Learnt | None:
     stays, label = it.data.test[torch.from_numpy(chosen)], it.test["label"].to_numpy()[chosen]
     spaces = {"Raw input": stays.values.double().flatten(1).numpy()}
     spaces |= {f"Epoch {epoch}": model.embed(stays).double().numpy() for epoch, model in then}
-    spaces["The model as it is used"] = final.embed(stays).double().numpy()
-    both = len(np.unique(label)) == 2
+    spaces["As it is used"] = final.embed(stays).double().numpy()
+    both, n = len(np.unique(label)) == 2, it.test.height
+    drawn = f"{len(chosen):,} of {n:,} test stays, by lot" if len(chosen) < n else f"All {n:,} test stays"
     return Learnt(
         maps={title: neighbourhoods(x, principal_components(x)[0], seed) for title, x in spaces.items()},
         apart={title: float(silhouette_score(x, label)) if both else float("nan") for title, x in spaces.items()},
         label=label,
-        note=f"{len(chosen):,} of {it.test.height:,} test stays. Their outcomes were not shown to the model.",
+        note=f"{drawn}. Their outcomes were not shown to the model.",
         facts=facts,
     )
 
@@ -68,4 +69,6 @@ def learnt_figure(page: Sheet, drawn: Learnt) -> None:
         ax.set_title(title if np.isnan(apart) else f"{title}; silhouette {apart:.2f}")
     for ax in axes[len(drawn.maps) :]:
         ax.remove()
-    axes[0].legend(loc="best", handletextpad=0.1)
+    low, high = axes[0].get_ylim()  # room for the key, which covers nobody
+    axes[0].set_ylim(low, high + KEY * (high - low))
+    axes[0].legend(loc="upper left", ncols=2, columnspacing=1.0, handletextpad=0.1)
