@@ -346,7 +346,7 @@ def test_with_no_variable_left_the_scaler_refuses(synthetic_data):
 
 
 def test_what_is_done_before_the_split_is_done_with_all_stays_and_told_as_a_leak(synthetic_data):
-    source = synthetic_data(1000).source
+    source = synthetic_data(2000).source  # some patients have a stay that is left out and one that is not
     paper = composed("data=synthetic", "protocol=paper", "model=logistic_regression").plain["data"]
     _, chosen = source_and_settings(**paper | {"cache_dir": None})
     data = ICUDataModule(source, chosen)
@@ -362,6 +362,7 @@ def test_what_is_done_before_the_split_is_done_with_all_stays_and_told_as_a_leak
     kept = data.stays.filter(pl.col("split") != "left_out")
     assert kept.group_by("patient_id").agg(pl.col("split").n_unique())["split"].max() == 1
     checks = {check["name"]: check for check in audit(data)["checks"]}
+    assert checks["patients disjoint"]["passed"] is True
     assert checks["fitted on train only"]["passed"] is False
     assert "outlier bounds of all" in checks["fitted on train only"]["said"]
     assert checks["cohort known at prediction"]["passed"] is False
