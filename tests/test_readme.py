@@ -46,8 +46,9 @@ def shortened(command: str) -> str:
         return command
     stays = "data.stays=300" if "data=" not in command else ""
     epochs = "" if "trainer.max_epochs" in command else "trainer.max_epochs=2"
+    tiny = "model/size=tiny imputation.stays=10" if "model=mtdm" in command else ""
     explanation = "" if "report=none" in command else "report.explanation.stays=4"
-    return f"{command} {stays} {epochs} {explanation} bootstrap=20"
+    return f"{command} {stays} {epochs} {tiny} {explanation} bootstrap=20"
 
 
 @pytest.fixture
