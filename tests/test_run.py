@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -507,7 +508,11 @@ def test_a_run_killed_by_the_system_is_finished_by_resume(cli, tmp_path):
 def test_an_interrupted_run_says_how_to_continue(cli, tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "icu_lightning.run", "data.stays=2500", f"hydra.run.dir={folder}"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    heard = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # tests that run in a shell's background inherit deafness to it
+    process = subprocess.Popen(command, cwd=tmp_path, preexec_fn=heard, **pipes)
     while len(read_metrics(folder / "metrics.csv")) < 2:
         assert process.poll() is None
         time.sleep(0.02)
