@@ -73,6 +73,10 @@ def imputation_settings(config: Mapping[str, Any]) -> Settings | None:
             raise unknown_name("key of imputation", name, known)
     if isinstance(chosen["rates"], str) or not hasattr(chosen["rates"], "__iter__"):
         raise UserError(f"imputation.rates is a list, as in [0.1,0.5]; it is {chosen['rates']}.")
+    if not chosen["rates"]:
+        raise UserError(
+            "imputation.rates is empty: name a rate, as in [0.1,0.5], or say imputation=null to score none."
+        )
     return Settings(**{**chosen, "rates": tuple(chosen["rates"])})
 
 
@@ -99,7 +103,7 @@ def write_imputations(folder: Path, config: Mapping[str, Any], data: "ICUDataMod
 
 
 def pool_imputations(folder: Path, folds: Sequence[Path]) -> None:
-    """The folds' imputations as one file; none if no fold has any."""
+    """The folds' imputations as one file; none unless every fold has some."""
     if not all((fold / FILE).exists() for fold in folds):
         return
     with atomic_file(folder / FILE) as path:

@@ -124,6 +124,7 @@ def test_folds_are_pooled_if_all_have_some(data, tmp_path):
         ({"pattern": "mcarr"}, "Unknown pattern in imputation 'mcarr'. Did you mean 'mcar'"),
         ({"rates": [0.0]}, "imputation.rates are numbers above 0, at most 1"),
         ({"rates": 0.3}, "imputation.rates is a list"),
+        ({"rates": []}, "imputation.rates is empty: name a rate"),
         ({"draws": 0}, "imputation.draws must be a whole number of at least 1"),
         ({"rate": 0.3}, "Unknown key of imputation 'rate'. Did you mean 'rates'"),
     ],

@@ -50,7 +50,7 @@ def evaluate_imputations(table: pl.DataFrame, n_replicates: int, seed: int) -> d
     """missing rate -> {n: cells, stays, <metric>: {value, low, high}}, of what imputations.py writes, in z-scores.
 
     Metrics: those of `imputation_metrics`; `mae_mean` and `rmse_mean` are of the training mean in every cell, which is 0. The
-    intervals are over resampled patients. Without cells of a rate there is only n = 0.
+    intervals are over resampled patients. A rate of which there are no cells is not in it.
     """
     by_rate = table.partition_by("rate", as_dict=True, maintain_order=True)
     return {f"{rate:g}": _of_rate(cells, n_replicates, seed) for (rate,), cells in by_rate.items()}

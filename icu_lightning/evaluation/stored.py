@@ -45,15 +45,9 @@ def read(path: Path, sha256: str | None) -> Stored:
         raise UserError(
             f"{path} is missing: the run did not come so far. Continue it with python -m icu_lightning.run resume={path.parent}"
         )
-    now = digest(path)
-    if sha256 is not None and now != sha256:
-        raise UserError(f"{path} is not the file that its run wrote: {_differ(now, sha256)}")
-    try:
-        table, facts = pl.read_parquet(path), pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): run again.") from error
+    table, facts, now = _unaltered(path, sha256)
     check(path, table)
-    return Stored(path=path, table=table, facts={k: v for k, v in facts.items() if k != "ARROW:schema"}, sha256=now)
+    return Stored(path=path, table=table, facts=facts, sha256=now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +68,7 @@ def read_imputations(path: Path, sha256: str | None) -> StoredImputations | None
         if sha256 is None:
             return None
         raise UserError(f"{path} is missing, and metrics.json tells of it: put the original back, or run again.")
-    now = digest(path)
-    if sha256 is not None and now != sha256:
-        raise UserError(f"{path} is not the file that its run wrote: {_differ(now, sha256)}")
-    try:
-        table, facts = pl.read_parquet(path), pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): run again.") from error
+    table, facts, now = _unaltered(path, sha256)
     if tuple(table.columns) != IMPUTED or not isinstance(table.schema["draws"], pl.Array):
         raise UserError(f"{path} has other columns than a run writes ({', '.join(IMPUTED)}): run again.")
     return StoredImputations(table=table, pattern=facts.get("pattern", "mcar"), sha256=now)
@@ -118,11 +106,19 @@ def check(path: Path, table: pl.DataFrame) -> None:
         raise UserError(f"{path} has {most} different thresholds; a run, or a fold of one, has one.")
 
 
-def _differ(now: str, then: str) -> str:
-    return (
-        f"its SHA-256 begins with {now[:12]}, the one kept in metrics.json with {str(then)[:12]}. "
-        "Put the original back, or run again."
-    )
+def _unaltered(path: Path, sha256: str | None) -> tuple[pl.DataFrame, dict[str, str], str]:
+    """Table, metadata and digest of a Parquet file. Raises UserError if its digest is another, or it cannot be read."""
+    now = digest(path)
+    if sha256 is not None and now != sha256:
+        raise UserError(
+            f"{path} is not the file that its run wrote: its SHA-256 begins with {now[:12]}, the one kept in metrics.json with "
+            f"{str(sha256)[:12]}. Put the original back, or run again."
+        )
+    try:
+        table, facts = pl.read_parquet(path), pl.read_parquet_metadata(path)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): run again.") from error
+    return table, {name: fact for name, fact in facts.items() if name != "ARROW:schema"}, now
 
 
 def _refuse(path: Path, table: pl.DataFrame, wrong: pl.Series, what: str) -> None:

@@ -17,16 +17,9 @@ from icu_lightning.plots.discrimination import square
 from icu_lightning.plots.evidence import Array, interval_text
 from icu_lightning.plots.save import write_png, write_svg
 from icu_lightning.plots.sheet import BLUE, COLOURS, DASHES, INK, RULE, SOFT, VERMILION, Facts, Sheet, sentence, sheet
+from icu_lightning.plots.summary import BARS
 
 Cell = Mapping[str, float | None]  # value, low, high
-BARS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "f1": "F1",
-    "sensitivity": "Recall",
-    "ppv": "Precision",
-    "accuracy": "Accuracy",
-}
 TABLE = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier", "calibration_slope": "slope", "f1": "F1"}
 BASELINE = "logistic_regression"
 ROW = 3.7  # em of a model in the table
