@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from icu_lightning import __version__
-from icu_lightning.atomic import atomic_file, write_text
+from icu_lightning.atomic import atomic_file, atomic_folder, write_text
 from icu_lightning.comparison.runs import Run, models
 from icu_lightning.comparison.statistics import Comparison, compare
 from icu_lightning.errors import UserError, whole_number
@@ -68,13 +68,32 @@ def compare_runs(
         parts.setdefault(f"{run.data}, {run.synthetic}" if by_data else "", []).append(run)
     for part in parts.values():
         refuse_unlike(part)
-    comparisons = [compare(models(part), bootstrap, seed) for part in parts.values()]
-    write(comparisons, folder, runs=len(runs), seed=seed)
+    show(compared(list(parts.values()), folder, bootstrap=bootstrap, seed=seed, kind=kind), folder)
+
+
+def compare_alike(named: Sequence[str], folder: Path) -> str:
+    """Compare finished runs, each with those on the same test stays, into `folder`, which is replaced, without a word.
+
+    Returns where the page is, relative to the folder's parent, or why there is none.
+    """
+    from icu_lightning.comparison.refusals import alike
+
+    try:
+        parts = alike([read_run(path) for path in run_folders(named)])
+        with atomic_folder(folder) as temporary:
+            compared(parts, temporary, bootstrap=1000, seed=0, kind="svg")
+    except UserError as error:
+        return f"not made: {error}"
+    return f"{folder.name}/index.html"
+
+
+def compared(parts: Sequence[Sequence[Run]], folder: Path, *, bootstrap: int, seed: int, kind: str) -> list[Comparison]:
+    """A comparison of each part, written into `folder`."""
+    comparisons = [compare(models(part), bootstrap, seed) for part in parts]
+    write(comparisons, folder, runs=sum(len(part) for part in parts), seed=seed)
     if kind != "none":
-        write_figures(
-            comparisons, folder / "plots", png=kind == "png"
-        )  # before it is shown: whoever reads the output may go
-    show(comparisons, folder)
+        write_figures(comparisons, folder / "plots", png=kind == "png")
+    return comparisons
 
 
 def run_folders(named: Sequence[str]) -> list[Path]:

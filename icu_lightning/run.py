@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -25,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError, whole_number
+from icu_lightning.sweep.sweeper import OF_A_SWEEP, PLUGIN, Sweep
 from icu_lightning.trust import check_trusted
 
 PACKAGE = Path(__file__).resolve().parent
@@ -53,6 +55,8 @@ class Experiments(SearchPathPlugin):
 
 
 Plugins.instance().register(Experiments)
+Plugins.instance().class_name_to_class[PLUGIN] = Sweep  # Hydra makes a sweeper only of a name in its own namespace
+ConfigStore.instance().store(group="hydra/sweeper", name="icu_lightning", node={"_target_": PLUGIN})
 OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replace=True)
 
 
@@ -69,7 +73,7 @@ def answer(hydra_command: Callable[[], None]) -> None:
     except hydra.errors.HydraException as error:
         cause = f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
         sys.exit(f"error: {error}{cause}")
-    except (OSError, OmegaConfBaseException) as error:
+    except (UserError, OSError, OmegaConfBaseException) as error:
         sys.exit(f"error: {error}")
 
 
@@ -108,6 +112,7 @@ def one_line_errors(folder: Path, stopped: str = "Start it again.", *, new: bool
 
 def run(folder: Path, cfg: DictConfig) -> None:
     """One run, new or resumed, into `folder`."""
+    refuse_words_of_a_sweep(HydraConfig.get().overrides.task)
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.results import finished_metrics, show
     from icu_lightning.terminal import say
@@ -124,6 +129,15 @@ def run(folder: Path, cfg: DictConfig) -> None:
         from icu_lightning.pipeline import run_pipeline
 
         run_pipeline(folder, config, source, settings)
+
+
+def refuse_words_of_a_sweep(overrides: Sequence[str]) -> None:
+    """Raise UserError for what would have no effect on a single run."""
+    for override in overrides:
+        if override.lstrip("+").split("=")[0].split(".")[0] in OF_A_SWEEP:
+            raise UserError(
+                f"{override} is of a sweep: add -m, as in python -m icu_lightning.run -m {override} seed=0,1,2"
+            )
 
 
 def check(config: dict[str, Any]) -> None:
@@ -159,15 +173,14 @@ def check(config: dict[str, Any]) -> None:
 def composed_config(cfg: DictConfig) -> dict[str, Any]:
     """What Hydra composed, plain and resolved, with the names of the options chosen."""
     choices = HydraConfig.get().runtime.choices
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
     return {
         "names": {
             group: choices[group]
             for group in choices
             if group in ("data", "model", "trainer", "logger", "calibration", "protocol") or group.startswith("model/")
         },
-        **plain,
+        **{name: value for name, value in plain.items() if name not in OF_A_SWEEP},
     }
 
 

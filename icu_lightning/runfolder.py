@@ -89,10 +89,16 @@ def remove_if_empty(folder: Path) -> None:
 
 def resume_argument(folder: Path) -> str:
     """resume=FOLDER as it has to be typed: Hydra's quotes, and the shell's, only where the path needs them."""
+    typed = typed_path(folder)
+    return f"resume={typed}" if typed == str(folder) else shlex.quote(f"resume={typed}")
+
+
+def typed_path(folder: Path) -> str:
+    """A path as the value of an override: in Hydra's quotes only where it needs them."""
     if re.fullmatch(r"[\w./~:-]+", str(folder), re.ASCII):
-        return f"resume={folder}"
+        return str(folder)
     inner = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return shlex.quote(f"resume='{inner}'")
+    return f"'{inner}'"
 
 
 def reopen(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from icu_lightning.errors import UserError, unknown_name
 from icu_lightning.predict import refuse_uncharted
 from icu_lightning.results import finished_metrics
 from icu_lightning.run import CONF, check
+from icu_lightning.sweep.sweeper import OF_A_SWEEP
 from icu_lightning.terminal import print_table, say
 from icu_lightning.transfer import applied, checked, write
 from icu_lightning.transferring import matrix as summary
@@ -100,7 +101,8 @@ def run_config(database: str, config: Mapping[str, Any], typed: Sequence[str]) -
     with open_dict(composed):
         del composed["hydra"]
     plain: Any = OmegaConf.to_container(composed, resolve=True)
-    plain.pop("matrix", None)
+    for name in ("matrix", *OF_A_SWEEP):
+        plain.pop(name, None)
     return {"names": choices, **plain}
 
 

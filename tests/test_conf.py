@@ -15,6 +15,7 @@ GROUPS = (
     "cohort",
     "data",
     "generator",
+    "launcher",
     "model",
     "trainer",
     "logger",

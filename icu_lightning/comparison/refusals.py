@@ -32,31 +32,43 @@ BY_DATA = "Put them into separate tables with --by data."
 
 def refuse_unlike(runs: Sequence[Run]) -> None:
     """Raise UserError, naming two runs and their difference, if not all are predictions of one thing for the same stays."""
-    first = runs[0]
     for other in runs[1:]:
-        for name, fact in SAME.items():
-            a, b = fact(first), fact(other)
-            if a != b:
-                raise UserError(
-                    f"{first.name} and {other.name} cannot stand in one ranking: {name} is {a} and {b}. "
-                    + (BY_DATA if name in ("synthetic or real data", "data") else "Leave one out.")
-                )
-        _refuse_other_stays(first, other)
+        if problem := unlike(runs[0], other):
+            raise UserError(f"{runs[0].name} and {other.name} cannot stand in one ranking: {problem}")
 
 
-def _refuse_other_stays(first: Run, other: Run) -> None:
+def alike(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs in groups that may stand in one ranking, in the order in which they first come."""
+    groups: list[list[Run]] = []
+    for run in runs:
+        own = next((group for group in groups if not unlike(group[0], run)), None)
+        if own is None:
+            groups.append(own := [])
+        own.append(run)
+    return groups
+
+
+def unlike(first: Run, other: Run) -> str | None:
+    """Why two runs cannot stand in one ranking, and what can be done; None if they can."""
+    for name, fact in SAME.items():
+        a, b = fact(first), fact(other)
+        if a != b:
+            way_out = BY_DATA if name in ("synthetic or real data", "data") else "Leave one out."
+            return f"{name} is {a} and {b}. {way_out}"
+    return _other_stays(first, other)
+
+
+def _other_stays(first: Run, other: Run) -> str | None:
     """Ids, patients and labels of the test stays; models are compared stay by stay."""
     ids, others = first.test["stay_id"], other.test["stay_id"]
-    pair = f"{first.name} and {other.name} cannot stand in one ranking: "
     if ids.dtype != others.dtype or not ids.equals(others):
         shared = set(ids.to_list()) & set(others.to_list())
-        raise UserError(
-            f"{pair}their test stays differ ({len(ids):,} and {len(others):,}, {len(shared):,} in both). "
+        return (
+            f"their test stays differ ({len(ids):,} and {len(others):,}, {len(shared):,} in both). "
             "Run both with the same cohort, window, split and tables."
         )
     for column in ("patient_id", "label"):
         if not first.test[column].equals(other.test[column]):
             n = int((first.test[column] != other.test[column]).sum())
-            raise UserError(
-                f"{pair}{n:,} of {len(ids):,} test stays have another {column}. One of them is of other tables."
-            )
+            return f"{n:,} of {len(ids):,} test stays have another {column}. One of them is of other tables."
+    return None

@@ -1,0 +1,62 @@
+"""Jobs side by side on this machine: each sees one GPU, or has its share of the cores."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from icu_lightning.errors import UserError, whole_number
+from icu_lightning.sweep.jobs import Job
+from icu_lightning.sweep.process import End, Watch, run_jobs
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+class LocalLauncher:
+    """Runs jobs here.
+
+    Arguments:
+        jobs: how many at a time; None: one a GPU, or one a core where there is none.
+    """
+
+    def __init__(self, *, jobs: int | None) -> None:
+        self.jobs = None if jobs is None else whole_number("launcher.jobs", jobs, 1)
+
+    def launch(self, jobs: Sequence[Job], *, watch: Watch, ended: End) -> None:
+        run_jobs(jobs, slots(self.jobs, gpus(), cores()), watch=watch, ended=ended)
+
+
+def slots(jobs: int | None, gpus: Sequence[str], cores: int) -> list[dict[str, str]]:
+    """The environment of each of the places in which jobs run.
+
+    >>> slots(None, ["0", "1"], cores=8)[1]
+    {'CUDA_VISIBLE_DEVICES': '1', 'OMP_NUM_THREADS': '4', 'MKL_NUM_THREADS': '4', 'POLARS_MAX_THREADS': '4'}
+    >>> slots(1, [], cores=8)
+    [{}]
+    """
+    n = jobs or len(gpus) or cores
+    one = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus and n > 1 else {} for i in range(n)]
+    share = {name: str(max(1, cores // n)) for name in THREADS} if n > 1 else {}
+    return [place | share for place in one]
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. torch is not asked: it would hold them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name.strip()]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"], capture_output=True, text=True, check=True
+        )
+    except FileNotFoundError:
+        return []
+    except subprocess.CalledProcessError as error:
+        raise UserError(
+            f"nvidia-smi cannot tell which GPUs there are: {(error.stderr or error.stdout).strip()}"
+        ) from error
+    return listed.stdout.split()

@@ -1,0 +1,150 @@
+"""What a sweep came to: a table of its jobs on the terminal, as CSV and as one page; a comparison of what may be compared.
+
+jobs.csv              a row a job: its words, state, metrics, seconds, run folder
+index.html            the same, and the last lines of what failed
+comparison/           of the finished jobs, as `python -m icu_lightning.compare` makes it
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from icu_lightning import __version__
+from icu_lightning.atomic import atomic_file, write_text
+from icu_lightning.results import cell_text, finished_metrics
+from icu_lightning.runfolder import git_commit, resume_argument
+from icu_lightning.sweep.jobs import STATES, Job
+from icu_lightning.templates import rendered
+from icu_lightning.terminal import print_table, say
+
+METRICS = ("auroc", "auprc", "brier", "calibration_slope", "ece")  # of the test split, in jobs.csv
+TOLD = 3  # last lines of a failed job on the terminal, where none is an error's; the page has all that are kept
+
+
+class Progress:
+    """Says how each job ended, as it ends."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs, self.ended = jobs, 0
+
+    def __call__(self, job: Job) -> None:
+        self.ended += 1
+        row = Row.of(job)
+        metric = f", AUROC {row.auroc}" if row.auroc else ""
+        say(f"[{self.ended}/{self.jobs}] {job.title}: {row.state}{metric}, {row.time}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A job, as people see it."""
+
+    job: Job
+    state: str
+    last: Mapping[str, Any]
+    test: Mapping[str, Any]  # block of metrics.json; empty for a job that is not finished
+
+    @classmethod
+    def of(cls, job: Job) -> "Row":
+        return cls(job=job, state=job.state, last=job.last, test=(finished_metrics(job.run) or {}).get("test", {}))
+
+    @property
+    def auroc(self) -> str:
+        return cell_text(self.test.get("auroc")) if self.test else ""
+
+    @property
+    def time(self) -> str:
+        seconds = self.last.get("seconds")
+        return "" if seconds is None else f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+    @property
+    def told(self) -> list[str]:
+        """Of what a failed job said last: its error, or the last lines."""
+        lines = self.last.get("last_lines", [])
+        errors = [i for i, line in enumerate(lines) if line.startswith("error:")]
+        return lines[errors[-1] :] if errors else lines[-TOLD:]
+
+    @property
+    def again(self) -> str:
+        """The command that runs this job alone."""
+        begun = (self.job.run / "config.yaml").exists()
+        words = [resume_argument(self.job.run)] if begun else [shlex.quote(word) for word in self.job.overrides]
+        return " ".join(["python -m icu_lightning.run", *words])
+
+
+def report(folder: Path, jobs: Sequence[Job], *, compared: bool) -> list[Row]:
+    """Write and print the table; returns the rows.
+
+    Arguments:
+        compared: also compare the finished jobs, which takes a while.
+    """
+    rows = [Row.of(job) for job in jobs]
+    with atomic_file(folder / "jobs.csv") as path:
+        table(rows).write_csv(path)
+    comparison = compare_finished(folder, rows) if compared else "not made yet"
+    write_text(folder / "index.html", page(folder, rows, comparison))
+    show(folder, rows)
+    return rows
+
+
+def table(rows: Sequence[Row]) -> pl.DataFrame:
+    """A row a job; an axis a column."""
+    axes = list(dict.fromkeys(word.split("=", 1)[0] for row in rows for word in row.job.axes))
+    listed = []
+    for row in rows:
+        words = dict(word.split("=", 1) for word in row.job.axes)
+        values = {name: (row.test.get(name) or {}).get("value") for name in METRICS}
+        facts = {
+            "seconds": row.last.get("seconds"),
+            "attempts": row.last.get("attempts", 0),
+            "where": row.last.get("where"),
+        }
+        own = {axis: words.get(axis) for axis in axes}
+        listed.append({"job": row.job.name, **own, "state": row.state, **values, **facts, "run": str(row.job.run)})
+    return pl.DataFrame(listed, infer_schema_length=None)
+
+
+def compare_finished(folder: Path, rows: Sequence[Row]) -> str:
+    """Compare the finished jobs, those on the same test stays with each other; returns what is to be said about it."""
+    from icu_lightning.compare import compare_alike
+
+    finished = [str(row.job.run) for row in rows if row.state == "finished"]
+    if len(finished) < 2:
+        return "not made: it takes two finished jobs"
+    return compare_alike(finished, folder / "comparison")
+
+
+def page(folder: Path, rows: Sequence[Row], comparison: str) -> str:
+    made = {
+        "Made": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "By": f"icu_lightning {__version__}, code {git_commit()}",
+        "Folder": str(folder.absolute()),
+    }
+    return rendered(
+        Path(__file__).parent, "page.html", rows=rows, counts=counts(rows), comparison=comparison, made=made
+    )
+
+
+def counts(rows: Sequence[Row]) -> str:
+    """For example `3 finished, 1 failed`."""
+    found = {state: sum(row.state == state for row in rows) for state in STATES}
+    return ", ".join(f"{n} {state}" for state, n in found.items() if n)
+
+
+def show(folder: Path, rows: Sequence[Row]) -> None:
+    """The table on the terminal, and of what failed the last lines and the command."""
+    cells = [[row.job.title, row.state, row.auroc, row.time, f"runs/{row.job.name}"] for row in rows]
+    print_table(f"{folder}: {counts(rows)}", ["job", "state", "AUROC (test)", "time", "run folder"], cells)
+    failed = [row for row in rows if row.state == "failed"]
+    for row in failed:
+        say(f"FAILED {row.job.title}: {row.last.get('how')}")
+        for line in row.told:
+            say(f"    {line}")
+        say(f"    all it said: {row.job.log}\n    alone: {row.again}")
+    if failed:
+        say("The same line with sweep.retry=true runs them again.")
+    say(f"Sweep: {folder / 'index.html'}")

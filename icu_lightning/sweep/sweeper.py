@@ -1,0 +1,154 @@
+"""What `-m` does: the jobs of the line, in one folder, each to its end; what failed is listed, and the rest goes on.
+
+Started again with the same line it goes on: what is finished is not run again, what was interrupted continues from its
+checkpoint, and what failed is run again with `sweep.retry=true`. See jobs.py for what lies in the folder.
+"""
+
+import itertools
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from icu_lightning.errors import UserError
+from icu_lightning.sweep.jobs import Job, digest, held_sweep, keep, name_of
+
+PLUGIN = "hydra_plugins.icu_lightning.Sweep"
+OF_A_SWEEP = ("launcher", "sweep")  # keys of conf/run.yaml that are no part of a run
+NOT_THE_JOB = ("root", "cache_dir")  # of data: where it lies, not what it is
+OTHERS = (
+    "hydra.sweep.",
+    "hydra.run.",
+    "hydra.mode",
+    "hydra.launcher",
+    "hydra.sweeper",
+    "hydra/launcher",
+    "hydra/sweeper",
+)
+
+
+class Sweep(Sweeper):
+    """Hydra's sweeper of `python -m icu_lightning.run -m ...`."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.loader, self.cfg = hydra_context.config_loader, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the jobs of the overrides on the command line. Exits with 1 if any of them failed."""
+        from icu_lightning.build import built  # not for a single run, which has torch and its own errors to wait for
+
+        parser = OverridesParser.create(config_loader=self.loader)
+        overrides = parser.parse_overrides(arguments)
+        passed_on = [o for o in self.cfg.hydra.overrides.hydra if not o.startswith(OTHERS)]
+        words = words_of_jobs(overrides)
+        folder = folder_of(str(self.cfg.hydra.sweep.dir), overrides, words, passed_on)
+        jobs = [
+            Job(sweep=folder, name=name_of([*passed_on, *own], axes), overrides=(*passed_on, *own), axes=axes)
+            for own, axes in words
+        ]
+        meaning = {job.name: digest(self.checked(job)) for job in one_of_each_value(jobs)}
+        with held_sweep(folder, shared=False):
+            conf: Any = OmegaConf.to_container(self.cfg.launcher, resolve=True)
+            launcher = built(conf)
+            everyone = keep(folder, shlex.join(["-m", *arguments]), jobs, meaning)
+            run_to_the_end(jobs, everyone, launcher, retry=bool(self.cfg.sweep.retry))
+
+    def checked(self, job: Job) -> dict[str, Any]:
+        """The configuration of a job. Raises UserError or Hydra's error for a mistake in it."""
+        from icu_lightning.run import check
+
+        cfg = self.loader.load_sweep_config(self.cfg, list(job.overrides))
+        with open_dict(cfg):
+            del cfg["hydra"]
+        plain: Any = OmegaConf.to_container(cfg, resolve=True)
+        if plain["resume"]:
+            raise UserError("resume is of a single run: a sweep goes on when its line is run again.")
+        check(plain)
+        data = {name: value for name, value in plain["data"].items() if name not in NOT_THE_JOB}
+        return {name: value for name, value in plain.items() if name not in OF_A_SWEEP} | {"data": data}
+
+
+def words_of_jobs(overrides: Sequence[Override]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Of each job its overrides, and those of them that vary: every combination of the values on the command line.
+
+    Raises UserError for a range without steps, which has no end.
+    """
+    choices: dict[str, list[str]] = {}
+    for override in overrides:
+        if (override.key_or_group or "").split(".")[0] in OF_A_SWEEP:
+            continue
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [str(override.input_line)]
+        elif override.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            raise UserError(f"{override.input_line} has no end: name its values, or search it (search=...).")
+    varying = {key for key, values in choices.items() if len(values) > 1}
+    return [
+        (own, tuple(word for key, word in zip(choices, own, strict=True) if key in varying))
+        for own in itertools.product(*choices.values())
+    ]
+
+
+def folder_of(
+    asked: str,
+    overrides: Sequence[Override],
+    words: Sequence[tuple[tuple[str, ...], tuple[str, ...]]],
+    passed_on: Sequence[str],
+) -> Path:
+    """Where the sweep lies: what was asked for, else a name that follows from its jobs."""
+    if asked:
+        return Path(asked).expanduser()
+    varying = [str(o.key_or_group).split(".")[-1] for o in overrides if o.is_sweep_override()]
+    every = sorted(sorted([*passed_on, *own]) for own, _ in words)
+    return Path("sweeps") / f"{'-'.join(varying)[:60] or 'one'}-{digest(every)}"
+
+
+def one_of_each_value(jobs: Sequence[Job]) -> Iterator[Job]:
+    """Jobs in which every value of the line occurs: composing all of them would take longer than many a job."""
+    seen: set[str] = set()
+    for job in jobs:
+        if not seen.issuperset(job.overrides) or not seen:
+            seen.update(job.overrides)
+            yield job
+
+
+def run_to_the_end(jobs: Sequence[Job], everyone: Sequence[Job], launcher: Any, *, retry: bool) -> None:
+    """Run what is not done, whatever becomes of it, and write what it came to.
+
+    Arguments:
+        everyone: all jobs of the folder, those of other lines too.
+    """
+    from icu_lightning.sweep.report import Progress, report
+    from icu_lightning.terminal import say
+
+    states = {job.name: job.state for job in jobs}
+    left = [job for job in jobs if states[job.name] not in ("finished", *(() if retry else ("failed",)))]
+    done, failed = (sum(state == name for state in states.values()) for name in ("finished", "failed"))
+    said = [f"{done} finished" if done else "", f"{failed} failed" + " (not again)" * (not retry) if failed else ""]
+    say(f"Sweep of {len(jobs)} jobs in {jobs[0].sweep}" + "".join(f", {words}" for words in said if words))
+    ended = False
+    try:
+        launcher.launch(left, watch=never, ended=Progress(len(left)))
+        ended = True
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        rows = report(jobs[0].sweep, everyone, compared=ended)
+        if not ended:
+            print("Stopped. The same line goes on.", file=sys.stderr)
+    if any(row.state == "failed" for row in rows if row.job in jobs):
+        sys.exit(1)
+
+
+def never(job: Job) -> bool:
+    """No job is stopped before its end."""
+    return False

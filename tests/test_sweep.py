@@ -1,0 +1,200 @@
+"""A sweep: every job to its end whatever becomes of the others, each once, and on from where it was killed."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from icu_lightning.errors import UserError
+from icu_lightning.results import finished_metrics
+from icu_lightning.sweep.jobs import LAST_LINES, Job, held_sweep, jobs_of, keep, name_of
+from icu_lightning.sweep.local import LocalLauncher, slots
+from icu_lightning.sweep.report import Row, report
+from icu_lightning.sweep.sweeper import never, one_of_each_value, words_of_jobs
+
+QUICK = ("trainer.max_epochs=6", "data.stays=300", "report=none", "bootstrap=20", "data.cache_dir=null")
+
+
+def job(folder: Path, *overrides: str) -> Job:
+    return Job(sweep=folder, name=name_of(overrides, overrides[:1]), overrides=(*overrides, *QUICK), axes=overrides[:1])
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def words(*line: str) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    return words_of_jobs(OverridesParser.create().parse_overrides(list(line)))
+
+
+def test_a_line_is_every_combination_of_its_values():
+    found = words(
+        "model=mtdm,focal_lstm", "seed=range(0,3)", "data.cohort=[{age_at_least: 18}]", "launcher.jobs=2", "~a.b"
+    )
+    assert len(found) == 6
+    assert found[0] == (
+        ("model=mtdm", "seed=0", "data.cohort=[{age_at_least: 18}]", "~a.b"),
+        ("model=mtdm", "seed=0"),
+    )
+    assert len(set(found)) == 6
+
+
+def test_a_range_without_steps_is_no_axis():
+    with pytest.raises(UserError, match=r"model.hidden=interval\(1,9\) has no end"):
+        words("model.hidden=interval(1,9)")
+
+
+def test_a_job_is_its_words_in_any_order():
+    assert name_of(["a=1", "b=2"], ["a=1"]) == name_of(["b=2", "a=1"], ["a=1"])
+    assert name_of(["a=1", "b=2"], ["a=1"]) != name_of(["a=1", "b=3"], ["a=1"])
+    assert re.fullmatch(r"[\w.-]+", name_of(["x=/a b"], ["x=/a b"])), "a name for a file, typed without quotes"
+
+
+def test_every_value_is_composed_at_least_once(tmp_path):
+    jobs = [job(tmp_path, *own) for own, _ in words("model=a,b,c", "seed=0,1")]
+    looked_at = {word for one in one_of_each_value(jobs) for word in one.overrides}
+    assert looked_at == {word for one in jobs for word in one.overrides}
+    assert len(list(one_of_each_value(jobs))) < len(jobs)
+
+
+def test_each_place_has_one_gpu_or_its_share_of_the_cores():
+    places = slots(None, ["a", "b", "c"], cores=12)
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in places] == ["a", "b", "c"]
+    assert {place["OMP_NUM_THREADS"] for place in places} == {"4"}
+    assert [place["POLARS_MAX_THREADS"] for place in slots(None, [], cores=2)] == ["1", "1"]
+    assert len(slots(4, ["a", "b"], cores=2)) == 4, "more jobs than GPUs share them"
+
+
+def test_a_folder_takes_one_sweep_at_a_time_and_nothing_that_is_no_sweep(tmp_path):
+    with held_sweep(tmp_path, shared=False):
+        with pytest.raises(UserError, match="Another sweep is running in"), held_sweep(tmp_path, shared=False):
+            pass
+        first = keep(tmp_path, "-m a=1,2", [job(tmp_path, "a=1"), job(tmp_path, "a=2")], {"a": "meaning"})
+        both = keep(tmp_path, "-m a=3", [job(tmp_path, "a=3"), job(tmp_path, "a=2")], {})
+        assert [one.axes for one in first] == [("a=1",), ("a=2",)]
+        assert [one.axes for one in both] == [("a=1",), ("a=2",), ("a=3",)], "a longer line joins the sweep"
+        with pytest.raises(UserError, match="the configuration has changed: a stands for something else now"):
+            keep(tmp_path, "-m a=1,2", [job(tmp_path, "a=1")], {"a": "another"})
+    with held_sweep(tmp_path, shared=False):
+        assert len(jobs_of(tmp_path)) == 3
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(UserError, match=r"sweep.json is damaged"):
+        keep(tmp_path, "", [], {})
+    (tmp_path / "sweep.json").unlink()
+    (tmp_path / "thesis.pdf").touch()
+    with pytest.raises(UserError, match="is no folder of a sweep, and nothing is overwritten"):
+        keep(tmp_path, "", [], {})
+
+
+@pytest.mark.slow
+def test_what_dies_is_recorded_and_the_others_go_on(tmp_path):
+    """An error, kill -9, an interruption and a success, two at a time; then again with the same jobs."""
+    good, wrong = job(tmp_path, "model=logistic_regression"), job(tmp_path, "model.dense=[32]")
+    killed, stopped = job(tmp_path, "seed=1"), job(tmp_path, "seed=2")
+    fate = {killed.name: signal.SIGKILL, stopped.name: signal.SIGINT}
+
+    def watch(one: Job) -> bool:
+        if one.name in fate and one.log.exists() and "Training" in one.log.read_text():
+            os.kill(one.last["pid"], fate.pop(one.name))
+        return False
+
+    jobs = [killed, wrong, stopped, good]
+    assert {one.state for one in jobs} == {"waiting"}
+    keep(tmp_path, "", jobs, {})
+    ended: list[str] = []
+    LocalLauncher(jobs=2).launch(jobs, watch=watch, ended=lambda one: ended.append(one.name))
+    assert sorted(ended) == sorted(one.name for one in jobs)
+    assert [one.state for one in jobs] == ["failed", "failed", "interrupted", "finished"]
+    assert killed.last["how"].startswith("killed by SIGKILL")
+    assert killed.last["last_lines"][-1].startswith("Training focal_lstm")
+    assert re.match(r"error: .*dense must be the units of two layers", wrong.last["last_lines"][-1])
+    assert len(wrong.last["last_lines"]) <= LAST_LINES
+    assert "\x1b" not in good.log.read_text(), "no colours in a file"
+
+    rows = report(tmp_path, jobs, compared=False)
+    page = (tmp_path / "index.html").read_text()
+    assert "1 finished, 2 failed, 1 interrupted" in page
+    assert "dense must be the units of two layers" in page
+    assert Row.of(wrong).again.endswith("bootstrap=20 data.cache_dir=null")
+    assert f"resume={killed.run}" in Row.of(killed).again
+    table = {row["job"]: row for row in read(tmp_path / "jobs.csv")}
+    assert table[good.name]["state"] == "finished"
+    assert float(table[good.name]["auroc"]) == finished_metrics(good.run)["test"]["auroc"]["value"]
+    assert len(rows) == 4
+
+    before = (good.run / "metrics.json").stat().st_mtime_ns
+    LocalLauncher(jobs=2).launch([killed, stopped, good], watch=never, ended=print)
+    assert [one.state for one in (killed, stopped, good)] == ["finished"] * 3
+    assert (good.run / "metrics.json").stat().st_mtime_ns == before, "a finished job is not run again"
+    assert killed.last["attempts"] == 2
+    assert "resume" not in (killed.run / "environment.txt").read_text(), "it went on in its own folder"
+
+
+def test_mistakes_are_told_before_the_first_job(cli, tmp_path):
+    for line, message in {
+        ("-m", "model=logistic_regression,mdtm"): r"'model/mdtm'",
+        ("-m", "model.hiden=3", "seed=0,1"): r"hiden",
+        ("-m", "seed=0,one"): r"seed must be a whole number of at least 0; it is one",
+        ("-m", "seed=0,1", "launcher=local", "launcher.jobs=0"): r"launcher.jobs must be a whole number of at least 1",
+        ("-m", "seed=0,1", "resume=x"): r"resume is of a single run",
+        ("launcher=local",): r"launcher=local is of a sweep: add -m",
+    }.items():
+        done = cli(*line)
+        assert done.returncode == 1, line
+        assert re.search(message, done.stderr), done.stderr
+        assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "work").rglob("jobs")), "nothing was begun"
+
+
+PINNED = (
+    "data=eicu",
+    "cohort=h48",
+    "data.hours=48",
+    "data.variables=[heart_rate,map,spo2,lactate]",
+    "trainer.max_epochs=1",
+)
+
+
+@pytest.mark.slow
+def test_twelve_jobs_killed_in_the_middle_are_finished_by_the_same_line(cli, real_eicu, tmp_path):
+    """Needs the eICU demo. SIGKILL takes the sweep, not the two jobs that it was running: those are waited for."""
+    line = ["-m", "model=logistic_regression,focal_lstm", "seed=range(0,6)", *PINNED, f"data.root={real_eicu}"]
+    line += ["report=none", "bootstrap=20", "launcher=local", "launcher.jobs=2", "hydra.sweep.dir=sweep"]
+    work = tmp_path / "work"
+    process = subprocess.Popen([sys.executable, "-m", "icu_lightning.run", *line], cwd=work, stdout=subprocess.DEVNULL)
+    finished: list[Path] = []
+    while len(finished) < 4:
+        assert process.poll() is None, "it was over before it could be killed"
+        time.sleep(0.05)
+        finished = [path.parent for path in work.glob("sweep/runs/*/metrics.json")]
+    refused = cli(*line)
+    assert refused.returncode == 1
+    assert "Another sweep is running in sweep" in refused.stderr
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    written = {path: (path / "metrics.json").stat().st_mtime_ns for path in finished if finished_metrics(path)}
+    done = cli(*line)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    jobs = jobs_of(work / "sweep")
+    assert [one.state for one in jobs] == ["finished"] * 12
+    assert all((path / "metrics.json").stat().st_mtime_ns == at for path, at in written.items())
+    assert all(one.last["attempts"] == 1 for one in jobs if one.run in written)
+    assert {yaml.safe_load((one.run / "config.yaml").read_text())["seed"] for one in jobs} == set(range(6))
+    models = read(work / "sweep" / "comparison" / "models.csv")
+    assert len({row["model"] for row in models}) == 2
+    assert {row["seeds"] for row in models} == {"6"}
+    again = cli(*line)
+    assert again.returncode == 0
+    assert "12 finished" in again.stdout
+    assert len(json.loads((work / "sweep" / "sweep.json").read_text())["lines"]) == 1
