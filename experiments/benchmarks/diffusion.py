@@ -89,6 +89,7 @@ def ours(hours: int, n_variables: int, predicts: str = "epsilon") -> Imputer:
         predicts=predicts,
         clip=None,
         sampler=DDPM(),
+        stratified=False,
         completion="zero",
         precision="float32",
         compiled=False,

@@ -12,6 +12,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.mtdm.denoiser import Context, Denoiser
-from icu_lightning.models.mtdm.noise import KeyedNoise
+from icu_lightning.models.mtdm.noise import KeyedNoise, StratifiedNoise
 from icu_lightning.models.mtdm.samplers import DDIM, Estimate, Noise, Sampler, sample
 from icu_lightning.models.mtdm.schedule import TARGETS, TO_X_0, NoiseSchedule, noised, parameterisation
 
@@ -44,6 +45,7 @@ class Imputer(nn.Module):
         predicts: epsilon, x0 or v.
         clip: estimates of x_0 are kept within +- this many z; None does not. Observed values are never clipped.
         sampler: for imputing.
+        stratified: the noise of a stay's draws is spread evenly (noise.py), so that fewer are needed; else independent.
         completion: what stands in a cell that was never observed when the series is noised in training: `zero`, as published, where
             the network learns neighbours that do not look like those that it meets in sampling; or `imputed`, its own draw.
         precision: of the network when imputing: float32, or bfloat16 where the processor has it.
@@ -59,6 +61,7 @@ class Imputer(nn.Module):
         predicts: str,
         clip: float | None,
         sampler: Sampler,
+        stratified: bool,
         completion: str,
         precision: str,
         compiled: bool,
@@ -71,6 +74,7 @@ class Imputer(nn.Module):
         self.hours, self.variables = shape.hours, shape.variables
         self.schedule, self.sampler, self.clip = schedule, sampler, clip
         self.predicts, self.completion = parameterisation(predicts), completion
+        self.stratified = stratified
         self.precision, self.compiled = PRECISIONS[precision], compiled
         self.denoiser: Denoiser = denoiser(shape=shape, n_steps=schedule.steps)
 
@@ -130,10 +134,12 @@ class Imputer(nn.Module):
             x_0 = sample(DDIM(steps=steps), before, noise, self.schedule, last)
         return torch.where(batch.observed, batch.values, x_0.squeeze(1))
 
-    def noise(self, batch: StayBatch, draws: "range | list[int]", seed: int) -> KeyedNoise:
-        """The stays' own noise, on their device."""
-        cells = {"hours": self.hours, "n_variables": len(self.variables)}
-        return KeyedNoise(seed, batch.stay_id, draws, **cells, like=batch.values)
+    def noise(self, batch: StayBatch, draws: "range | list[int]", seed: int, of: int | None = None) -> KeyedNoise:
+        """The stays' own noise, on their device; of these draws among `of`, if that is given, which may be stratified."""
+        cells: dict[str, Any] = {"hours": self.hours, "n_variables": len(self.variables), "like": batch.values}
+        if of is not None and self.stratified:
+            return StratifiedNoise(seed, batch.stay_id, draws, of=of, **cells)
+        return KeyedNoise(seed, batch.stay_id, draws, **cells)
 
     # Imputing
 
@@ -155,7 +161,7 @@ class Imputer(nn.Module):
             part = batch[stays]
             context = context_of(part.values, part.observed)
             for draws in groups:
-                noise = self.noise(part, draws, seed)
+                noise = self.noise(part, draws, seed, n_samples)
                 x_0 = sample(sampler or self.sampler, self._estimate(network, context), noise, self.schedule)
                 shown = part.observed.unsqueeze(1)
                 result[stays, draws.start : draws.stop] = torch.where(shown, part.values.unsqueeze(1), x_0)

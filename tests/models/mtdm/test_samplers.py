@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from icu_lightning.errors import UserError
-from icu_lightning.models.mtdm.noise import KeyedNoise
+from icu_lightning.models.mtdm.noise import KeyedNoise, StratifiedNoise
 from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver, OneStep, sample
 from icu_lightning.models.mtdm.schedule import SCHEDULES, NoiseSchedule
 
@@ -148,3 +148,43 @@ def test_keyed_noise_is_standard_normal():
     noise = keyed(range(500), range(10))()
     assert float(noise.mean()) == pytest.approx(0, abs=0.02)
     assert float(noise.std()) == pytest.approx(1, abs=0.02)
+
+
+def stratified(stay_id, draws, of: int, seed: int = 0) -> StratifiedNoise:
+    return StratifiedNoise(seed, np.array(stay_id), draws, of=of, hours=5, n_variables=3, like=torch.empty(0))
+
+
+def test_stratified_draws_share_the_strata_of_every_cell():
+    """One number of each cell in each of ten strata, in an order of the cell's own; what follows is independent."""
+    noise = stratified(range(20), range(10), of=10)
+    first, second = noise(), noise()
+    strata = (torch.special.ndtr(first) * 10).long().transpose(0, 1).flatten(1)  # (S, cells)
+    assert torch.equal(strata.sort(0).values, torch.arange(10).view(10, 1).expand(10, strata.shape[1]))
+    assert len(strata.T.unique(dim=0)) > 250, "300 cells, each in its own order"
+    assert len((torch.special.ndtr(second) * 10).long().transpose(0, 1).flatten(1).unique(dim=0)) == 10
+    assert float((second.mean(1)).std()) > 3 * float(first.mean(1).std())
+
+
+def test_a_stratified_draw_by_itself_is_standard_normal():
+    one = stratified(range(3000), [4], of=10)()
+    assert float(one.mean()) == pytest.approx(0, abs=0.02)
+    assert float(one.std()) == pytest.approx(1, abs=0.02)
+    assert abs(float(torch.corrcoef(one.flatten(1).T)[0, 1])) < 0.08
+
+
+def test_a_stays_stratified_noise_does_not_depend_on_company_or_groups():
+    together = stratified([7, 8, 9], range(8), of=8)()
+    assert torch.equal(together[1:2, 3:5], stratified([8], range(3, 5), of=8)())
+
+
+def test_stratified_draws_estimate_a_median_better():
+    """Of x_0 drawn from the exact conditional Gaussian: the error of ten draws' median, stratified and independent."""
+    middle, errors = conditional()[0], {}
+    for name, noise in (
+        ("stratified", stratified(range(400), range(10), of=10)),
+        ("independent", keyed(range(400), range(10))),
+    ):
+        start = noise()[..., 0, :2].double().flatten(0, 1)
+        x = sample(DPMSolver(steps=6), best_estimate(QUAD), lambda start=start: start, QUAD)
+        errors[name] = float((x.view(400, 10, 2).median(1).values - middle).square().mean().sqrt())
+    assert errors["stratified"] < 0.75 * errors["independent"]
