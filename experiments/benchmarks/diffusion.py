@@ -337,7 +337,8 @@ def imputed(
     return imputation_metrics(truth, draws.movedim(1, 0)[:, hidden].double().numpy()), seconds
 
 
-def trained_imputer(size: str, epochs: int, completion: str) -> tuple[Any, Imputer]:
+def trained_imputer(size: str, epochs: int, completion: str, weights: Path | None = None) -> tuple[Any, Imputer]:
+    """The data and an imputer trained on them, or that of `weights`, if there is such a file; else it is written."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
@@ -353,6 +354,9 @@ def trained_imputer(size: str, epochs: int, completion: str) -> tuple[Any, Imput
     data.setup()
     torch.manual_seed(0)
     network = built(plain["model"], shape=data.shape).network.train()
+    if weights is not None and weights.exists():
+        network.imputer.load_state_dict(torch.load(weights))
+        return data, network.imputer.eval()
     optimizer = torch.optim.Adam(network.imputer.parameters(), lr=1e-3, weight_decay=1e-6)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 3e-3, epochs=epochs, steps_per_epoch=len(data.train_dataloader())
@@ -366,6 +370,8 @@ def trained_imputer(size: str, epochs: int, completion: str) -> tuple[Any, Imput
             network.imputation_loss(batch, series).backward()
             optimizer.step()
             schedule.step()
+    if weights is not None:
+        torch.save(network.imputer.state_dict(), weights)
     return data, network.imputer.eval()
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from icu_lightning.evaluation import delong, reliability
+from icu_lightning.evaluation.balanced import of_balanced
 from icu_lightning.evaluation.bootstrap import with_intervals
 from icu_lightning.evaluation.curves import THRESHOLDS, net_benefit_at
 from icu_lightning.evaluation.metrics import ACCURACY_METRICS, THRESHOLD_METRICS, discrimination, net_benefit, pooled
@@ -37,7 +38,7 @@ def evaluate(
     predictions: pl.DataFrame, n_replicates: int = 1000, seed: int = 0, smallest: int = SMALLEST
 ) -> dict[str, dict[str, Any]]:
     """split -> {n, patients, events, <metric>: {value, low, high}, threshold, raw, prior?, calibration_curve, decision_curve,
-    subgroups, too_small, folds?, spread?, note?}.
+    balanced?, subgroups, too_small, folds?, spread?, note?}.
 
     Metrics: those of metrics.py and reliability.py; `auroc_delong` is AUROC with DeLong's interval, which takes stays for
     independent. `calibration_curve`: of risk, risk_raw and perhaps risk_prior -> {at, value, low, high}, lists, as smooth.py draws
@@ -91,6 +92,8 @@ def _split(part: pl.DataFrame, n_replicates: int, seed: int, curves: bool) -> di
             result[block]["folds"] = _folds(part, BESIDE[block])
     if curves and (thirds := of_spread(part, n_replicates, seed)):
         result["spread"] = thirds
+    if curves and (even := of_balanced(label, risk, threshold, patients, n_replicates, seed)):
+        result["balanced"] = even
     if curves:
         result["calibration_curve"] = {
             name: {"at": at.tolist()} | cells[CURVE + name] for name, (_, at) in drawn.items()

@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 
 
 def results(run: Run) -> Section:
-    blocks: list[Block] = [_graded(run), *_all_metrics(run), *_folds(run), _confusion(run)]
+    blocks: list[Block] = [_graded(run), *_all_metrics(run), *_balanced(run), *_folds(run), _confusion(run)]
     if spread := _risks(run):
         blocks.append(spread)
     blocks += figures.of_section(run, "results")
@@ -93,6 +93,18 @@ def _metrics_table(split: dict[str, Any], caption: str, folded: str = "") -> Tab
         rows.append(row(heading, estimate_cell(split.get(name)), *own, reads))
     columns = [("Metric", ""), ("calibrated", ""), *((word, "") for word in beside), ("how to read it", "")]
     return Table(caption=caption, columns=columns, rows=rows, words=(len(columns) - 1,), folded=folded)
+
+
+def _balanced(run: Run) -> list[Block]:
+    """Folded, and apart from the others: it is no estimate of anything at the prevalence of the unit."""
+    if (even := run.test.get("balanced")) is None:
+        return []
+    rows = [row(METRICS[name][0], estimate_cell(cell), METRICS[name][1]) for name, cell in even.items()]
+    caption = (
+        "Survivors weighing as much as deaths, as papers with a balanced test split report: not what a unit would see"
+    )
+    columns = [("Metric", ""), ("balanced", ""), ("how to read it", "")]
+    return [Table(caption=caption, columns=columns, rows=rows, words=(2,), folded="The same test stays, balanced")]
 
 
 def _folds(run: Run) -> list[Block]:
