@@ -1,8 +1,9 @@
 """The diffusion imputer against PyPOTS' CSDI: the same architecture, weights, data and masks, side by side in one process.
 
-Three parts: a call of the denoiser (with equal weights, whose outputs must agree), a training step, and imputation; `memory` measures
-training's peak in processes of their own. `tradeoff` needs no peer: it trains our imputer on the eICU demo and says what each choice
-of steps and samples costs. PyPOTS is no dependency of this package; give the benchmark an environment of its own:
+The parts: a call of the denoiser (with equal weights, whose outputs must agree), a training step, and imputation; `memory` measures
+training's peak in processes of their own. `scaling` says what a cell costs in longer windows of more variables. `tradeoff` trains our
+imputer on the eICU demo and says what each choice of steps and samples costs; it needs no peer, but has one beside it if it is there.
+PyPOTS is no dependency of this package; give the benchmark an environment of its own:
 
     python -m venv peer && peer/bin/pip install torch==2.13.0 pypots
     PYTHONPATH=. peer/bin/python experiments/benchmarks/diffusion.py --parts call training memory
@@ -35,7 +36,8 @@ from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver, OneStep, S
 from icu_lightning.models.mtdm.schedule import NoiseSchedule
 
 SHAPES = {"24 h x 11": (24, 11), "48 h x 15": (48, 15)}
-PARTS = ("call", "training", "memory", "tradeoff")
+PARTS = ("call", "training", "memory", "scaling", "tradeoff")
+CUSTOMARY = 100  # samples of CSDI, 50 steps each
 STEPS, LAYERS, CHANNELS, HEADS = 50, 4, 64, 8
 MISSING = 0.7
 Sides = Mapping[str, Callable[[], object]]
@@ -53,6 +55,8 @@ def main() -> None:
             training(name, arguments.rounds)
         if "memory" in arguments.parts:
             memory(name)
+    if "scaling" in arguments.parts:
+        scaling(arguments.rounds)
     if "tradeoff" in arguments.parts:
         tradeoff(arguments)
 
@@ -69,6 +73,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--rate", type=float, default=0.5, help="tradeoff: share of observed cells hidden (default: .5)"
     )
+    parser.add_argument("--weights", type=Path, help="tradeoff: of an imputer trained before, or where to write them")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     parser.add_argument("--shape", default="24 h x 11", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -282,17 +287,41 @@ def _kilobytes(name: str) -> int:
     return int(line.split()[1])
 
 
+def scaling(rounds: int, n: int = 8) -> None:
+    """Call and training step of our network, a stay and a cell, at four shapes; what is left of attention's squares is seen here."""
+    shapes = ((24, 11), (48, 15), (48, 37), (96, 37))
+    networks = {shape: (ours(*shape), made_up(n, *shape)) for shape in shapes}
+    sides: dict[str, Callable[[], object]] = {}
+    for (hours, variables), (network, batch) in networks.items():
+        torch.nn.init.normal_(network.denoiser.out_2.weight, std=0.1)
+
+        def call(network: Imputer = network, batch: StayBatch = batch) -> None:
+            with torch.no_grad():
+                context = network.denoiser.context(batch.values, batch.observed)
+                network.denoiser(batch.values.unsqueeze(1), 30, context)
+
+        def step(network: Imputer = network, batch: StayBatch = batch) -> None:
+            network.loss(batch, None).backward()
+
+        sides |= {f"call, {hours} h x {variables}": call, f"training step, {hours} h x {variables}": step}
+    seconds = interleaved(sides, rounds)
+    print("\n| ours | cells | ms a stay | microseconds a cell |\n|---|---:|---:|---:|")
+    for name, values in seconds.items():
+        hours, _, _, variables = name.split(", ")[1].split()
+        cells, each = int(hours) * int(variables), 1000 * statistics.median(values) / n
+        print(f"| {name} | {cells:,} | {each:.2f} | {1000 * each / cells:.1f} |")
+
+
 # What steps and samples cost
 
 CHOICES: tuple[tuple[str, Sampler, tuple[int, ...]], ...] = (
-    ("DDPM, 50 steps", DDPM(), (100, 10)),
-    ("DPM-Solver++, 10 steps", DPMSolver(steps=10), (40,)),
-    ("DPM-Solver++, 6 steps", DPMSolver(steps=6), (100, 40, 20, 10)),
-    ("DPM-Solver++, 5 steps", DPMSolver(steps=5), (40,)),
-    ("DPM-Solver++, 4 steps", DPMSolver(steps=4), (40, 10)),
-    ("DPM-Solver++, 3 steps", DPMSolver(steps=3), (40,)),
-    ("DDIM, 10 steps", DDIM(steps=10), (40, 10)),
-    ("DDIM, 4 steps", DDIM(steps=4), (40,)),
+    ("DPM-Solver++, 10 steps", DPMSolver(steps=10), (20,)),
+    ("DPM-Solver++, 6 steps", DPMSolver(steps=6), (5, 10, 20, 40)),
+    ("DPM-Solver++, 4 steps", DPMSolver(steps=4), (5, 10, 20, 40)),
+    ("DPM-Solver++, 3 steps", DPMSolver(steps=3), (10, 20, 40)),
+    ("DPM-Solver++, 2 steps", DPMSolver(steps=2), (20,)),
+    ("DDIM, 10 steps", DDIM(steps=10), (10,)),
+    ("DDIM, 4 steps", DDIM(steps=4), (20,)),
     ("one step", OneStep(), (1,)),
 )
 
@@ -301,28 +330,52 @@ def tradeoff(arguments: argparse.Namespace) -> None:
     """Trains the imputer of conf/model/mtdm.yaml alone, then imputes the same hidden cells with every choice."""
     from icu_lightning.data.masking import held_out_cells, hide
 
-    data, imputer = trained_imputer(arguments.size, arguments.epochs, arguments.completion)
+    data, imputer = trained_imputer(arguments.size, arguments.epochs, arguments.completion, arguments.weights)
     stays = data.test[: arguments.stays]
     hidden = held_out_cells(stays, "mcar", arguments.rate, seed=0)
     shown, truth = hide(stays, hidden), stays.values[hidden].double().numpy()
     print(
         f"\n{len(stays)} test stays of the eICU demo, {len(truth)} cells hidden ({arguments.rate:.0%}), size {arguments.size}"
     )
-    print("\n| sampler | samples | calls | MAE | RMSE | CRPS | 90 % bands cover | stays/s | times the first |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    first = None
-    for name, sampler, counts in CHOICES:
-        for n in counts:
-            metrics, seconds = imputed(imputer, shown, hidden, truth, n, sampler)
-            speed = len(stays) / seconds
-            first = first or speed
-            calls_made = n * len(sampler.levels(imputer.schedule))
-            covered = "" if metrics["coverage90"] is None else f"{metrics['coverage90']:.3f}"
-            errors = " | ".join(f"{metrics[key]:.3f}" for key in ("mae", "rmse", "crps"))
-            print(
-                f"| {name} | {n} | {calls_made} | {errors} | {covered} | {speed:.2f} | {speed / first:.0f} |",
-                flush=True,
-            )
+    print("\n| sampler | noise | samples | calls | MAE | RMSE | CRPS | 90 % bands cover | stays/s | times |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    first = peers_speed(shown) if arguments.size == "paper" else None
+    if first:
+        print(
+            f"| PyPOTS' CSDI, 50 steps | independent | {CUSTOMARY} | {50 * CUSTOMARY} | | | | | {first:.4f} | 1 |",
+            flush=True,
+        )
+    choices = [("DDPM, 50 steps", DDPM(), n, False) for n in (CUSTOMARY, 10)]
+    choices += [
+        (name, s, n, even)
+        for name, s, counts in CHOICES
+        for n in counts
+        for even in ((False, True) if n > 1 else (False,))
+    ]
+    for name, sampler, n, imputer.stratified in choices:
+        metrics, seconds = imputed(imputer, shown, hidden, truth, n, sampler)
+        speed = len(stays) / seconds
+        first = first or speed
+        calls_made = n * len(sampler.levels(imputer.schedule))
+        covered = "" if metrics["coverage90"] is None else f"{metrics['coverage90']:.3f}"
+        errors = " | ".join(f"{metrics[key]:.3f}" for key in ("mae", "rmse", "crps"))
+        noise = "stratified" if imputer.stratified else "independent"
+        print(
+            f"| {name} | {noise} | {n} | {calls_made} | {errors} | {covered} | {speed:.2f} | {speed / first:.0f} |",
+            flush=True,
+        )
+
+
+def peers_speed(shown: StayBatch, n: int = 4) -> float | None:
+    """Stays a processor second of PyPOTS' CSDI with the customary samples, from one sample of some stays; None without PyPOTS."""
+    try:
+        theirs = peer(shown.values.shape[2]).eval()
+    except ModuleNotFoundError:
+        return None
+    given = their_inputs(shown[:n], shown[:n].observed)
+    with torch.no_grad():
+        (seconds,) = interleaved({"theirs": lambda: theirs(given, n_sampling_times=1)}, 3).values()
+    return n / statistics.median(seconds) / CUSTOMARY
 
 
 def imputed(
