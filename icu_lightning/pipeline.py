@@ -16,6 +16,7 @@ from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.build import built
 from icu_lightning.checkpoint import FORMAT
+from icu_lightning.crew import Crew, crew_of
 from icu_lightning.crossvalidation import run_folds, write_pooled
 from icu_lightning.data.audit import audit, audit_line
 from icu_lightning.data.module import ICUDataModule
@@ -28,6 +29,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.calibration import AfterPrior
 from icu_lightning.evaluation.stored import digest, read_imputations
+from icu_lightning.fitting import fitted
 from icu_lightning.imputations import FILE as IMPUTATIONS
 from icu_lightning.imputations import pool_imputations, write_imputations
 from icu_lightning.loggers import build_loggers, log_results
@@ -38,20 +40,27 @@ from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training import stable_seed
 
 
-def run_pipeline(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> None:
-    """Run, or go on with, what `config` describes; every file of the run folder is written here or by what is called here."""
+def run_pipeline(
+    folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings, crew: Crew | None = None
+) -> None:
+    """Run, or go on with, what `config` describes; every file of the run folder is written here or by what is called here.
+
+    Arguments:
+        crew: the processes that train together, if they have met already.
+    """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    if config.get("cv"):
-        cross_validate(folder, config, source, settings)
-    else:
-        conclude(folder, config, run_once(folder, config, source, settings))
+    with crew or crew_of(config["trainer"]) as crew:
+        if config.get("cv"):
+            cross_validate(folder, config, source, settings, crew)
+        else:
+            conclude(folder, config, run_once(folder, config, source, settings, crew))
 
 
-def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> None:
+def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings, crew: Crew) -> None:
     """A run a fold, and the evaluation of all their test stays together."""
 
     def fold(path: Path, own: Mapping[str, Any], chosen: DataSettings) -> None:
-        test = run_once(path, own, source, chosen)["test"]
+        test = run_once(path, own, source, chosen, crew)["test"]
         say(f"AUROC of this fold: {cell_text(test.get('raw', {}).get('auroc'))}, before calibration")
 
     folders = run_folds(folder, config, settings, fold)
@@ -64,15 +73,17 @@ def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, sett
     conclude(folder, config, metrics)
 
 
-def run_once(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings) -> dict[str, Any]:
+def run_once(
+    folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings, crew: Crew
+) -> dict[str, Any]:
     """One split: data, training, predictions, evaluation; returns the content of metrics.json."""
     data = load_data(folder, config, source, settings)
     loggers = build_loggers(folder, config)
-    torch.manual_seed(stable_seed(config["seed"], "initial weights"))
-    model: Model = built(config["model"], shape=data.shape)
-    trainer = built(config["trainer"], folder=folder, seed=config["seed"], loggers=loggers, progress=interactive())
-    say(f"Training {full_name(config['names'])} on {config['names']['trainer']} ...")
-    model.fit(data, trainer)
+    several = f", {crew.size} processes" if crew.size > 1 else ""
+    say(f"Training {full_name(config['names'])} on {config['names']['trainer']}{several} ...")
+    model = fitted(folder, config, data, crew, loggers=loggers, progress=interactive())
+    if crew.size > 1 and not crew.engaged:
+        say(f"{config['names']['model']} trains by itself, in one process: the others had nothing to do.")
     table = scored(folder, config, data, model)
     write_imputations(folder, config, data, model)
     metrics = evaluate_and_keep(folder, config, table)

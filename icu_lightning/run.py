@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
@@ -23,11 +23,15 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from icu_lightning import runfolder
+from icu_lightning import preemption, runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError, whole_number
+from icu_lightning.ranks import check_devices, quiet, started
 from icu_lightning.sweep.sweeper import OF_A_SWEEP, PLUGIN, Sweep
 from icu_lightning.trust import check_trusted
+
+if TYPE_CHECKING:
+    from icu_lightning.crew import Crew
 
 PACKAGE = Path(__file__).resolve().parent
 EXPERIMENTS = PACKAGE.parent / "experiments"  # holds the group `experiment`; not in an installed package
@@ -88,17 +92,22 @@ def command(cfg: DictConfig) -> None:
 
 @contextmanager
 def one_line_errors(folder: Path, stopped: str = "Start it again.", *, new: bool = True) -> Iterator[None]:
-    """Errors of a job as one message and exit code 1; an interruption as `stopped` and 130.
+    """Errors of a job as one message and exit code 1; an interruption as `stopped` and 130, or 128 and the signal's number.
 
     The traceback of an error that nobody foresaw is kept in error.txt in `folder`. A `new` one, which Hydra has made, goes if
     it is still empty.
     """
     discard = runfolder.remove_if_empty if new else (lambda folder: None)
     try:
-        yield
+        with preemption.heard():
+            yield
     except (UserError, OSError, OmegaConfBaseException) as error:
         discard(folder)
         sys.exit(f"error: {error}")
+    except preemption.Preempted as stop:
+        discard(folder)
+        print(f"Stopped by {stop.signal.name}. {stopped}{preemption.requeue(stop)}", file=sys.stderr)
+        raise
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise  # rich's, when whoever reads the output has gone; Lightning's comes from a KeyboardInterrupt
@@ -111,24 +120,48 @@ def one_line_errors(folder: Path, stopped: str = "Start it again.", *, new: bool
 
 
 def run(folder: Path, cfg: DictConfig) -> None:
-    """One run, new or resumed, into `folder`."""
+    """One run, new or resumed, into `folder`; the further processes of torchrun or srun train along with the first one's."""
     refuse_words_of_a_sweep(HydraConfig.get().overrides.task)
+    rank, processes = started()
+    if processes == 1:
+        return run_alone(folder, cfg, None)
+    quiet()
+    from icu_lightning.crew import together
+    from icu_lightning.fitting import follow
+
+    with together(rank, processes) as crew:  # before anything can be refused, so that nobody waits for who has gone
+        if rank == 0:
+            return run_alone(folder, cfg, crew)
+        try:
+            follow(crew)
+        finally:
+            runfolder.remove_if_empty(folder)  # which Hydra has made for every process
+
+
+def run_alone(folder: Path, cfg: DictConfig, crew: "Crew | None") -> None:
+    """One run, new or resumed, into `folder`.
+
+    Arguments:
+        crew: the processes that were started together with this one.
+    """
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.results import finished_metrics, show
     from icu_lightning.terminal import say
 
     config = stored_config(folder) if cfg.resume else composed_config(cfg)
-    if metrics := finished_metrics(folder) if cfg.resume else None:
+    again = bool(cfg.resume) or (preemption.requeued() and runfolder.begun_by(folder, config))
+    if metrics := finished_metrics(folder) if again else None:
         say("This run is finished; its results:")
         return show(folder, config, metrics)
     check(config)
     source, settings = source_and_settings(**config["data"])  # a missing table is told before torch is loaded
-    if not cfg.resume:
-        config = runfolder.start(folder, config)
-    with runfolder.locked(folder), nullcontext() if cfg.resume else runfolder.undone_if_refused(folder):
+    config = runfolder.configuration(folder) if again else runfolder.start(folder, config)
+    with runfolder.locked(folder), nullcontext() if again else runfolder.undone_if_refused(folder):
+        if config["trainer"].get("devices", 1) != 1:
+            quiet()
         from icu_lightning.pipeline import run_pipeline
 
-        run_pipeline(folder, config, source, settings)
+        run_pipeline(folder, config, source, settings, crew)
 
 
 def refuse_words_of_a_sweep(overrides: Sequence[str]) -> None:
@@ -163,10 +196,7 @@ def check(config: dict[str, Any]) -> None:
     for name in ("max_epochs", "threads"):
         if config["trainer"].get(name) is not None:
             whole_number(f"trainer.{name}", config["trainer"][name], 1)
-    if config["trainer"].get("devices") not in (1, "1", None):
-        raise UserError(
-            f"trainer.devices must be 1: training on several devices is not there yet; it is {config['trainer']['devices']}."
-        )
+    check_devices(config["trainer"])
     threshold_rule(config["threshold"])
 
 

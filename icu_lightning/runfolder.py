@@ -54,6 +54,13 @@ def start(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return stored
 
 
+def begun_by(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a run of this very configuration has begun in the folder."""
+    if not (folder / "config.yaml").exists():
+        return False
+    return configuration(folder) == yaml.safe_load(yaml.safe_dump(_with_absolute_paths(config)))
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process. Raises UserError if another process holds it."""

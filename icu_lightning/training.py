@@ -9,7 +9,10 @@ import hashlib
 import io
 import json
 import math
+import os
 import pickle
+import signal
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +22,18 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 from icu_lightning.atomic import atomic_file, write_text
+from icu_lightning.crew import Crew
 from icu_lightning.errors import UserError
+from icu_lightning.terminal import say
+
+EXPECTED = (
+    ".*(LeafSpec|find_unused_parameters=True was specified).*"  # warnings: torch 2.13 of what Lightning 2.6 asks; ours
+)
 
 
 class StageTrainer:
@@ -32,10 +43,14 @@ class StageTrainer:
         folder: the run folder; checkpoints/<stage>/{best,last}.ckpt and metrics.csv go there.
         seed: of everything random in training.
         max_epochs: caps every stage; None leaves each its own.
-        accelerator, devices, precision, deterministic: see pytorch_lightning.Trainer.
-        threads: of torch on the CPU, in this whole process; None leaves torch its own choice, all cores.
+        accelerator, devices, precision, deterministic: see pytorch_lightning.Trainer. Devices are those of a node.
+        nodes: machines, each with as many devices.
+        threads: of torch on the CPU, in this whole process; None shares all cores out among the node's processes.
         loggers: Lightning loggers beside metrics.csv.
         progress: show a bar.
+        crew: the processes that train together, of which this is one; by default it is alone.
+
+    With several GPUs, BatchNorm is SyncBatchNorm; on CPUs, where that does not train, each process keeps its own statistics.
     """
 
     def __init__(
@@ -49,16 +64,23 @@ class StageTrainer:
         precision: str,
         deterministic: bool | str,
         threads: int | None,
+        nodes: int = 1,
         loggers: Sequence[Logger] = (),
         progress: bool = False,
+        crew: Crew | None = None,
     ) -> None:
         self.folder, self.seed, self.max_epochs = folder, seed, max_epochs
-        self.loggers, self.progress = list(loggers), progress
-        device = {"accelerator": accelerator, "devices": devices}
+        self.loggers, self.progress, self.crew = list(loggers), progress, crew or Crew()
+        self._told = False
+        device = {"accelerator": accelerator, "devices": devices, "num_nodes": nodes}
         self.settings: dict[str, Any] = device | {"precision": precision, "deterministic": deterministic}
-        if threads is not None:
-            torch.set_num_threads(threads)
-        if not (folder / "metrics.csv").exists():
+        share = None  # of the cores: torch's own choice
+        if self.crew.size > 1:
+            self.settings["devices"] = self.crew.size // nodes
+            share = max(1, (os.cpu_count() or 1) * nodes // self.crew.size)
+        if threads or share:
+            torch.set_num_threads(threads or share or 1)
+        if self.crew.rank == 0 and not (folder / "metrics.csv").exists():
             write_text(folder / "metrics.csv", "stage,epoch\n")
 
     def fit(
@@ -81,29 +103,39 @@ class StageTrainer:
         epochs = max_epochs if self.max_epochs is None else min(max_epochs, self.max_epochs)
         if epochs < 1:
             raise UserError(f"trainer.max_epochs must be at least 1; it is {self.max_epochs}.")
-        keeper = StageCheckpoint(folder, monitor, mode)
-        if not (folder / "finished.json").exists():
+        self.crew.engage()
+        last = folder / "last.ckpt"
+        finished, begun = self.crew.agreed(((folder / "finished.json").exists(), last.exists()))
+        if not finished:
+            keeper = StageCheckpoint(folder, monitor, mode)
             stopper = EarlyStopping(monitor, mode=mode, patience=patience, check_finite=False)
             callbacks = [EpochSeed(self.seed, stage), EpochMetrics(self.folder / "metrics.csv", stage), stopper, keeper]
             trainer = self._lightning(epochs, callbacks)
-            last = folder / "last.ckpt"
-            if last.exists():
+            if begun:
                 load_checkpoint(last)  # told by name if it is damaged, before Lightning meets it
+            self._tell_of_batch_norm(module)
             with warnings.catch_warnings():
-                # Lightning 2.6.6 asks torch 2.13 for a type in a way that torch calls deprecated
-                warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-                trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-            write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
+                warnings.filterwarnings("ignore", message=EXPECTED)
+                trainer.fit(module, datamodule=data, ckpt_path=last if begun else None, weights_only=True)
+            if self.crew.rank == 0:
+                write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
+            self.crew.agreed(None)  # rank 0 has written everything
         restore(module, folder / "best.ckpt")
 
     def _lightning(self, epochs: int, callbacks: list[lightning.Callback]) -> lightning.Trainer:
         bar: list[lightning.Callback] = [RichProgressBar(leave=True)] if self.progress else []
+        several: dict[str, Any] = {}
+        if self.crew.size > 1:
+            # A stage may leave parts of its network alone, such as the average of weights or what a later stage trains
+            several = {"strategy": DDPStrategy(find_unused_parameters=True), "sync_batchnorm": not self._on_cpu}
         try:
             return lightning.Trainer(
                 **self.settings,
+                **several,
+                plugins=[self.crew.environment],
                 max_epochs=epochs,
                 logger=self.loggers or False,
-                callbacks=[*callbacks, *bar],
+                callbacks=[*callbacks, *bar, OwnSignals()],
                 enable_progress_bar=self.progress,
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
@@ -113,6 +145,21 @@ class StageTrainer:
             raise UserError(
                 f"This machine or Lightning cannot train with trainer.* = {self.settings}: {error}"
             ) from error
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.settings["accelerator"] == "cpu"
+
+    def _tell_of_batch_norm(self, module: nn.Module) -> None:
+        if self.crew.size == 1 or self.crew.rank or self._told or not self._on_cpu:
+            return
+        if any(map(_is_batch_norm, module.modules())):
+            say("BatchNorm: each process normalises by its own share of a batch; SyncBatchNorm is for GPUs only.")
+            self._told = True
+
+
+def _is_batch_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 class StageCheckpoint(Checkpoint):
@@ -157,8 +204,22 @@ class StageCheckpoint(Checkpoint):
 
 
 def save(trainer: lightning.Trainer, path: Path) -> None:
+    """Called by all ranks, which wait for one another; rank 0 writes."""
+    if not trainer.is_global_zero:
+        return trainer.save_checkpoint(path)
     with atomic_file(path) as temporary:
         trainer.save_checkpoint(temporary)
+
+
+class OwnSignals(lightning.Callback):
+    """SIGTERM is answered as before the training began: Lightning's answer waits for other ranks, which need not have heard it."""
+
+    def __init__(self) -> None:
+        self.answer = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.answer)
 
 
 class EpochSeed(lightning.Callback):

@@ -156,6 +156,8 @@ def test_the_readme_has_commands_and_its_chapters():
         "Another hospital: transfer",
         "Many runs: sweeps",
         "Reproducibility",
+        "Several devices",
+        "Stopped and started again",
         "The report",
         "Evaluate again",
         "What drives a risk",

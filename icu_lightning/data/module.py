@@ -12,7 +12,7 @@ import torch
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
 from icu_lightning.data.cohort import attrition_text
 from icu_lightning.data.drugs import vis_drugs
-from icu_lightning.data.loader import StayLoader
+from icu_lightning.data.loader import AT_ONCE, StayLoader, train_loader, val_loader
 from icu_lightning.data.masking import held_out_cells, hide, shown
 from icu_lightning.data.outliers import Outliers, counted
 from icu_lightning.data.patterns import held_out
@@ -281,13 +281,13 @@ class ICUDataModule(lightning.LightningDataModule):
         return BatchShape(self.settings.hours, tuple(self.settings.variables), self.encoder.names, self.vis_names)
 
     def train_dataloader(self) -> StayLoader:
-        return StayLoader(self.train, self.settings.batch_size, shuffle_seed=self.seed)
+        return train_loader(self, self.settings.batch_size, self.seed)
 
     def val_dataloader(self) -> StayLoader:
-        return StayLoader(self.val, batch_size=1024)
+        return val_loader(self)
 
     def test_dataloader(self) -> StayLoader:
-        return StayLoader(self.test, batch_size=1024)
+        return StayLoader(self.test, AT_ONCE)
 
 
 def widened(values: np.ndarray, charted: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

@@ -107,7 +107,7 @@ class RiskModule(lightning.LightningModule):
         self.patience = whole_number("model.patience", patience, 1)
         self.rankable = True  # validation has both classes
         self.train_loss, self.train_auroc = MeanMetric(), BinaryAUROC()
-        self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAveragePrecision()
+        self.val_loss, self.val_auroc, self.val_auprc = MeanMetric(), BinaryAUROC(), BinaryAveragePrecision()
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         monitor, mode = monitored(data.val)
@@ -156,7 +156,9 @@ class RiskModule(lightning.LightningModule):
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())
-        self.log_dict({"val/loss": self.loss(logit, batch.label) + self.penalty(), **ranking}, batch_size=len(batch))
+        # By hand: over several processes Lightning 2.6 divides by their mean number of stays, rounded down
+        self.val_loss.update(self.loss(logit, batch.label) + self.penalty(), len(batch))
+        self.log_dict({"val/loss": self.val_loss, **ranking})
 
     def configure_optimizers(self) -> Any:
         try:

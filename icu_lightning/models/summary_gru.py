@@ -94,12 +94,11 @@ class SummaryGRU(RiskModule):
 
     def on_train_epoch_end(self) -> None:
         super().on_train_epoch_end()
-        self.log(EPOCH, float(self.current_epoch))
+        self.log(EPOCH, float(self.current_epoch), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        self.log(
-            EPOCH, float(self.current_epoch)
-        )  # validation ends before the epoch does, and is when the best is kept
+        # Validation ends before the epoch does, and is when the best is kept
+        self.log(EPOCH, float(self.current_epoch), sync_dist=True)
 
 
 class SummaryGRUNetwork(nn.Module):

@@ -94,8 +94,11 @@ class Imputer(nn.Module):
         return errors.sum() / targets.sum().clamp(min=1)
 
     @torch.no_grad()
-    def validation_loss(self, batch: StayBatch, seed: int) -> Tensor:
-        """() of the same stays always the same: half of the observed cells, a few fixed steps, noise keyed by the stay."""
+    def validation_loss(self, batch: StayBatch, seed: int) -> tuple[Tensor, Tensor]:
+        """() of the same stays always the same: half of the observed cells, a few fixed steps, noise keyed by the stay.
+
+        And () the number of those cells, its weight among other batches; nearly none, but not 0, where there are none.
+        """
         draws = [TARGET_DRAW, *range(VALIDATION_LEVELS)]
         choice, *noise = self.noise(batch, draws, seed)().unbind(1)
         targets = batch.observed & (choice < 0)
@@ -104,7 +107,7 @@ class Imputer(nn.Module):
         for level, epsilon in zip(levels, noise, strict=True):
             k = torch.full((len(batch),), level, device=total.device)
             total = total + self._errors(batch, batch.values, targets, k, epsilon).sum()
-        return total / (len(levels) * targets.sum().clamp(min=1))
+        return total / (len(levels) * targets.sum().clamp(min=1)), targets.sum().clamp(min=1e-9)
 
     def _errors(self, batch: StayBatch, x_0: Tensor, targets: Tensor, k: Tensor, epsilon: Tensor) -> Tensor:
         """(B, T, V) squared errors of target cells, 0 elsewhere."""

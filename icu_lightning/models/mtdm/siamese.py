@@ -2,7 +2,8 @@
 
     D = |e_1 - e_2|,    L_con = 1[y_1 = y_2] D^2 + 1[y_1 != y_2] max(0, m - D)^2              (Eq. 26 and 27)
 
-Both sides of a pair are the same network on two stays of one batch, so shared weights are a matter of course.
+Both sides of a pair are the same network on two stays of one batch, so shared weights are a matter of course. With several devices,
+pairs are formed within each one's share of the batch: no embedding crosses from one to another.
 
 References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), section 6; Dimensionality Reduction by Learning an
 Invariant Mapping (Hadsell, Chopra, LeCun, 2006), Eq. 4.

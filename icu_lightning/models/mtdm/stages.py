@@ -16,6 +16,7 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import StayBatch
@@ -96,6 +97,7 @@ class Stage(lightning.LightningModule):
         self.network, self.weights = network, weights
         self.make_optimizer, self.decay_at = optimizer, decay_at
         self.seen: list[Mapping[str, Tensor]] = []
+        self.val_imputation = MeanMetric()  # over cells, so that it does not depend on how stays are batched
 
     def training_step(self, batch: StayBatch, _: int) -> Tensor:
         terms = self.terms(batch)
@@ -113,8 +115,9 @@ class Stage(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         for name in self.seen[0]:
-            values = torch.stack([terms[name] for terms in self.seen])
-            self.log(f"train/{name}", values.nanmean())  # a batch without a pair of one kind has no mean distance of it
+            mean = MeanMetric(nan_strategy="ignore").to(self.device)  # a batch may have no pair of one kind
+            mean.update(torch.stack([terms[name] for terms in self.seen]))
+            self.log(f"train/{name}", mean.compute(), sync_dist=True)  # over all processes already
 
     def configure_optimizers(self) -> Any:
         try:
@@ -152,7 +155,8 @@ class WarmUp(Stage):
         return {"loss": imputation + pairs.loss, **named}
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
-        self.log("val/loss", self.network.imputer.validation_loss(batch, self.network.seed), batch_size=len(batch))
+        self.val_imputation.update(*self.network.imputer.validation_loss(batch, self.network.seed))
+        self.log("val/loss", self.val_imputation)
 
 
 class Joint(Stage):
@@ -162,6 +166,7 @@ class Joint(Stage):
         super().__init__(**settings)
         self.rankable = rankable  # validation has both classes
         self.train_auroc, self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAUROC(), BinaryAveragePrecision()
+        self.val_mortality = MeanMetric()  # over stays
 
     def terms(self, batch: StayBatch) -> dict[str, Tensor]:
         w = self.weights
@@ -186,11 +191,14 @@ class Joint(Stage):
     def validation_step(self, batch: StayBatch, _: int) -> None:
         w = self.weights
         logit, _embedding = self.network.read(self.network.fill(batch, feedback=False), batch)
-        mortality = mortality_loss(logit, batch.label, w.bce, w.mse)
-        imputation = self.network.imputer.validation_loss(batch, self.network.seed)
+        self.val_mortality.update(mortality_loss(logit, batch.label, w.bce, w.mse), len(batch))
+        self.val_imputation.update(*self.network.imputer.validation_loss(batch, self.network.seed))
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())
-        loss = w.mortality * mortality + w.imputation * imputation
-        named = {"val/loss": loss, "val/mortality": mortality, "val/imputation": imputation}
-        self.log_dict({**named, **ranking}, batch_size=len(batch))
+        self.log_dict({"val/mortality": self.val_mortality, "val/imputation": self.val_imputation, **ranking})
+
+    def on_validation_epoch_end(self) -> None:
+        w = self.weights
+        loss = w.mortality * self.val_mortality.compute() + w.imputation * self.val_imputation.compute()
+        self.log("val/loss", loss, sync_dist=True)  # the same in every process; Lightning wants it said

@@ -1,0 +1,105 @@
+"""A run that is told to stop says how to go on, and the next start ends with the numbers of a run that was left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from icu_lightning import runfolder
+from icu_lightning.models.mtdm.stages import Stage
+from icu_lightning.preemption import Preempted, heard, requeue
+from icu_lightning.training import read_metrics
+from tests.test_run import SMALL, resumed, same_results
+
+MTDM = ("model=mtdm", "model/size=tiny", "imputation.stays=10", "model.epochs.stage2=3", *SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["WarmUp", "Joint"])
+def test_mtdm_stopped_in_either_stage_ends_like_one_that_was_not(stage, run_here, monkeypatch, tmp_path):
+    """SIGTERM in the middle of the stage's second epoch."""
+    whole = run_here(*MTDM, folder="whole")
+    real = Stage.training_step
+
+    def stopping(self, batch, step):
+        if type(self).__name__ == stage and self.current_epoch == 1 and step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, batch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stage, "training_step", stopping)
+        with pytest.raises(Preempted), heard():
+            run_here(*MTDM, folder="stopped")
+    rows = read_metrics(tmp_path / "stopped" / "metrics.csv")
+    assert [row["stage"] for row in rows] == {"WarmUp": ["stage1"], "Joint": ["stage1", "stage1", "stage2"]}[stage]
+    resumed(tmp_path / "stopped")
+    assert same_results(whole, tmp_path / "stopped")
+
+
+def stopped(line: list[str], folder: Path, number: int, **environment: str) -> tuple[int, str]:
+    """Exit code and errors of a command that gets a signal in its third epoch."""
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background is deaf to it
+    command = [sys.executable, "-m", "icu_lightning.run", *line]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=folder.parent, env=os.environ | environment, preexec_fn=hears, **pipes)
+    while len(read_metrics(folder / "metrics.csv")) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_stopped_run_says_how_to_continue(name, code, tmp_path):
+    folder = tmp_path / "run"
+    ended, said = stopped(["data.stays=2500", f"hydra.run.dir={folder}"], folder, getattr(signal, name))
+    assert ended == code
+    assert said.startswith("Stopped. " if name == "SIGINT" else f"Stopped by {name}. ")
+    assert f"resume={folder}" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_job_whose_time_is_over_is_queued_again_and_the_same_line_goes_on(cli, tmp_path):
+    """Slurm's SIGUSR1, with a scontrol that notes what it was asked; then the job as Slurm starts it again."""
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    scontrol.chmod(0o755)
+    job = {"SLURM_JOB_ID": "17", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    folder = tmp_path / "run"
+    line = ["data.stays=1000", "trainer.max_epochs=6", "report=none", "bootstrap=20", f"hydra.run.dir={folder}"]
+    ended, said = stopped(line, folder, signal.SIGUSR1, **job)
+    assert ended == 138
+    assert said.endswith("Slurm has queued job 17 again.\n")
+    assert (tmp_path / "asked").read_text() == "requeue 17\n"
+    refused = cli(*line, **job)
+    assert "is not empty" in refused.stderr, "not started again by Slurm"
+    config = runfolder.configuration(folder)
+    assert runfolder.begun_by(folder, config)
+    assert not runfolder.begun_by(folder, config | {"seed": 1}), "another run must not be taken for it"
+    done = cli(*line, **job, SLURM_RESTART_COUNT="1")
+    assert done.returncode == 0, done.stderr
+    assert len(read_metrics(folder / "metrics.csv")) == 6
+
+
+def test_slurm_that_cannot_be_asked_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "Slurm could not be asked for job 17 again" in requeue(Preempted(signal.SIGUSR1))
+    assert requeue(Preempted(signal.SIGTERM)) == "", "what Slurm ends so, it queues itself, or does not mean to"
+
+
+def test_the_signals_answers_are_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Preempted) as stop, heard():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
