@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from icu_lightning.errors import UserError
 
-NOT_THE_MODEL = {"seed", "bootstrap", "logger", "report", "resume", "names.logger", "data.root", "data.cache_dir"}
+NOT_THE_MODEL = {
+    "seed",
+    "bootstrap",
+    "logger",
+    "report",
+    "resume",
+    "names.logger",
+    "data.root",
+    "data.cache_dir",
+    "trainer.nodes",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
