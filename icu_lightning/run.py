@@ -5,18 +5,21 @@ mistakes answer at once.
 """
 
 import os
+import re
 import secrets
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -76,9 +79,38 @@ def answer(hydra_command: Callable[[], None]) -> None:
         hydra_command()
     except hydra.errors.HydraException as error:
         cause = f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-        sys.exit(f"error: {error}{cause}")
+        sys.exit(f"error: {error}{cause}{nearest(error, sys.argv[1:])}")
     except (UserError, OSError, OmegaConfBaseException) as error:
         sys.exit(f"error: {error}")
+
+
+def nearest(error: hydra.errors.HydraException, typed: Sequence[str]) -> str:
+    """For a word that Hydra does not know, the nearest that it does, as one more line; nothing if none is near."""
+    if isinstance(error, hydra.errors.MissingConfigException) and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        found = get_close_matches(option, error.options, n=1)
+        return f"\nDid you mean {group}={found[0]}?" if found else ""
+    key = re.match(r"Could not override '([^'@]+)'", str(error))
+    found = get_close_matches(key[1], known_keys(typed), n=1) if key else []
+    return f"\nDid you mean {found[0]}?" if found else ""
+
+
+def known_keys(typed: Sequence[str]) -> list[str]:
+    """What can be overridden with the options that were chosen: groups, and settings with their dots."""
+    groups = [path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()]
+    chosen = [word for word in typed if word.split("=")[0] in groups and "," not in word]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra.compose("run", chosen)
+    return [*groups, *_keys(cfg, "")]
+
+
+def _keys(node: DictConfig, above: str) -> Iterator[str]:
+    for name in map(str, node):
+        yield f"{above}{name}"
+        inner = node._get_node(name)
+        if isinstance(inner, DictConfig) and not inner._is_none():
+            yield from _keys(inner, f"{above}{name}.")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")

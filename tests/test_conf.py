@@ -22,6 +22,7 @@ GROUPS = (
     "calibration",
     "protocol",
     "report",
+    "search",
     "model/size",
     "model/tasks",
 )
@@ -100,6 +101,15 @@ def test_data_keys_are_settings_of_the_source_or_of_the_module(option):
     keys = set(composed(f"data={option}").plain["data"])
     source = set(inspect.signature(_source_class(composed(f"data={option}").plain["data"]["source"])).parameters)
     assert keys == {"source"} | source | set(DataSettings.__dataclass_fields__)
+
+
+def test_every_model_has_a_search_of_settings_that_it_has():
+    models = {path.stem for path in (CONF / "model").glob("*.yaml")}
+    assert {path.stem for path in (CONF / "search").glob("*.yaml")} == models
+    for model in models:
+        space = composed(f"search={model}").plain["search"]["space"]
+        first = [f"{name}={v[0] if isinstance(v, list) else v['low']}" for name, v in space.items()]
+        assert composed(f"search={model}", *first).plain["model"] != composed(f"model={model}").plain["model"]
 
 
 EXPERIMENTS = sorted(path.stem for path in (CONF.parent / "experiments" / "experiment").glob("*.yaml"))

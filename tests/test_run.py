@@ -278,7 +278,10 @@ MISTAKES = {
     "unknown model": (["model=focal"], r"Could not find 'model/focal'(.|\n)*focal_lstm\n(.|\n)*logistic_regression"),
     "unknown data": (["data=mimik"], r"Could not find 'data/mimik'(.|\n)*eicu\n\s*episodes\n\s*mimic3\n\s*mimic4"),
     "unknown cohort": (["cohort=h24"], r"Could not find 'cohort/h24'(.|\n)*everyone\n\s*h48\n\s*mtdm\n\s*sepsis"),
-    "unknown key": (["model.hiden=3"], r"Key 'hiden' is not in struct"),
+    "unknown key": (["model.hiden=3"], r"Key 'hiden' is not in struct(.|\n)*Did you mean model.hidden\?"),
+    "unknown group": (["modle=mtdm"], r"Could not override 'modle'(.|\n)*Did you mean model\?"),
+    "unknown option": (["model=mdtm"], r"Could not find 'model/mdtm'(.|\n)*Did you mean model=mtdm\?"),
+    "unknown key of a model that was chosen": (["model=mtdm", "model.snapshot=[1]"], r"Did you mean model.snapshots\?"),
     "help with a mistake": (["model=focal", "--help"], r"Could not find 'model/focal'"),
     "unknown variable": (
         ["data.variables=[lactat]"],

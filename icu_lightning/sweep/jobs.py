@@ -120,6 +120,14 @@ def digest(content: Any) -> str:
     return hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
 
 
+def without_password(url: str) -> str:
+    """
+    >>> without_password("postgresql://me:secret@host/db")
+    'postgresql://me:***@host/db'
+    """
+    return re.sub(r"(://[^:@/\s]+):[^@\s]+@", r"\1:***@", url)
+
+
 def taken(file: TextIO, *, shared: bool = False) -> bool:
     """Lock an open file for as long as it is open, in this process and those that inherit it; False if another has it."""
     try:
@@ -145,7 +153,9 @@ def held_sweep(folder: Path, *, shared: bool) -> Iterator[None]:
 
 
 def last_lines(log: Path, offset: int) -> list[str]:
-    """The last lines that were written to a log after `offset` bytes."""
+    """The last lines that were written to a log after `offset` bytes; none if it is not there."""
+    if not log.exists():
+        return []
     with log.open("rb") as file:
         file.seek(offset)
         return [line.decode(errors="replace").rstrip("\r\n") for line in deque(file, maxlen=LAST_LINES)]

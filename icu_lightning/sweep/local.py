@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from icu_lightning.errors import UserError, whole_number
 from icu_lightning.sweep.jobs import Job
-from icu_lightning.sweep.process import End, Watch, run_jobs
+from icu_lightning.sweep.process import End, Here, Watch, run_jobs
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -21,8 +21,9 @@ class LocalLauncher:
     def __init__(self, *, jobs: int | None) -> None:
         self.jobs = None if jobs is None else whole_number("launcher.jobs", jobs, 1)
 
-    def launch(self, jobs: Sequence[Job], *, watch: Watch, ended: End) -> None:
-        run_jobs(jobs, slots(self.jobs, gpus(), cores()), watch=watch, ended=ended)
+    def launch(self, jobs: Iterable[Job], *, watch: Watch, ended: End) -> None:
+        places = slots(self.jobs, gpus(), cores())
+        run_jobs(jobs, lambda job, place: Here(job, places[place]), len(places), watch=watch, ended=ended)
 
 
 def slots(jobs: int | None, gpus: Sequence[str], cores: int) -> list[dict[str, str]]:

@@ -11,12 +11,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
-from multiprocessing.context import ForkServerProcess
 from types import FrameType
+from typing import Protocol
 
 from icu_lightning import runfolder
 from icu_lightning.errors import UserError
@@ -28,92 +27,120 @@ Watch = Callable[[Job], bool]  # asked now and then of a running job: True stops
 End = Callable[[Job], object]  # called when a job has ended
 
 
-@dataclass(kw_only=True)
-class Attempt:
-    """A job that is running here."""
+class Attempt(Protocol):
+    """A job that was started, here or elsewhere."""
 
     job: Job
-    process: ForkServerProcess
-    environment: Mapping[str, str]
-    offset: int  # bytes of the log before it
-    began: float = field(default_factory=time.monotonic)
-    pruned: bool = False
 
-    def conclude(self) -> None:
-        """Write down how it ended."""
-        code = self.process.exitcode
-        seconds = self.job.last.get("seconds", 0.0) + time.monotonic() - self.began
-        lines = last_lines(self.job.log, self.offset) if self.job.log.exists() else []
-        failed = code not in (0, *INTERRUPTED) and not self.pruned
-        facts = {**self.job.last, "seconds": round(seconds, 2), "exit": code, "pruned": self.pruned}
-        self.job.note(**facts, **({"how": how_it_ended(code), "last_lines": lines} if failed else {}))
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+
+    def tell(self, number: int) -> None:
+        """Send it a signal."""
+
+    def conclude(self, *, pruned: bool) -> None:
+        """Write down how it ended, which it has."""
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    slots: Sequence[Mapping[str, str]],
-    *,
-    watch: Watch = lambda job: False,
-    ended: End = lambda job: None,
+    jobs: Iterable[Job], begin: Callable[[Job, int], Attempt], places: int, *, watch: Watch, ended: End
 ) -> None:
-    """Run jobs to their ends, as many at a time as there are slots. One that another process runs is waited for.
+    """Run jobs to their ends, `places` at a time. One that another process runs is waited for.
 
     Arguments:
-        slots: the environment of each place in which a job may run.
+        jobs: asked for the next one only when there is a place for it.
+        begin: starts a job in a place, 0 to places - 1.
 
     Whatever ends it, an interruption (SystemExit for SIGTERM) or an error, the running jobs are told and have stopped before.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["icu_lightning.sweep.preloaded"])
-    waiting, free, running = list(jobs), list(slots), list[Attempt]()
+    coming, elsewhere = iter(jobs), list[Job]()
+    running, pruned = dict[int, Attempt](), set[str]()
     with terminable():
         try:
-            while waiting or running:
-                while waiting and free and (job := next_free(waiting)) is not None:
-                    running.append(start(context, job, free.pop()))
+            while True:
+                for place in set(range(places)) - running.keys():
+                    if (job := next_free(elsewhere, coming)) is not None:
+                        running[place] = begin(job, place)
+                if not running and not elsewhere:
+                    return
                 time.sleep(POLL)
-                for attempt in running:
-                    if attempt.process.exitcode is None and not attempt.pruned and watch(attempt.job):
-                        attempt.pruned = True
-                        tell(attempt, signal.SIGTERM)
-                for attempt in [a for a in running if a.process.exitcode is not None]:
-                    running.remove(attempt)
-                    free.append(attempt.environment)
-                    attempt.conclude()
-                    if attempt.process.exitcode == ELSEWHERE:
-                        waiting.append(attempt.job)
+                for attempt in running.values():
+                    if attempt.code is None and attempt.job.name not in pruned and watch(attempt.job):
+                        pruned.add(attempt.job.name)
+                        attempt.tell(signal.SIGTERM)
+                for place, attempt in [(p, a) for p, a in running.items() if a.code is not None]:
+                    del running[place]
+                    attempt.conclude(pruned=attempt.job.name in pruned)
+                    if attempt.code == ELSEWHERE:
+                        elsewhere.append(attempt.job)
                     else:
                         ended(attempt.job)
         except BaseException as ending:
-            stop(running, signal.SIGINT if isinstance(ending, KeyboardInterrupt) else signal.SIGTERM)
+            stop(list(running.values()), signal.SIGINT if isinstance(ending, KeyboardInterrupt) else signal.SIGTERM)
             raise
 
 
-def next_free(waiting: list[Job]) -> Job | None:
-    """Take the first job that nobody runs off the list; one that somebody has finished meanwhile is nobody's."""
-    for job in list(waiting):
+def next_free(elsewhere: list[Job], coming: Iterator[Job]) -> Job | None:
+    """The first job that nobody runs: of those that somebody did, or of those to come. None if there is none now."""
+    for job in list(elsewhere):
         if not job.held:
-            waiting.remove(job)
+            elsewhere.remove(job)
             return job
+    for job in coming:
+        if not job.held:
+            return job
+        elsewhere.append(job)
     return None
 
 
-def start(context: multiprocessing.context.ForkServerContext, job: Job, environment: Mapping[str, str]) -> Attempt:
-    """Begin a job, or go on with it."""
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    offset = job.log.stat().st_size if job.log.exists() else 0
-    last = job.last
-    process = context.Process(target=be, args=(job, arguments(job), dict(environment)))
-    process.start()
-    job.note(
-        began=f"{datetime.now():%Y-%m-%d %H:%M:%S}",
-        where=socket.gethostname(),
-        pid=process.pid,
-        attempts=last.get("attempts", 0) + 1,
-        seconds=last.get("seconds", 0.0),
-        exit=None,
-    )
-    return Attempt(job=job, process=process, environment=environment, offset=offset)
+class Here:
+    """A job in a process of its own on this machine.
+
+    Arguments:
+        environment: what it has beside this process's.
+    """
+
+    def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
+        self.job = job
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        self.offset = job.log.stat().st_size if job.log.exists() else 0
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["icu_lightning.sweep.preloaded"])
+        last = job.last
+        self.process = context.Process(target=be, args=(job, arguments(job), dict(environment)))
+        self.process.start()  # the first one waits until the packages are imported
+        self.began = time.monotonic()
+        job.note(
+            began=f"{datetime.now():%Y-%m-%d %H:%M:%S}",
+            where=socket.gethostname(),
+            pid=self.process.pid,
+            attempts=last.get("attempts", 0) + 1,
+            seconds=last.get("seconds", 0.0),
+            exit=None,
+        )
+
+    @property
+    def code(self) -> int | None:
+        return self.process.exitcode
+
+    def tell(self, number: int) -> None:
+        """The job and all that it has started."""
+        pid = self.process.pid
+        assert pid is not None, "it has been started"
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:  # over, or not yet the head of a session of its own
+            if self.code is None:
+                os.kill(pid, number)
+
+    def conclude(self, *, pruned: bool) -> None:
+        code, last = self.code, self.job.last
+        seconds = last.get("seconds", 0.0) + time.monotonic() - self.began
+        facts = {**last, "seconds": round(seconds, 2), "exit": code, "pruned": pruned}
+        if code not in (0, *INTERRUPTED) and not pruned:
+            facts |= {"how": how_it_ended(code), "last_lines": last_lines(self.job.log, self.offset)}
+        self.job.note(**facts)
 
 
 def arguments(job: Job) -> list[str]:
@@ -152,24 +179,14 @@ def how_it_ended(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def tell(attempt: Attempt, number: int) -> None:
-    """Send a signal to the job and all that it has started."""
-    pid = attempt.process.pid
-    assert pid is not None, "it has been started"
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:  # over, or not yet the head of a session of its own
-        if attempt.process.exitcode is None:
-            os.kill(pid, number)
-
-
 def stop(running: Sequence[Attempt], number: int) -> None:
     """Tell all of them, and wait: a job that is told ends with what it needs to go on."""
     for attempt in running:
-        tell(attempt, number)
+        attempt.tell(number)
     for attempt in running:
-        attempt.process.join()
-        attempt.conclude()
+        while attempt.code is None:
+            time.sleep(POLL)
+        attempt.conclude(pruned=False)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -18,9 +18,12 @@ from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.results import cell_text, finished_metrics
 from icu_lightning.runfolder import git_commit, resume_argument
-from icu_lightning.sweep.jobs import STATES, Job
+from icu_lightning.sweep.jobs import STATES, Job, without_password
 from icu_lightning.templates import rendered
 from icu_lightning.terminal import print_table, say
+
+if TYPE_CHECKING:
+    from icu_lightning.sweep.study import Search  # which loads Optuna
 
 METRICS = ("auroc", "auprc", "brier", "calibration_slope", "ece")  # of the test split, in jobs.csv
 TOLD = 3  # last lines of a failed job on the terminal, where none is an error's; the page has all that are kept
@@ -29,8 +32,8 @@ TOLD = 3  # last lines of a failed job on the terminal, where none is an error's
 class Progress:
     """Says how each job ended, as it ends."""
 
-    def __init__(self, jobs: int) -> None:
-        self.jobs, self.ended = jobs, 0
+    def __init__(self, jobs: int, ended: int = 0) -> None:
+        self.jobs, self.ended = jobs, ended
 
     def __call__(self, job: Job) -> None:
         self.ended += 1
@@ -76,18 +79,21 @@ class Row:
         return " ".join(["python -m icu_lightning.run", *words])
 
 
-def report(folder: Path, jobs: Sequence[Job], *, compared: bool) -> list[Row]:
+def report(folder: Path, jobs: Sequence[Job], *, compared: bool, search: "Search | None" = None) -> list[Row]:
     """Write and print the table; returns the rows.
 
     Arguments:
         compared: also compare the finished jobs, which takes a while.
+        search: that the jobs are trials of.
     """
     rows = [Row.of(job) for job in jobs]
     with atomic_file(folder / "jobs.csv") as path:
         table(rows).write_csv(path)
     comparison = compare_finished(folder, rows) if compared else "not made yet"
-    write_text(folder / "index.html", page(folder, rows, comparison))
+    write_text(folder / "index.html", page(folder, rows, comparison, None if search is None else found(search)))
     show(folder, rows)
+    if search is not None:
+        show_best(search)
     return rows
 
 
@@ -118,14 +124,47 @@ def compare_finished(folder: Path, rows: Sequence[Row]) -> str:
     return compare_alike(finished, folder / "comparison")
 
 
-def page(folder: Path, rows: Sequence[Row], comparison: str) -> str:
+def found(search: "Search") -> dict[str, Any]:
+    """What the page shows of a search: the best trials, and the figures, if any trial is complete."""
+    from icu_lightning.sweep import figures
+
+    trials, best = search.study.get_trials(), search.best()
+    return {
+        "objectives": search.objectives,
+        "best": best,
+        "study": without_password(search.url),
+        "trials": len(trials),
+        "history": figures.history(trials, search.objectives) if best else None,
+        "importance": figures.importance(search.study, search.objectives) if best else None,
+    }
+
+
+def show_best(search: "Search") -> None:
+    """The best trials on the terminal, and the command of the first."""
+    best = search.best()
+    for trial in best:
+        values = ", ".join(
+            f"val {name} {value:.3f}" for name, value in zip(search.objectives, trial.values, strict=True)
+        )
+        say(f"Best, trial {trial.number}: {values}: {' '.join(search.job(trial).axes)}")
+    if best:
+        say(f"    python -m icu_lightning.run {shlex.join(search.job(best[0]).overrides)}")
+
+
+def page(folder: Path, rows: Sequence[Row], comparison: str, search: Mapping[str, Any] | None) -> str:
     made = {
         "Made": f"{datetime.now():%Y-%m-%d %H:%M}",
         "By": f"icu_lightning {__version__}, code {git_commit()}",
         "Folder": str(folder.absolute()),
     }
     return rendered(
-        Path(__file__).parent, "page.html", rows=rows, counts=counts(rows), comparison=comparison, made=made
+        Path(__file__).parent,
+        "page.html",
+        rows=rows,
+        counts=counts(rows),
+        comparison=comparison,
+        search=search,
+        made=made,
     )
 
 

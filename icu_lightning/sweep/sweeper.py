@@ -7,7 +7,8 @@ checkpoint, and what failed is run again with `sweep.retry=true`. See jobs.py fo
 import itertools
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from icu_lightning.errors import UserError
-from icu_lightning.sweep.jobs import Job, digest, held_sweep, keep, name_of
+from icu_lightning.sweep.jobs import Job, digest, held_sweep, keep, name_of, without_password
 
 PLUGIN = "hydra_plugins.icu_lightning.Sweep"
-OF_A_SWEEP = ("launcher", "sweep")  # keys of conf/run.yaml that are no part of a run
+OF_A_SWEEP = ("launcher", "sweep", "search")  # keys of conf/run.yaml that are no part of a run
 NOT_THE_JOB = ("root", "cache_dir")  # of data: where it lies, not what it is
 OTHERS = (
     "hydra.sweep.",
@@ -49,16 +50,36 @@ class Sweep(Sweeper):
         passed_on = [o for o in self.cfg.hydra.overrides.hydra if not o.startswith(OTHERS)]
         words = words_of_jobs(overrides)
         folder = folder_of(str(self.cfg.hydra.sweep.dir), overrides, words, passed_on)
+        searched = self.cfg.get("search") is not None
+        if searched and len(words) > 1:
+            raise UserError("A search takes no lists of values: name what varies in search.space, as conf/search does.")
         jobs = [
             Job(sweep=folder, name=name_of([*passed_on, *own], axes), overrides=(*passed_on, *own), axes=axes)
             for own, axes in words
         ]
+        if searched:
+            jobs = [
+                replace(
+                    jobs[0], overrides=(*passed_on, f"model={self.cfg.hydra.runtime.choices.model}", *jobs[0].overrides)
+                )
+            ]
         meaning = {job.name: digest(self.checked(job)) for job in one_of_each_value(jobs)}
-        with held_sweep(folder, shared=False):
+        line = shlex.join(["-m", *arguments])
+        with held_sweep(folder, shared=searched):
             conf: Any = OmegaConf.to_container(self.cfg.launcher, resolve=True)
             launcher = built(conf)
-            everyone = keep(folder, shlex.join(["-m", *arguments]), jobs, meaning)
-            run_to_the_end(jobs, everyone, launcher, retry=bool(self.cfg.sweep.retry))
+            if searched:
+                search_to_the_end(folder, line, jobs[0], meaning, self.plain_search(jobs[0]), launcher)
+            else:
+                everyone = keep(folder, line, jobs, meaning)
+                run_to_the_end(jobs, everyone, launcher, retry=bool(self.cfg.sweep.retry))
+
+    def plain_search(self, job: Job) -> dict[str, Any]:
+        """The configuration of the search. Raises Hydra's error for a setting in its space that the model does not have."""
+        conf: Any = OmegaConf.to_container(self.cfg.search, resolve=True)
+        for name in conf["space"]:
+            self.loader.load_sweep_config(self.cfg, [*job.overrides, f"{name}=null"])
+        return conf
 
     def checked(self, job: Job) -> dict[str, Any]:
         """The configuration of a job. Raises UserError or Hydra's error for a mistake in it."""
@@ -108,8 +129,9 @@ def folder_of(
     if asked:
         return Path(asked).expanduser()
     varying = [str(o.key_or_group).split(".")[-1] for o in overrides if o.is_sweep_override()]
+    varying += [str(o.input_line).replace("=", "-") for o in overrides if o.key_or_group == "search"]
     every = sorted(sorted([*passed_on, *own]) for own, _ in words)
-    return Path("sweeps") / f"{'-'.join(varying)[:60] or 'one'}-{digest(every)}"
+    return Path("sweeps") / f"{'-'.join(varying)[:60] or 'job'}-{digest(every)}"
 
 
 def one_of_each_value(jobs: Sequence[Job]) -> Iterator[Job]:
@@ -127,7 +149,7 @@ def run_to_the_end(jobs: Sequence[Job], everyone: Sequence[Job], launcher: Any, 
     Arguments:
         everyone: all jobs of the folder, those of other lines too.
     """
-    from icu_lightning.sweep.report import Progress, report
+    from icu_lightning.sweep.report import Progress
     from icu_lightning.terminal import say
 
     states = {job.name: job.state for job in jobs}
@@ -135,17 +157,69 @@ def run_to_the_end(jobs: Sequence[Job], everyone: Sequence[Job], launcher: Any, 
     done, failed = (sum(state == name for state in states.values()) for name in ("finished", "failed"))
     said = [f"{done} finished" if done else "", f"{failed} failed" + " (not again)" * (not retry) if failed else ""]
     say(f"Sweep of {len(jobs)} jobs in {jobs[0].sweep}" + "".join(f", {words}" for words in said if words))
+    progress = Progress(len(left))
+    conclude(
+        lambda: launcher.launch(left, watch=never, ended=progress),
+        jobs[0].sweep,
+        lambda: (everyone, None),
+        counted=jobs,
+    )
+
+
+def search_to_the_end(
+    folder: Path, line: str, job: Job, meaning: Mapping[str, str], conf: Mapping[str, Any], launcher: Any
+) -> None:
+    """Ask, run and tell until the study has its trials; other processes may do the same."""
+    try:
+        from icu_lightning.sweep.study import Search
+    except ModuleNotFoundError as error:
+        raise UserError(f"A search needs Optuna ({error}): pip install 'icu-lightning[search]'.") from error
+    from icu_lightning.sweep.report import Progress
+    from icu_lightning.terminal import say
+
+    keep(folder, without_password(line), [], {"search": digest([conf["space"], conf["objectives"], *meaning.values()])})
+    search = Search(folder, job.overrides, conf)
+    begun = len(search.study.get_trials(deepcopy=False))
+    say(f"Search of {search.trials} trials in {folder}" + f", {begun} of them begun" * bool(begun))
+    progress = Progress(search.trials, begun)
+
+    def ended(trial: Job) -> None:
+        search.ended(trial)
+        progress(trial)
+
+    conclude(
+        lambda: launcher.launch(search.jobs(), watch=search.watch, ended=ended),
+        folder,
+        lambda: ([search.job(trial) for trial in search.own()], search),
+    )
+
+
+def conclude(
+    work: Callable[[], object],
+    folder: Path,
+    found: Callable[[], tuple[Sequence[Job], Any]],
+    counted: Sequence[Job] | None = None,
+) -> None:
+    """Do the work, and write what it came to, also if it is stopped. Exits with 1 if a job failed.
+
+    Arguments:
+        found: the jobs of the folder afterwards, and the search that they are of, if any.
+        counted: those whose failure is ours; None: all of them.
+    """
+    from icu_lightning.sweep.report import report
+
     ended = False
     try:
-        launcher.launch(left, watch=never, ended=Progress(len(left)))
+        work()
         ended = True
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
-        rows = report(jobs[0].sweep, everyone, compared=ended)
+        jobs, search = found()
+        rows = report(folder, jobs, compared=ended and search is None, search=search)
         if not ended:
             print("Stopped. The same line goes on.", file=sys.stderr)
-    if any(row.state == "failed" for row in rows if row.job in jobs):
+    if any(row.state == "failed" for row in rows if counted is None or row.job in counted):
         sys.exit(1)
 
 

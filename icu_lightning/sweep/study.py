@@ -1,0 +1,216 @@
+"""A search: trials asked of an Optuna study (TPE), each a job of the sweep, told what it came to on the validation split.
+
+The study is the one truth of a search: its trials are the jobs. It lies in the sweep's folder (SQLite), where several
+processes may share it, or in a database that many machines share. What is asked follows from the seed and from what the study
+knows, not from who asks. A trial that nobody runs any more is gone on with by the next process that starts in its folder.
+
+References: Algorithms for hyper-parameter optimization (Bergstra et al., 2011), TPE; Optuna (Akiba et al., 2019).
+"""
+
+import csv
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
+
+from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.results import finished_metrics
+from icu_lightning.sweep.jobs import Job, without_password
+
+WAIT = 60  # seconds for a database that another process is writing
+DIRECTIONS = ("maximize", "minimize")
+
+
+class Search:
+    """What conf/search says, and the study.
+
+    Arguments:
+        folder: the sweep's.
+        words: overrides of every trial.
+        conf: trials, objectives, pruning, monitor, startup, seed, study, name, space: see conf/search_settings.yaml.
+
+    Raises UserError for settings that cannot be, and for a study that cannot be read or is of other objectives.
+    """
+
+    def __init__(self, folder: Path, words: Sequence[str], conf: Mapping[str, Any]) -> None:
+        self.folder, self.words = folder, tuple(words)
+        for name, least in {"trials": 1, "startup": 1, "seed": 0}.items():
+            whole_number(f"search.{name}", conf[name], least)
+        self.trials, self.startup, self.seed = conf["trials"], conf["startup"], conf["seed"]
+        self.objectives: dict[str, str] = objectives(conf["objectives"])
+        self.space = {name: distribution(name, values) for name, values in conf["space"].items()}
+        self.monitor = conf["monitor"] if conf["pruning"] and len(self.objectives) == 1 else None
+        self.url = conf["study"] or f"sqlite:///{folder.absolute() / 'study.db'}"
+        with told(self.url):
+            self.study = opened(self.url, conf["name"], list(self.objectives.values()))
+        self.running: dict[str, Trial] = {}
+        self.reported: dict[str, int] = {}
+
+    def jobs(self) -> Iterator[Job]:
+        """The next trial, until there are enough: first those that were left in this folder."""
+        with told(self.url):
+            for trial in self.own():
+                if trial.state == TrialState.RUNNING and not self.job(trial).held:
+                    self.running[self.job(trial).name] = Trial(self.study, trial._trial_id)
+                    yield self.job(trial)
+            while (asked := self.ask()) is not None:
+                job = self.job(self.study.trials[asked.number])
+                self.running[job.name] = asked
+                yield job
+
+    def ask(self) -> Trial | None:
+        """A new trial; None if there are enough. In one process of this folder at a time, so that there are never too many."""
+        with (self.folder / "study.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = len(self.study.get_trials(deepcopy=False))
+            if known >= self.trials:
+                return None
+            self.study.sampler = optuna.samplers.TPESampler(n_startup_trials=self.startup, seed=self.seed + known)
+            trial = self.study.ask(self.space)
+            trial.set_user_attr("folder", str(self.folder.absolute()))
+            return trial
+
+    def own(self) -> list[FrozenTrial]:
+        """Trials whose runs lie in this folder."""
+        here = str(self.folder.absolute())
+        return [trial for trial in self.study.get_trials() if trial.user_attrs.get("folder") == here]
+
+    def job(self, trial: FrozenTrial) -> Job:
+        chosen = tuple(f"{name}={typed(value)}" for name, value in trial.params.items())
+        return Job(sweep=self.folder, name=f"trial-{trial.number:04d}", overrides=(*self.words, *chosen), axes=chosen)
+
+    def watch(self, job: Job) -> bool:
+        """Report the epochs of a running trial; True if it is to be pruned."""
+        if self.monitor is None or job.name not in self.running:
+            return False
+        values, trial = monitored(job.run / "metrics.csv", self.monitor), self.running[job.name]
+        before = self.reported.get(job.name, 0)
+        if len(values) <= before:
+            return False
+        with told(self.url):
+            for step, value in enumerate(values[before:], start=before):
+                trial.report(value, step)
+            self.reported[job.name] = len(values)
+            return trial.should_prune()
+
+    def ended(self, job: Job) -> None:
+        """Tell the study what a trial came to; one that was stopped with the sweep stays as it is, to be gone on with."""
+        trial, state = self.running.pop(job.name), job.state
+        values = self.values(job) if state == "finished" else None
+        with told(self.url):
+            if values is not None:
+                self.study.tell(trial, values, skip_if_finished=True)
+            elif state == "pruned":
+                self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+            elif state in ("finished", "failed"):
+                self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+    def values(self, job: Job) -> list[float] | None:
+        """The objectives; None where one is undefined, as AUROC is with one class. Raises UserError for an unknown metric."""
+        val = (finished_metrics(job.run) or {})["val"]
+        numbers = {
+            name: metric["value"] for name, metric in val.items() if isinstance(metric, dict) and "value" in metric
+        }
+        for name in self.objectives:
+            if name not in numbers:
+                raise unknown_name("metric in search.objectives", name, numbers)
+        found = [numbers[name] for name in self.objectives]
+        return None if None in found else found
+
+    def best(self) -> list[FrozenTrial]:
+        """The best trial, or those that no other beats in every objective; none before one is complete."""
+        if not any(trial.state == TrialState.COMPLETE for trial in self.study.get_trials(deepcopy=False)):
+            return []
+        return self.study.best_trials
+
+
+def objectives(conf: Mapping[str, str]) -> dict[str, str]:
+    """Metric -> direction. Raises UserError for none, or a direction that is none."""
+    if not conf or not isinstance(conf, Mapping):
+        raise UserError(
+            "search.objectives names a metric or more, as in 'search.objectives={auroc: maximize, ece: minimize}'."
+        )
+    for direction in conf.values():
+        if direction not in DIRECTIONS:
+            raise unknown_name("direction in search.objectives", direction, DIRECTIONS)
+    return dict(conf)
+
+
+def distribution(name: str, values: Any) -> optuna.distributions.BaseDistribution:
+    """A list of values, or {low, high} with log or step. Raises UserError for anything else."""
+    if isinstance(values, list) and values and all(isinstance(v, bool | int | float | str) for v in values):
+        return optuna.distributions.CategoricalDistribution(values)
+    try:
+        low, high = values["low"], values["high"]
+        options = {key: values[key] for key in values if key not in ("low", "high")}
+        whole = isinstance(low, int) and isinstance(high, int)
+        kind = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
+        return kind(low, high, **options)
+    except (TypeError, KeyError, ValueError) as error:
+        raise UserError(
+            f"search.space.{name} is {values} ({error}): it must be a list of values, or {{low: 1, high: 8}}, with log: true or step."
+        ) from error
+
+
+def typed(value: object) -> str:
+    """A value as it is typed on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def monitored(metrics: Path, column: str) -> list[float]:
+    """Of each epoch that has one, the value in a column of metrics.csv."""
+    if not metrics.exists():
+        return []
+    with metrics.open(newline="") as file:
+        return [float(row[column]) for row in csv.DictReader(file) if row.get(column)]
+
+
+def opened(url: str, name: str, directions: Sequence[str]) -> optuna.Study:
+    """The study, made if there is none. Raises UserError if it is of other objectives."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options = {"connect_args": {"timeout": WAIT}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+    pruner = optuna.pruners.MedianPruner()
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        directions=[StudyDirection[d.upper()] for d in directions],
+        pruner=pruner,
+        load_if_exists=True,
+    )
+    found = [direction.name.lower() for direction in study.directions]
+    if found != list(directions):
+        raise UserError(
+            f"The study {name} has other objectives ({', '.join(found)}): choose another search.name or hydra.sweep.dir."
+        )
+    return study
+
+
+@contextmanager
+def told(url: str) -> Iterator[None]:
+    """What a study's database may do to us, in a sentence: UserError."""
+    shown = without_password(url)
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"{shown} needs the package of its database ({error.__cause__ or error}): pip install psycopg2-binary, or PyMySQL."
+        ) from error
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+        why = without_password(str(getattr(cause, "orig", None) or cause).splitlines()[0])
+        if "locked" in why:
+            way_out = f"another process has held it for {WAIT} s: stop that one, or wait"
+        elif isinstance(cause, ArgumentError):
+            way_out = "search.study is a URL such as postgresql://USER:PASSWORD@HOST/DATABASE"
+        elif isinstance(cause, DatabaseError) and url.startswith("sqlite"):
+            way_out = "if it is damaged, move it away: a new study is made, and the runs stay"
+        else:
+            way_out = "is the server there, and may this user write?"
+        raise UserError(f"The study {shown} cannot be used ({why}); {way_out}.") from error
