@@ -44,6 +44,8 @@ class StayBatch:
     in_icu: (B, T) True while the patient was in the unit.
     label: (B) 1.0 for the chosen outcome.
     died_in_hospital, died_in_icu: (B) 1.0, 0.0, or NaN if unknown.
+    hospital_hours: (B) from admission to the unit to leaving the hospital, NaN if unknown. Like the outcome it is known
+        afterwards only: something to learn to predict.
     stay_id, patient_id: (B) numpy arrays, never tensors: they are no features.
     severity: (B, 5) z-scores of SOFA, LODS, SAPS II, OASIS and SIRS of the first day, 0 where not asked for or not known.
     severity_observed: (B, 5) True where there is one.
@@ -61,6 +63,7 @@ class StayBatch:
     label: Tensor
     died_in_hospital: Tensor
     died_in_icu: Tensor
+    hospital_hours: Tensor
     stay_id: np.ndarray
     patient_id: np.ndarray
     severity: Tensor

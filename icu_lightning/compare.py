@@ -60,8 +60,7 @@ def compare_runs(
 
     whole_number("--bootstrap", bootstrap, 1)
     whole_number("--seed", seed, 0)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is not an empty folder, and nothing is overwritten: choose another --out.")
+    check_empty(folder)
     runs = [read_run(path) for path in run_folders(named)]
     parts: dict[str, list[Run]] = {}
     for run in runs:
@@ -94,6 +93,12 @@ def compared(parts: Sequence[Sequence[Run]], folder: Path, *, bootstrap: int, se
     if kind != "none":
         write_figures(comparisons, folder / "plots", png=kind == "png")
     return comparisons
+
+
+def check_empty(folder: Path) -> None:
+    """Raise UserError if there is anything where results are to be written."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not an empty folder, and nothing is overwritten: choose another --out.")
 
 
 def run_folders(named: Sequence[str]) -> list[Path]:

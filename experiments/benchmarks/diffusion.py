@@ -142,7 +142,7 @@ def made_up(n: int, hours: int, n_variables: int) -> StayBatch:
     observed = torch.rand(values.shape, generator=generator) >= MISSING
     empty, ids = torch.zeros(n, 0), np.arange(n)
     parts = {"static": empty, "severity": empty, "severity_observed": empty.bool(), "in_icu": observed[:, :, 0]}
-    labels = {name: torch.zeros(n) for name in ("label", "died_in_hospital", "died_in_icu")}
+    labels = {name: torch.zeros(n) for name in ("label", "died_in_hospital", "died_in_icu", "hospital_hours")}
     return StayBatch(
         values=torch.where(observed, values, 0.0),
         observed=observed,

@@ -30,11 +30,16 @@ SAME: dict[str, Callable[[Run], Any]] = {  # in the order in which a difference 
 BY_DATA = "Put them into separate tables with --by data."
 
 
-def refuse_unlike(runs: Sequence[Run]) -> None:
-    """Raise UserError, naming two runs and their difference, if not all are predictions of one thing for the same stays."""
+def refuse_unlike(runs: Sequence[Run], purpose: str = "stand in one ranking", other_data: str = BY_DATA) -> None:
+    """Raise UserError, naming two runs and their difference, if not all are predictions of one thing for the same stays.
+
+    Arguments:
+        purpose: what they cannot do.
+        other_data: what to do about runs of other data.
+    """
     for other in runs[1:]:
-        if problem := unlike(runs[0], other):
-            raise UserError(f"{runs[0].name} and {other.name} cannot stand in one ranking: {problem}")
+        if problem := unlike(runs[0], other, other_data):
+            raise UserError(f"{runs[0].name} and {other.name} cannot {purpose}: {problem}")
 
 
 def alike(runs: Sequence[Run]) -> list[list[Run]]:
@@ -48,12 +53,12 @@ def alike(runs: Sequence[Run]) -> list[list[Run]]:
     return groups
 
 
-def unlike(first: Run, other: Run) -> str | None:
+def unlike(first: Run, other: Run, other_data: str = BY_DATA) -> str | None:
     """Why two runs cannot stand in one ranking, and what can be done; None if they can."""
     for name, fact in SAME.items():
         a, b = fact(first), fact(other)
         if a != b:
-            way_out = BY_DATA if name in ("synthetic or real data", "data") else "Leave one out."
+            way_out = other_data if name in ("synthetic or real data", "data") else "Leave one out."
             return f"{name} is {a} and {b}. {way_out}"
     return _other_stays(first, other)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from icu_lightning.errors import UserError
 
+MEMBERS = "members"  # key of the configuration of an average: the runs that it is made of
 NOT_THE_MODEL = {
     "seed",
     "bootstrap",
@@ -21,6 +22,7 @@ NOT_THE_MODEL = {
     "data.root",
     "data.cache_dir",
     "trainer.nodes",
+    MEMBERS,
 }
 
 

@@ -199,6 +199,7 @@ class ICUDataModule(lightning.LightningDataModule):
             label=_flag(stays[self.settings.outcome]),
             died_in_hospital=_flag(stays["died_in_hospital"]),
             died_in_icu=_flag(stays["died_in_icu"]),
+            hospital_hours=_or_nan(stays["hospital_hours"]),
             stay_id=stays["stay_id"].to_numpy(),
             patient_id=stays["patient_id"].to_numpy(),
             **self._severity(rows),
@@ -304,4 +305,9 @@ def widened(values: np.ndarray, charted: Sequence[str], wanted: Sequence[str]) -
 
 
 def _flag(died: pl.Series) -> torch.Tensor:
-    return torch.from_numpy(died.cast(pl.Float32).fill_null(float("nan")).to_numpy(writable=True))
+    return _or_nan(died.cast(pl.Float32))
+
+
+def _or_nan(known: pl.Series) -> torch.Tensor:
+    """(B) float32, NaN for null."""
+    return torch.from_numpy(known.cast(pl.Float32).fill_null(float("nan")).to_numpy(writable=True))

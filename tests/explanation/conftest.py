@@ -36,6 +36,7 @@ def made_up(n: int, seed: int, shape: BatchShape = SHAPE, share: float = 0.5) ->
         label=(torch.rand(n, generator=g) < 0.3).float(),
         died_in_hospital=torch.zeros(n),
         died_in_icu=torch.zeros(n),
+        hospital_hours=torch.full((n,), torch.nan),
         stay_id=np.arange(n) + 1000 * seed,
         patient_id=np.arange(n) // 2,
         severity=torch.zeros(n, 5),

@@ -24,7 +24,8 @@ REGULARISATION = {
     "l2": 0.0,
     "inverse_penalty": 1e4,
     "min_leaf": 1,
-    "reconstruction": 0.0,
+    "tasks": {"reconstruction": 0.0, "stay_length": 0.0, "contrastive": 0.0},
+    "pretraining": 0,
     "hide": [0.0, 0.0],
     "decay": 0.0,
 }
@@ -154,6 +155,7 @@ def test_labels_and_ids_are_no_features(name, synthetic_data, tmp_path):
         label=1 - data.test.label,
         died_in_hospital=1 - data.test.died_in_hospital,
         died_in_icu=1 - data.test.died_in_icu,
+        hospital_hours=torch.full_like(data.test.hospital_hours, 1.0),
         patient_id=np.flip(data.test.patient_id),
     )
     first = model.predict(data.test)

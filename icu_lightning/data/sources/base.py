@@ -10,6 +10,7 @@
 | stay_number | Int64 | 1 for the first of the patient's stays in the database, 2, ...; null if their order is unknown |
 | los_hours | Float64 | length of stay in the unit |
 | pre_icu_hours | Float64 | in hospital before admission to the unit |
+| hospital_hours | Float64 | from admission to the unit to leaving the hospital, alive or dead; to be predicted, never an input |
 | age | Float64 | years |
 | sex | String | female, male, or null |
 | ethnicity, marital_status, insurance, language | String | in the words of `sources.demographics`; null if unknown |
@@ -64,6 +65,7 @@ STAYS: dict[str, Any] = {
     "stay_number": pl.Int64,
     "los_hours": pl.Float64,
     "pre_icu_hours": pl.Float64,
+    "hospital_hours": pl.Float64,
     "age": pl.Float64,
     "sex": pl.String,
     "ethnicity": pl.String,

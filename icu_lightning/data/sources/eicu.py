@@ -106,6 +106,7 @@ class EICU:
                 ),
                 los_hours=number("unitdischargeoffset") / 60,
                 pre_icu_hours=-number("hospitaladmitoffset") / 60,
+                hospital_hours=number("hospitaldischargeoffset") / 60,
                 age=age,
                 sex=demographics.sex("gender"),
                 ethnicity=demographics.ethnicity("ethnicity"),

@@ -1,8 +1,8 @@
 """PhysioNet / Computing in Cardiology Challenge 2012: 48 hours of each stay, one text file a stay.
 
 Read straight from the distributed archives (p12-set-a.tar.gz, set-a.tar.gz, set-a.zip's unpacked folder set-a/) with their
-Outcomes-a.txt. Every stay lasted at least 48 hours; its length in the unit and death in the unit are not published, and a
-RecordID is as good as a patient.
+Outcomes-a.txt. Every stay lasted at least 48 hours; its length in the unit and death in the unit are not published, that in
+hospital is, and a RecordID is as good as a patient.
 
 The hour of a death is known to the day. Survival counts one day less than Length_of_stay does: of the 1,122 deaths in sets a
 and b, 733 have Survival = Length_of_stay - 1. Taken literally, 50 of them died on the first day and 116 at 48 hours, but 43 of the
@@ -35,6 +35,7 @@ ACCESS = """Ways to get it:
 
 HOURS = 48
 DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType")  # at 00:00, -1 where unknown; Weight is a series too
+DAYS = ("Survival", "Length_of_stay")  # of the outcomes, which may lack them
 UNITS = {"1": "coronary care", "2": "cardiac surgery recovery", "3": "medical", "4": "surgical"}
 
 
@@ -89,6 +90,7 @@ class PhysioNet2012:
             {"1": True, "0": False}, default=None, return_dtype=pl.Boolean
         )
         survival = number("Survival")  # days; -1 if alive or unknown, and also of those who died after discharge
+        length = number("Length_of_stay")  # days from admission to the unit to leaving the hospital; -1 if unknown
         rows = said.join(self._outcomes(), left_on="stay", right_on="RecordID", how="left")
         return complete(
             rows.select(
@@ -96,12 +98,13 @@ class PhysioNet2012:
                 patient_id="stay",
                 stay_number=pl.lit(1),
                 los_hours=pl.lit(float(HOURS)),
+                hospital_hours=pl.when(length >= 0).then(24 * length),
                 age=number("Age"),
                 sex=pl.col("Gender").replace_strict({"0": "female", "1": "male"}, default=None),
                 unit_type=pl.col("ICUType").replace_strict(UNITS, default=None),
                 died_in_hospital=died,
                 death_hours=pl.when(died & (survival >= 0)).then(24 * survival + 36),
-                unreadable=unreadable("Survival"),
+                unreadable=unreadable("Survival", "Length_of_stay"),
             ),
             STAYS,
         )
@@ -145,9 +148,9 @@ class PhysioNet2012:
             frame = frame.rename(str.strip)
             if missing := {"RecordID", "In-hospital_death"} - set(frame.columns):
                 raise lacking(outcomes, [min(missing)], frame.columns)
-            if "Survival" not in frame.columns:
-                frame = frame.with_columns(Survival=pl.lit(None, pl.String))
-            frames.append(frame.select(pl.col("RecordID", "In-hospital_death", "Survival").str.strip_chars()))
+            lacks = [name for name in DAYS if name not in frame.columns]
+            frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in lacks)
+            frames.append(frame.select(pl.col("RecordID", "In-hospital_death", *DAYS).str.strip_chars()))
         return pl.concat(frames).lazy()
 
 

@@ -20,8 +20,8 @@ from icu_lightning.errors import UserError, whole_number
 from icu_lightning.models.base import Data, StageTrainer, monitored
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM
-from icu_lightning.models.mtdm.siamese import Siamese
 from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, Stage, WarmUp, Weights
+from icu_lightning.models.siamese import Siamese
 
 
 class MTDM(nn.Module):

@@ -23,7 +23,7 @@ from icu_lightning.batch import StayBatch
 from icu_lightning.errors import UserError
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM, mortality_loss
-from icu_lightning.models.mtdm.siamese import Pairs, Siamese
+from icu_lightning.models.siamese import Pairs, Siamese
 
 NAMED_STAYS = 10  # of a batch whose loss is no number
 

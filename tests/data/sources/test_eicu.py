@@ -132,6 +132,7 @@ def test_traps_of_the_patient_table(write_eicu):
     assert stays["ethnicity"].to_list() == [None, None, "hispanic"]
     assert stays["age"].to_list() == [90.0, None, 0.0]
     assert stays["los_hours"].to_list() == [50.0] * 3
+    assert stays["hospital_hours"].to_list() == [pytest.approx(4000 / 60)] * 3
     assert stays["death_hours"].to_list() == [None, pytest.approx(4000 / 60), None]
 
 

@@ -55,6 +55,10 @@ def test_death_in_the_unit_is_a_death_in_hospital_and_never_after_it(source, req
     assert (stays.filter("died_in_icu")["died_in_hospital"]).all()
     assert 0 < stays["died_in_icu"].sum() < stays["died_in_hospital"].sum()
     assert (stays.filter("died_in_icu")["death_hours"] <= stays.filter("died_in_icu")["los_hours"]).all()
+    dead = stays.filter("died_in_hospital", pl.col("death_hours").is_not_null())
+    assert (dead["hospital_hours"] - dead["death_hours"]).median() == pytest.approx(0, abs=1), (
+        "they leave when they die"
+    )
     assert (
         stays.filter(~pl.col("died_in_hospital"))["death_hours"].null_count()
         == stays.filter(~pl.col("died_in_hospital")).height

@@ -90,6 +90,7 @@ def test_descriptors(challenge):
     stays = PhysioNet2012(challenge).stays().collect().sort("stay_id")
     assert stays.schema == pl.Schema(STAYS)
     assert stays["stay_number"].to_list() == [1, 1], "no record names another one's patient"
+    assert stays["hospital_hours"].to_list() == [5 * 24.0, 8 * 24.0]
     assert stays.select("age", "sex", "unit_type", "died_in_hospital", "died_in_icu").rows() == [
         (54.0, "female", "surgical", False, None),
         (54.0, "female", "surgical", True, None),
@@ -113,9 +114,19 @@ def test_the_hour_of_a_death_is_the_middle_of_its_day(challenge, survival, died,
     assert (second["death_hours"], second["unreadable"]) == (hours, unreadable)
 
 
-def test_outcomes_without_the_days_of_survival(challenge):
+def test_outcomes_without_the_days_of_survival_and_stay(challenge):
     (challenge / "Outcomes-a.txt").write_text("RecordID,In-hospital_death\n1,0\n2,1\n")
-    assert PhysioNet2012(challenge).stays().collect()["death_hours"].to_list() == [None, None]
+    stays = PhysioNet2012(challenge).stays().collect()
+    assert stays.select("death_hours", "hospital_hours").rows() == [(None, None), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("days", "hours", "unreadable"), [("3", 72.0, []), ("-1", None, []), ("x", None, ["Length_of_stay"])]
+)
+def test_a_length_of_stay_that_is_not_known_is_none(challenge, days, hours, unreadable):
+    (challenge / "Outcomes-a.txt").write_text(f"RecordID,Length_of_stay,In-hospital_death\n1,2,0\n2,{days},1\n")
+    second = PhysioNet2012(challenge).stays().collect().sort("stay_id").row(1, named=True)
+    assert (second["hospital_hours"], second["unreadable"]) == (hours, unreadable)
 
 
 def test_an_archive_and_its_unpacked_folder_are_the_same(challenge, tmp_path_factory):

@@ -56,6 +56,7 @@ def stays_of(values: torch.Tensor, observed: torch.Tensor, label: torch.Tensor) 
         label=label,
         died_in_hospital=label,
         died_in_icu=label,
+        hospital_hours=torch.full((n,), 100.0),
         stay_id=np.arange(n),
         patient_id=np.arange(n),
         severity=torch.zeros(n, 5),

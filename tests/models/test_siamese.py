@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from icu_lightning.errors import UserError
-from icu_lightning.models.mtdm.siamese import PAIRS, Siamese, contrastive, distance
+from icu_lightning.models.siamese import PAIRS, Siamese, contrastive, distance
 
 
 def siamese(**changes) -> Siamese:
