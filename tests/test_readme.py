@@ -32,7 +32,7 @@ def shortened(command: str) -> str:
     """The command with less to do; what it says stands."""
     if "pytest" in command:
         return command
-    if "icu_lightning.compare" in command:
+    if "icu_lightning.compare" in command or "icu_lightning.average" in command:
         return f"{command} --bootstrap 20"
     if "icu_lightning.transfer" in command:
         return f"{command} bootstrap=20 draws=2 trainer.max_epochs=2"
@@ -61,6 +61,7 @@ def copy(tmp_path):
         "runs",
         "descriptions",
         "comparisons",
+        "averages",
         "sweeps",
         "transfers",
         "__pycache__",
@@ -162,6 +163,7 @@ def test_the_readme_has_commands_and_its_chapters():
         "Evaluate again",
         "What drives a risk",
         "Compare models",
+        "Average models",
         "Add your own model",
         "Add your own hospital",
     ):

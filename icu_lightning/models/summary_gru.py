@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchmetrics import MeanMetric
 
 from icu_lightning.batch import BatchShape, StayBatch, hide
 from icu_lightning.errors import whole_number
@@ -175,6 +176,7 @@ class Pretraining(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.network, self.hide, self.make_optimizer, self.clip, self.epochs = network, hide, optimizer, clip, epochs
+        self.val_loss = MeanMetric()
 
     def _error(self, batch: StayBatch) -> Tensor:
         seen, hidden = hide_some(batch, self.hide)
@@ -185,7 +187,8 @@ class Pretraining(lightning.LightningModule):
         return self._error(batch)
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
-        self.log("val/loss", self._error(batch), batch_size=len(batch), sync_dist=True)
+        self.val_loss.update(self._error(batch), len(batch))
+        self.log("val/loss", self.val_loss)
 
     def on_validation_epoch_end(self) -> None:
         self.log(EPOCH, float(self.current_epoch), sync_dist=True)

@@ -2,7 +2,7 @@
 
     x (N, T, V) -> LSTM -> BatchNorm, Dropout -> LSTM -> h_T (N, 64), the embedding
     h_T -> BatchNorm, Dropout -> Dense 32, ReLU, Dropout -> Dense 1 -> logit
-    L_mort = bce BCE(y, p) + mse (y - p)^2                                                 (Eq. 23 to 25)
+    L_mort = w_y (bce BCE(y, p) + mse (y - p)^2), w_1 = death_weight, w_0 = 1; the paper's are 1     (Eq. 23 to 25)
 
 The embedding is taken before normalisation, so that it does not depend on the batch.
 
@@ -62,9 +62,14 @@ class MortalityLSTM(nn.Module):
         return logit.squeeze(1), embedding
 
 
-def mortality_loss(logit: Tensor, label: Tensor, bce: float, mse: float) -> Tensor:
-    """(N), (N) -> () bce times binary cross-entropy plus mse times the squared error of the risk, which is Brier's score."""
-    return bce * F.binary_cross_entropy_with_logits(logit, label) + mse * (logit.sigmoid() - label).square().mean()
+def mortality_loss(logit: Tensor, label: Tensor, bce: float, mse: float, death_weight: float) -> Tensor:
+    """(N), (N) -> () bce times binary cross-entropy plus mse times the squared error of the risk, which is Brier's score.
+
+    Of deaths (label 1) both are weighted with `death_weight`; any but 1 bends the risks, which only calibration can straighten.
+    """
+    weight = torch.where(label == 1, death_weight, 1.0)
+    error = (weight * (logit.sigmoid() - label).square()).mean()
+    return bce * F.binary_cross_entropy_with_logits(logit, label, weight=weight) + mse * error
 
 
 def _normalised(norm: nn.BatchNorm1d, states: Tensor) -> Tensor:

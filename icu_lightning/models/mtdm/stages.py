@@ -33,6 +33,7 @@ class Weights:
     """Of the loss terms; 0 leaves a task out. bce and mse are those within mortality.
 
     feedback: whether the mortality and contrastive losses reach the imputer.
+    death_weight: of deaths within mortality, where survivors have 1; above 0. Raises ValueError for another.
     """
 
     imputation: float
@@ -41,6 +42,11 @@ class Weights:
     bce: float
     mse: float
     feedback: bool
+    death_weight: float
+
+    def __post_init__(self) -> None:
+        if not self.death_weight > 0:
+            raise ValueError(f"death_weight must be above 0; it is {self.death_weight}")
 
 
 class MTDMNetwork(nn.Module):
@@ -172,7 +178,7 @@ class Joint(Stage):
         w = self.weights
         series = self.network.fill(batch, feedback=w.feedback)
         logit, embedding = self.network.read(series, batch)
-        mortality = mortality_loss(logit, batch.label, w.bce, w.mse)
+        mortality = mortality_loss(logit, batch.label, w.bce, w.mse, w.death_weight)
         self.train_auroc.update(logit.detach().sigmoid(), batch.label.int())
         loss, named = w.mortality * mortality, {"mortality": mortality}
         if w.imputation:
@@ -191,7 +197,7 @@ class Joint(Stage):
     def validation_step(self, batch: StayBatch, _: int) -> None:
         w = self.weights
         logit, _embedding = self.network.read(self.network.fill(batch, feedback=False), batch)
-        self.val_mortality.update(mortality_loss(logit, batch.label, w.bce, w.mse), len(batch))
+        self.val_mortality.update(mortality_loss(logit, batch.label, w.bce, w.mse, w.death_weight), len(batch))
         self.val_imputation.update(*self.network.imputer.validation_loss(batch, self.network.seed))
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():

@@ -68,7 +68,25 @@ def test_the_mortality_loss_is_bce_and_brier():
     logit, label = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0])
     p = 1 / (1 + math.exp(-2))
     bce, brier = (math.log(2) - math.log(1 - p)) / 2, (0.25 + p**2) / 2
-    assert float(mortality_loss(logit, label, 0.5, 0.5)) == pytest.approx(0.5 * bce + 0.5 * brier, rel=1e-5)
+    assert float(mortality_loss(logit, label, 0.5, 0.5, 1.0)) == pytest.approx(0.5 * bce + 0.5 * brier, rel=1e-5)
+
+
+def test_deaths_may_weigh_more_than_survivors(make_model):
+    """A weight of 3 is as if each death were there three times, but for the number that the mean is over; the default is 1."""
+    logit, label = torch.tensor([0.3, -1.2, 2.0]), torch.tensor([1.0, 0.0, 0.0])
+    thrice, repeated = torch.tensor([0, 0, 0, 1, 2]), torch.tensor(5 / 3)
+    for bce, mse in ((1.0, 0.0), (0.0, 1.0), (0.5, 0.5)):
+        weighted = mortality_loss(logit, label, bce, mse, 3.0)
+        assert torch.allclose(weighted, repeated * mortality_loss(logit[thrice], label[thrice], bce, mse, 1.0))
+    assert composed("model=mtdm").plain["model"]["weights"]["death_weight"] == 1.0
+    batch, _ = gaussian_stays(16)
+    losses = []
+    for weight in (1.0, 5.0):
+        torch.manual_seed(0)
+        losses.append(float(joint(make_model(), death_weight=weight).terms(batch)["mortality"].detach()))
+    assert losses[0] < losses[1]
+    with pytest.raises(UserError, match="death_weight must be above 0"):
+        make_model("model.weights.death_weight=0")
 
 
 def test_the_papers_numbers():

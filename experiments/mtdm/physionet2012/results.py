@@ -1,0 +1,92 @@
+"""Put the finished runs of a comparison on PhysioNet 2012, and averages of them, into one JSON file and print its table.
+
+    python experiments/mtdm/physionet2012/results.py runs/lightgbm-0 runs/summary_gru-0 ... --out results.json
+
+Of each: the mean over folds and each fold's AUROC and AUPRC of the model's own risks, the pooled numbers of the calibrated ones with
+their intervals over resampled patients, seeds, members, command and code. No stay is in it.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icu_lightning import runfolder
+from icu_lightning.atomic import write_text
+from icu_lightning.comparison.runs import MEMBERS
+from icu_lightning.errors import UserError
+from icu_lightning.results import finished_metrics
+
+METRICS = ("auroc", "auprc")
+POOLED = (*METRICS, "brier", "calibration_slope", "observed_to_expected", "ece")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="finished folders of cv=5, and averages of such")
+    parser.add_argument(
+        "--against", default="lightgbm", help="the model whose mean over seeds the others' folds are set against"
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    rows = [of_run(folder) for folder in asked.runs]
+    content = {"runs": rows, "against": asked.against, "models": of_models(rows, asked.against)}
+    write_text(asked.out, json.dumps(content, indent=1) + "\n")
+    for name, row in content["models"].items():
+        cells = [
+            f"{row[m]['mean']:.4f} ({row[m]['difference']:+.4f}, {row[m]['folds_above']} of {row['folds']})"
+            for m in METRICS
+        ]
+        print(f"{name:50} {row['runs']} runs  AUROC {cells[0]}  AUPRC {cells[1]}")
+
+
+def of_run(folder: Path) -> dict[str, Any]:
+    """What one folder says. Raises UserError if it is not a finished cross-validation."""
+    config, metrics = runfolder.configuration(folder), finished_metrics(folder)
+    if metrics is None or "folds" not in metrics["test"]:
+        raise UserError(f"{folder} is not a finished run of cv=5.")
+    environment = dict(
+        line.partition(": ")[::2] for line in (folder / "environment.txt").read_text().split("\n\n")[0].splitlines()
+    )
+    members = [{k: v for k, v in member.items() if k != "folder"} for member in config.get(MEMBERS, [])]
+    return {
+        "name": config["names"]["model"],
+        "seed": None if members else config["seed"],
+        "command": environment.get("command"),
+        "commit": environment.get("git commit"),
+        "members": members,
+        "n": metrics["test"]["n"],
+        "events": metrics["test"]["events"],
+        "folds": {name: metrics["test"]["raw"]["folds"][name] for name in METRICS},
+        "pooled": {name: metrics["test"][name] for name in POOLED},
+    }
+
+
+def of_models(rows: list[dict[str, Any]], against: str) -> dict[str, Any]:
+    """By name: each fold's mean over the seeds, its mean and SD over folds, and the paired difference from `against`."""
+    names = dict.fromkeys(row["name"] for row in rows)
+
+    def folds(name: str, metric: str) -> np.ndarray:
+        return np.mean([row["folds"][metric]["values"] for row in rows if row["name"] == name], axis=0)
+
+    result: dict[str, Any] = {}
+    for name in names:
+        own: dict[str, Any] = {"runs": sum(row["name"] == name for row in rows), "folds": len(folds(name, "auroc"))}
+        for metric in METRICS:
+            values = folds(name, metric)
+            difference = values - folds(against, metric)
+            own[metric] = {
+                "mean": float(values.mean()),
+                "sd": float(values.std(ddof=1)),
+                "difference": float(difference.mean()),
+                "difference_sd": float(difference.std(ddof=1)),
+                "folds_above": int((difference > 0).sum()),
+            }
+        result[name] = own
+    return result
+
+
+if __name__ == "__main__":
+    main()
