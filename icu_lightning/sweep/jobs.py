@@ -27,7 +27,15 @@ from icu_lightning.errors import UserError
 LAST_LINES = 20  # of what a failed job printed
 STATES = ("finished", "pruned", "failed", "running", "interrupted", "waiting")
 ELSEWHERE = 75  # exit code of a job that another process is running (sysexits: try again later)
-INTERRUPTED = {130, 143, -2, -15, ELSEWHERE}  # exit codes that are nobody's mistake: after SIGINT and SIGTERM
+INTERRUPTED = {
+    130,
+    143,
+    138,
+    -2,
+    -15,
+    -10,
+    ELSEWHERE,
+}  # exit codes that are nobody's mistake: after SIGINT, SIGTERM, SIGUSR1
 
 
 @dataclass(frozen=True, kw_only=True)

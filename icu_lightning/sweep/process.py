@@ -115,6 +115,7 @@ class Here:
             began=f"{datetime.now():%Y-%m-%d %H:%M:%S}",
             where=socket.gethostname(),
             pid=self.process.pid,
+            slurm=os.environ.get("SLURM_JOB_ID"),
             attempts=last.get("attempts", 0) + 1,
             seconds=last.get("seconds", 0.0),
             exit=None,
@@ -157,6 +158,7 @@ def be(job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> No
     """What the job's process does. Ends with ELSEWHERE if another process is running the job."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # submitit's to our parent, which Slurm sends to everybody in the job
     os.environ.update(environment)
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):

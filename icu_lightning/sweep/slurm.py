@@ -1,0 +1,145 @@
+"""Jobs on a Slurm cluster, submitted by submitit: a job of the queue each, gone on with when it is preempted or out of time.
+
+The sweep waits on the machine on which it was started. If it is killed, what it has submitted stays in the queue, and the same
+line waits for that instead of submitting it again.
+"""
+
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from icu_lightning.errors import UserError, whole_number
+from icu_lightning.results import finished_metrics
+from icu_lightning.sweep.jobs import INTERRUPTED, Job, last_lines
+from icu_lightning.sweep.process import End, Here, Watch, run_jobs
+
+ASK = 1.0  # seconds between looks at the queue
+
+
+class SlurmLauncher:
+    """Submits jobs.
+
+    Arguments:
+        jobs: at most so many in the queue at a time.
+        timeout_min: minutes of each; a job that needs longer goes on in another one.
+        cpus, gpus, memory_gb: of each.
+        partition: None for the cluster's default.
+        more: other options of sbatch, name -> value.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: int,
+        timeout_min: int,
+        cpus: int,
+        gpus: int,
+        memory_gb: float | None,
+        partition: str | None,
+        more: Mapping[str, Any],
+    ) -> None:
+        self.jobs = whole_number("launcher.jobs", jobs, 1)
+        try:
+            import submitit
+        except ModuleNotFoundError as error:
+            raise UserError(f"launcher=slurm needs submitit ({error}): pip install 'icu-lightning[slurm]'.") from error
+        if submitit.AutoExecutor.which() != "slurm":
+            raise UserError(
+                "launcher=slurm: there is no sbatch here. Start the sweep on a machine that submits to the cluster."
+            )
+        options: dict[str, Any] = {
+            "cpus_per_task": cpus,
+            "timeout_min": timeout_min,
+            "mem_gb": memory_gb,
+            "slurm_partition": partition,
+        }
+        options |= {"slurm_gres": f"gpu:{gpus}"} if gpus else {}
+        self.options = {name: value for name, value in options.items() if value is not None}
+        self.options["slurm_additional_parameters"] = dict(more)
+
+    def launch(self, jobs: Iterable[Job], *, watch: Watch, ended: End) -> None:
+        run_jobs(jobs, lambda job, place: Queued(job, self.options), self.jobs, watch=watch, ended=ended)
+
+
+class Queued:
+    """A job in the queue, submitted here or by a sweep that was killed.
+
+    Arguments:
+        options: of submitit's executor.
+
+    Raises UserError if Slurm does not take it.
+    """
+
+    def __init__(self, job: Job, options: Mapping[str, Any]) -> None:
+        import submitit
+
+        self.job, self.ended = job, 0 if finished_metrics(job.run) is not None else None
+        self.folder, self.looked = job.sweep / ".submitit", 0.0
+        self.id = str(job.last.get("slurm"))
+        if self.ended is None and (not self.id.isdigit() or not queued(self.id)):
+            executor = submitit.AutoExecutor(folder=self.folder, cluster="slurm", slurm_max_num_timeout=1000)
+            executor.update_parameters(name=job.name, **options)
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.id = executor.submit(OnNode(), job).job_id
+            except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
+                raise UserError(f"Slurm does not take the job: {error}") from error
+            job.note(**{**job.last, "slurm": self.id, "exit": None})
+
+    @property
+    def code(self) -> int | None:
+        if self.ended is None and time.monotonic() - self.looked > ASK:
+            self.looked = time.monotonic()
+            if not queued(self.id):
+                code = self.job.last.get("exit")
+                self.ended = 1 if code is None else code
+        return self.ended
+
+    def tell(self, number: int) -> None:
+        subprocess.run(["scancel", self.id], check=False, capture_output=True)
+
+    def conclude(self, *, pruned: bool) -> None:
+        last = self.job.last
+        if last.get("exit") is None and self.ended not in (
+            0,
+            *INTERRUPTED,
+        ):  # the node's process had no time to say anything
+            said = [line for path in sorted(self.folder.glob(f"{self.id}_*_log.err")) for line in last_lines(path, 0)]
+            how = f"ended by Slurm, job {self.id}: out of memory, out of time, cancelled, or its node failed"
+            last |= {"exit": self.ended, "how": how, "last_lines": [*last_lines(self.job.log, 0), *said]}
+        self.job.note(**{**last, "pruned": pruned})
+
+
+class OnNode:
+    """What the node runs."""
+
+    def __call__(self, job: Job) -> None:
+        run_jobs([job], lambda job, place: Here(job, {}), 1, watch=lambda job: False, ended=lambda job: None)
+
+    def checkpoint(self, job: Job) -> Any:
+        """Asked by submitit when time is up: the same again, which goes on from the run's checkpoint."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, job)
+
+
+def queued(identity: str) -> bool:
+    """True while the queue knows the job as waiting or running. Raises UserError if Slurm cannot be asked."""
+    asked = ["squeue", "--noheader", "--states=all", f"--jobs={identity}", "--format=%T"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.returncode and "Invalid job id" not in done.stderr:
+        raise UserError(
+            f"Slurm cannot be asked (squeue: {done.stderr.strip()}). The jobs stay in the queue; the same line goes on."
+        )
+    state = done.stdout.strip()
+    return state in (
+        "PENDING",
+        "RUNNING",
+        "REQUEUED",
+        "CONFIGURING",
+        "COMPLETING",
+        "SUSPENDED",
+        "RESIZING",
+        "REQUEUE_HOLD",
+    )
