@@ -69,7 +69,7 @@ def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, sett
     loggers = build_loggers(folder, config)
     metrics = evaluate_and_keep(folder, config, table)
     present_pooled(folder, config)
-    log_results(loggers, metrics, table)
+    log_results(loggers, folder, config, metrics, table)
     conclude(folder, config, metrics)
 
 
@@ -88,7 +88,7 @@ def run_once(
     write_imputations(folder, config, data, model)
     metrics = evaluate_and_keep(folder, config, table)
     present(folder, config, data, model)
-    log_results(loggers, metrics, table)
+    log_results(loggers, folder, config, metrics, table)
     return metrics
 
 

@@ -29,6 +29,7 @@ from torch import nn
 from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.crew import Crew
 from icu_lightning.errors import UserError
+from icu_lightning.loggers import tell_epoch
 from icu_lightning.terminal import say
 
 EXPECTED = (
@@ -109,7 +110,8 @@ class StageTrainer:
         if not finished:
             keeper = StageCheckpoint(folder, monitor, mode)
             stopper = EarlyStopping(monitor, mode=mode, patience=patience, check_finite=False)
-            callbacks = [EpochSeed(self.seed, stage), EpochMetrics(self.folder / "metrics.csv", stage), stopper, keeper]
+            epochs_told = EpochMetrics(self.folder / "metrics.csv", stage, self.loggers)
+            callbacks = [EpochSeed(self.seed, stage), epochs_told, stopper, keeper]
             trainer = self._lightning(epochs, callbacks)
             if begun:
                 load_checkpoint(last)  # told by name if it is damaged, before Lightning meets it
@@ -134,7 +136,7 @@ class StageTrainer:
                 **several,
                 plugins=[self.crew.environment],
                 max_epochs=epochs,
-                logger=self.loggers or False,
+                logger=False,  # EpochMetrics tells them, of all stages in a row
                 callbacks=[*callbacks, *bar, OwnSignals()],
                 enable_progress_bar=self.progress,
                 enable_model_summary=False,
@@ -235,11 +237,13 @@ class EpochSeed(lightning.Callback):
 class EpochMetrics(Checkpoint):
     """metrics.csv: a row an epoch with everything that was logged; on resuming, rows of repeated epochs are replaced.
 
+    The loggers are told the same, with the epoch counted over all stages and the number of the stage, from 1.
+
     A Checkpoint, because Lightning calls those after the module's own end of the epoch, in which train/* are logged.
     """
 
-    def __init__(self, path: Path, stage: str) -> None:
-        self.path, self.stage = path, stage
+    def __init__(self, path: Path, stage: str, loggers: list[Logger]) -> None:
+        self.path, self.stage, self.loggers = path, stage, loggers
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -255,6 +259,9 @@ class EpochMetrics(Checkpoint):
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.path, text.getvalue())
+        place = {"epoch": len(rows) - 1, "stage": len({row["stage"] for row in rows}), "lr": learning_rate}
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        tell_epoch(self.loggers, place | logged, len(rows) - 1)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

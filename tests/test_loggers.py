@@ -72,10 +72,13 @@ def plain(node: Any) -> str:
     return json.dumps(node, default=str)
 
 
-def test_no_stay_and_no_patient_goes_there(predictions):
+NONE_ASKED = {"logger": {"artifacts": {"model": False, "predictions": False}}}
+
+
+def test_no_stay_and_no_patient_goes_there(predictions, tmp_path):
     logger = Logger()
     metrics = evaluated(predictions, "digest", bootstrap=10, seed=0)
-    log_results([logger], metrics, predictions)
+    log_results([logger], tmp_path, NONE_ASKED, metrics, predictions)
     assert logger.kept.finished
     sent = plain([logger.kept.summary, logger.kept.logged])
     assert "auroc" in sent
@@ -85,10 +88,11 @@ def test_no_stay_and_no_patient_goes_there(predictions):
     assert "hospital-" not in sent
 
 
-def test_a_curve_has_no_point_a_stay_and_calibration_has_ten(predictions):
+def test_a_curve_has_no_point_a_stay_and_calibration_has_ten(predictions, tmp_path):
     """Curves are of thresholds and of groups; the tables that go there are of curves alone."""
     logger = Logger()
-    log_results([logger], evaluated(predictions, "digest", bootstrap=5, seed=0), predictions)
+    metrics = evaluated(predictions, "digest", bootstrap=5, seed=0)
+    log_results([logger], tmp_path, NONE_ASKED, metrics, predictions)
     (plots,) = logger.kept.logged
-    assert set(plots) == {"test/roc", "test/pr", "test/calibration"}
+    assert set(plots) == {"test/roc", "test/pr", "test/calibration", "test/confusion"}
     assert len(plots["test/calibration"].table.data) <= 10

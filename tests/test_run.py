@@ -476,29 +476,6 @@ def test_a_folder_is_taken_once_and_held_by_one_process(tmp_path):
         runfolder.start(tmp_path, {"data": {}})
 
 
-def test_wandb_offline_keeps_config_metrics_and_plots(cli, tmp_path):
-    """Read back from the offline run's files, not from what was asked to be logged."""
-    folder = tmp_path / "run"
-    done = cli("logger=wandb", "trainer.max_epochs=2", f"hydra.run.dir={folder}", *SMALL, WANDB_MODE="offline")
-    assert done.returncode == 0, done.stderr
-    (kept,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
-    content = kept.read_bytes()
-    for word in (b"val/auroc", b"train/loss", b"input_dropout", b"test/roc", b"test/calibration", b"sensitivity"):
-        assert word in content, word
-    tables = {path.name.split("_")[0] for path in folder.glob("wandb/offline-run-*/files/media/table/test/*.json")}
-    assert {"roc", "pr", "calibration"} <= tables
-    assert b"patient_id" not in content, "no patient's row"
-
-
-def test_without_a_wandb_account_the_run_is_kept_offline_and_says_so(cli, tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {"WANDB_MODE": "", "HOME": str(home), "NETRC": str(home / ".netrc"), "WANDB_API_KEY": ""}
-    done = cli("logger=wandb", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}", *SMALL, **environment)
-    assert done.returncode == 0, done.stderr
-    assert "not logged in, so this run is kept offline" in done.stdout
-
-
 @pytest.mark.slow
 def test_a_run_killed_by_the_system_is_finished_by_resume(cli, tmp_path):
     """SIGKILL in the middle of training, then resume=FOLDER from another working directory."""

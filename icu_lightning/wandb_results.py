@@ -1,0 +1,92 @@
+"""What W&B is given of a finished run: summaries, curves and figures, never a patient's row unless it is asked for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from icu_lightning.evaluation.curves import calibration_curve, pr_curve, roc_curve
+
+ARTIFACTS = {"model": "checkpoints/model.ckpt", "predictions": "predictions.parquet"}  # of the run folder, on request
+FIGURES = (  # of its plots/, where they are; those of single stays are not among them
+    "shap_bar",
+    "shap_beeswarm",
+    "embedding",
+    "embedding_epochs",
+    "calibration_smooth",
+    "decision_curve",
+    "learning_curves",
+    "subgroup_forest",
+    "imputation_errors",
+)
+ERRORS = ("mae", "rmse", "crps", "coverage90", "mae_mean")  # of imputations
+
+
+def results(folder: Path, metrics: Mapping[str, Any], test: pl.DataFrame) -> dict[str, Any]:
+    """Charts, tables and figures by name.
+
+    Arguments:
+        test: the test rows of predictions.parquet.
+    """
+    return {**_curves(test), "test/confusion": _confusion(test), **_imputation(metrics), **_figures(folder / "plots")}
+
+
+def _curves(test: pl.DataFrame) -> dict[str, Any]:
+    import wandb
+
+    label, risk = test["label"].to_numpy(), test["risk"].to_numpy()
+    plots = {}
+    for name, (x, y, x_name, y_name) in {
+        "roc": (*roc_curve(label, risk), "1 - specificity", "sensitivity"),
+        "pr": (*pr_curve(label, risk), "sensitivity", "positive predictive value"),
+        "calibration": (*calibration_curve(label, risk), "predicted risk", "observed share of deaths"),
+    }.items():
+        points = [list(map(float, point)) for point in zip(x, y, strict=True)]
+        table = wandb.Table(data=points, columns=[x_name, y_name])
+        plots[f"test/{name}"] = wandb.plot.line(table, x_name, y_name, title=f"{name} (test)")
+    return plots
+
+
+def _confusion(test: pl.DataFrame) -> Any:
+    """Counts at the stored threshold, at and above which a stay is flagged."""
+    import wandb
+
+    flagged = pl.col("risk") >= pl.col("threshold")
+    counted = (
+        test.group_by(died=pl.col("label") == 1, flagged=flagged).agg(stays=pl.len()).rows_by_key(("died", "flagged"))
+    )
+    rows = [
+        ["died" if died else "survived", "flagged" if high else "not flagged", counted.get((died, high), [(0,)])[0][0]]
+        for died in (True, False)
+        for high in (True, False)
+    ]
+    return wandb.Table(data=rows, columns=["outcome", "at the stored threshold", "stays"])
+
+
+def _imputation(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Errors by the share of cells that was hidden, in SDs of the training stays, with their intervals."""
+    import wandb
+
+    found = metrics.get("imputation") or {}
+    if not found:
+        return {}
+    columns = ["hidden", "cells", *(f"{name}{end}" for name in ERRORS for end in ("", " low", " high"))]
+    rows = [
+        [
+            float(rate),
+            cell["n"],
+            *((cell.get(name) or {}).get(end) for name in ERRORS for end in ("value", "low", "high")),
+        ]
+        for rate, cell in found.items()
+    ]
+    return {"test/imputation": wandb.Table(data=rows, columns=columns)}
+
+
+def _figures(plots: Path) -> dict[str, Any]:
+    import wandb
+
+    there = {name: plots / f"{name}.svg" for name in FIGURES if (plots / f"{name}.svg").exists()}
+    return {
+        f"figures/{name}": wandb.Html(path.read_text(encoding="utf-8"), inject=False) for name, path in there.items()
+    }
