@@ -3,14 +3,12 @@
 W&B is Weights & Biases. A run that cannot reach it is kept offline, in the run folder; `wandb sync` sends it later.
 """
 
-import netrc
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import polars as pl
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -19,7 +17,7 @@ from icu_lightning.atomic import write_text
 from icu_lightning.build import built
 from icu_lightning.errors import UserError, unknown_name
 from icu_lightning.terminal import say
-from icu_lightning.wandb_results import ARTIFACTS, results
+from icu_lightning.wandb_results import ARTIFACTS, logged_in, results
 
 PATIENCE = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "300"}  # seconds without an answer
 
@@ -98,6 +96,7 @@ def _reached(folder: Path, conf: Mapping[str, Any], config: Mapping[str, Any]) -
         return _begun(conf, config)
     except (wandb.errors.Error, ConnectionError, TimeoutError) as error:
         say(f"W&B: {_first_line(error)}. This run is kept offline; send it later with {_sync(folder)}")
+        wandb.teardown()  # its service still holds the id of the run that did not begin
         return _begun({**conf, "mode": "offline"}, config)
 
 
@@ -109,7 +108,7 @@ def _begun(conf: Mapping[str, Any], config: Mapping[str, Any]) -> Logger:
 
 def _wandb(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     names = config["names"]
-    if not (os.environ.get("WANDB_MODE") or _logged_in()):
+    if not (os.environ.get("WANDB_MODE") or logged_in()):
         say(f"W&B: not logged in, so this run is kept offline; send it later with {_sync(folder)}")
         os.environ["WANDB_MODE"] = "offline"
     for setting, value in {"WANDB_SILENT": "true", **PATIENCE}.items():
@@ -149,13 +148,3 @@ def _sync(folder: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _logged_in() -> bool:
-    """A key in the environment, or an entry for the W&B server in ~/.netrc, where `wandb login` puts it."""
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        entry = netrc.netrc().authenticators(host)
-    except (OSError, netrc.NetrcParseError):
-        entry = None
-    return bool(os.environ.get("WANDB_API_KEY") or entry)

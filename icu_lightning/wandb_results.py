@@ -1,8 +1,11 @@
-"""What W&B is given of a finished run: summaries, curves and figures, never a patient's row unless it is asked for."""
+"""Whether W&B knows us, and what it is given of a finished run: no patient's row unless it is asked for."""
 
+import netrc
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -90,3 +93,13 @@ def _figures(plots: Path) -> dict[str, Any]:
     return {
         f"figures/{name}": wandb.Html(path.read_text(encoding="utf-8"), inject=False) for name, path in there.items()
     }
+
+
+def logged_in() -> bool:
+    """A key in the environment, or an entry for the W&B server in ~/.netrc, where `wandb login` puts it."""
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        entry = netrc.netrc().authenticators(host)
+    except (OSError, netrc.NetrcParseError):
+        entry = None
+    return bool(os.environ.get("WANDB_API_KEY") or entry)

@@ -49,7 +49,9 @@ def test_an_offline_run_read_back(cli, tmp_path):
     assert kept.summary["test"]["auroc"]["value"] is not None
     last = " ".join(kept.history[-1])
     assert all(f"test/{name}" in last for name in ("roc", "pr", "calibration", "confusion", "imputation"))
-    assert [name for name in kept.artifacts if not name.startswith("run-")] == [f"{kept.run.run_id}-model"]
+    assert [name for name in kept.artifacts if "-test" not in name] == [f"{kept.run.run_id}-model"], (
+        "what was asked for"
+    )
     content = path.read_bytes()
     table = pl.read_parquet(folder / "predictions.parquet")
     assert not any(str(patient).encode() in content for patient in table["patient_id"].unique())
