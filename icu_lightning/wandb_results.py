@@ -74,7 +74,11 @@ def _imputation(metrics: Mapping[str, Any]) -> dict[str, Any]:
     found = metrics.get("imputation") or {}
     if not found:
         return {}
-    columns = ["hidden", "cells", *(f"{name}{end}" for name in ERRORS for end in ("", " low", " high"))]
+    columns: list[str | int] = [
+        "hidden",
+        "cells",
+        *(f"{name}{end}" for name in ERRORS for end in ("", " low", " high")),
+    ]
     rows = [
         [
             float(rate),
