@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile # two processes, for two cores; a file's tests share what they make
 export PYTHONUNBUFFERED := 1
 
 .PHONY: demo test check format lock clean
@@ -12,13 +13,13 @@ demo: .venv/ready
 	$(BIN)/python -m icu_lightning.run model=mtdm model/size=tiny
 
 test: .venv/ready
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 format: .venv/ready
 	$(BIN)/ruff format .
