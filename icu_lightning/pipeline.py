@@ -82,6 +82,8 @@ def run_once(
     several = f", {crew.size} processes" if crew.size > 1 else ""
     say(f"Training {full_name(config['names'])} on {config['names']['trainer']}{several} ...")
     model = fitted(folder, config, data, crew, loggers=loggers, progress=interactive())
+    for note in getattr(model, "notes", ()):
+        say(note)
     if crew.size > 1 and not crew.engaged:
         say(f"{config['names']['model']} trains by itself, in one process: the others had nothing to do.")
     table = scored(folder, config, data, model)

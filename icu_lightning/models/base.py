@@ -55,6 +55,7 @@ class Model(Protocol):
 
     Optionally `impute(batch, n_samples) -> (B, S, T, V)`, z-scores; observed cells unchanged. And optionally
     `embed(batch) -> (B, D)`, what the model makes of a stay before it gives a risk; a stay's row does not depend on the others'.
+    And optionally `notes`, sentences about what of it was off in this fit, which the run says.
     """
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
