@@ -27,7 +27,7 @@ ROOMS = {
     | {"data", "description", "evaluation"}
     | {"evaluate", "results", "run", "runfolder", "terminal"},  # the command is in the room
     "sweep": (SHARED - {"batch"})
-    | {"build", "compare", "results", "run", "runfolder", "pipeline", "terminal"},  # it starts runs
+    | {"build", "compare", "plots", "results", "run", "runfolder", "pipeline", "terminal"},  # it starts runs
     "transferring": (SHARED - {"batch"}) | {"description", "evaluation", "terminal"},  # of description, its words
 }
 INSIDE_DATA = [
