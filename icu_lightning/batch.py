@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+N_SCORES = 5  # of `StayBatch.severity`
+
 
 @dataclass(frozen=True)
 class BatchShape:
@@ -21,6 +23,7 @@ class BatchShape:
     variables: tuple[str, ...]
     static: tuple[str, ...]
     vis: tuple[str, ...] = ()  # names of the channels of `StayBatch.vis`
+    severity: tuple[str, ...] = ()  # of the scores that are to be predicted, see `StayBatch.severity`
 
     @property
     def n_variables(self) -> int:

@@ -48,6 +48,7 @@ def trained(path: Path) -> Trained:
     check_trusted(content["model"], "The checkpoint")
     _check_whole(path, content)
     names = {part: tuple(content["shape"][part]) for part in ("variables", "static", "vis")}
+    names["severity"] = tuple(content["shape"].get("severity", ()))  # older ones have no model that predicts scores
     model: Model = built(content["model"], shape=BatchShape(hours=content["shape"]["hours"], **names))
     try:
         model.load_state_dict(content["state"])

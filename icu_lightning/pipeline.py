@@ -202,6 +202,7 @@ def scored(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: 
             "variables": list(data.shape.variables),
             "static": list(data.shape.static),
             "vis": list(data.shape.vis),
+            "severity": list(data.shape.severity),
         },
         **data.state(),
         "calibrator": calibrator.state(),

@@ -11,10 +11,11 @@ import json
 import math
 import os
 import pickle
+import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,15 @@ class StageTrainer:
         mode: str,
         max_epochs: int,
         patience: int,
+        checkpoint: str | None = None,
     ) -> None:
         """Train `module` until `monitor` has not improved for `patience` epochs, and leave it with its best weights.
 
         A stage with a finished.json is loaded, not trained; one with a last.ckpt goes on from there.
         Raises UserError if the loss stops being a number, or max_epochs is not positive.
+
+        Arguments:
+            checkpoint: a run folder, or a best.ckpt, whose weights of this stage are taken instead of training it; see `reuse`.
         """
         folder = self.folder / "checkpoints" / stage
         epochs = max_epochs if self.max_epochs is None else min(max_epochs, self.max_epochs)
@@ -105,9 +110,12 @@ class StageTrainer:
             raise UserError(f"trainer.max_epochs must be at least 1; it is {self.max_epochs}.")
         self.crew.engage()
         last = folder / "last.ckpt"
+        patients = patient_keys(data.train.patient_id)
+        if checkpoint is not None and self.crew.rank == 0 and not (folder / "finished.json").exists():
+            reuse(Path(checkpoint).expanduser(), folder, module, stage, patients)
         finished, begun = self.crew.agreed(((folder / "finished.json").exists(), last.exists()))
         if not finished:
-            keeper = StageCheckpoint(folder, monitor, mode)
+            keeper = StageCheckpoint(folder, monitor, mode, {"stage": stage, "patients": patients})
             stopper = EarlyStopping(monitor, mode=mode, patience=patience, check_finite=False)
             epochs_told = EpochMetrics(self.folder / "metrics.csv", stage, self.loggers)
             callbacks = [EpochSeed(self.seed, stage), epochs_told, stopper, keeper]
@@ -171,8 +179,9 @@ class StageCheckpoint(Checkpoint):
     after the hooks in which its own ModelCheckpoint saves.
     """
 
-    def __init__(self, folder: Path, monitor: str, mode: str) -> None:
+    def __init__(self, folder: Path, monitor: str, mode: str, origin: Mapping[str, Any]) -> None:
         self.folder, self.monitor, self.sign = folder, monitor, 1.0 if mode == "max" else -1.0
+        self.origin = dict(origin)
         self.best_value, self.best_epoch = -math.inf, -1
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -193,6 +202,11 @@ class StageCheckpoint(Checkpoint):
         if value > self.best_value:
             self.best_value, self.best_epoch = value, trainer.current_epoch
             save(trainer, self.folder / "best.ckpt")
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["origin"] = self.origin
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_value": self.best_value, "best_epoch": self.best_epoch}
@@ -280,6 +294,47 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"Cannot read the checkpoint {path}: {str(error).splitlines()[0]}. "
             f"Delete the folder {path.parent} to train that stage again from its beginning."
         ) from error
+
+
+def patient_keys(patient_id: Any) -> torch.Tensor:
+    """(N) int64, sorted, one a patient: by them it is known whose stays weights were learnt from."""
+    return torch.tensor(sorted({stable_seed("patient", patient) for patient in patient_id}), dtype=torch.int64)
+
+
+def reuse(path: Path, folder: Path, module: lightning.LightningModule, stage: str, patients: torch.Tensor) -> None:
+    """Make another run's weights of a stage this run's: best.ckpt and finished.json in `folder`.
+
+    Arguments:
+        path: a run folder, or a best.ckpt of one.
+        patients: keys of this run's training patients.
+
+    Raises UserError for a file that is missing or damaged, of another stage or another model, or that was learnt from patients who
+    are not in this run's training split: they may be among those it is tested on.
+    """
+    path = path / "checkpoints" / stage / "best.ckpt" if path.is_dir() else path
+    setting = f"model.stages.{stage}.checkpoint"
+    if not path.is_file():
+        raise UserError(f"{setting}: there is no {path}. It names a run folder with that stage, or its best.ckpt.")
+    content = load_checkpoint(path)
+    origin = content.get("origin", {})
+    if origin.get("stage") != stage:
+        raise UserError(
+            f"{setting}: {path} is a checkpoint of {_stage_of(origin)}, not of the stage '{stage}'. Name the run folder itself."
+        )
+    strangers = int((~torch.isin(origin["patients"], patients)).sum())
+    if strangers:
+        raise UserError(
+            f"{setting}: {path} was learnt from {len(origin['patients']):,} patients, of whom {strangers:,} are not in this run's "
+            "training split and may be tested here: use the same data, cohort, outcome and data.split_seed."
+        )
+    restore(module, path)
+    with atomic_file(folder / "best.ckpt") as temporary:
+        shutil.copyfile(path, temporary)
+    write_text(folder / "finished.json", json.dumps({"reused_from": str(path)}, indent=2))
+
+
+def _stage_of(origin: Mapping[str, Any]) -> str:
+    return f"the stage '{origin['stage']}'" if "stage" in origin else "no stage that is known"
 
 
 def restore(module: lightning.LightningModule, path: Path) -> None:

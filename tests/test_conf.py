@@ -25,13 +25,29 @@ GROUPS = (
     "search",
     "model/size",
     "model/tasks",
+    "model/variant",
+    "model/network",
+    "model/ablation",
 )
+OWNER = {"model/size": "mtdm", "model/tasks": "mtdm"}  # of a model's own groups; the others are teacher_student's
 OPTIONS = [
     (path.parent.relative_to(CONF).as_posix(), path.stem)
     for path in sorted(CONF.rglob("*.yaml"))
     if path.parent != CONF
 ]
-GIVEN_BY_CODE = {"network", "shape", "n_steps", "embedding_width", "folder", "seed", "loggers", "progress"}
+GIVEN_BY_CODE = {
+    "network",
+    "shape",
+    "n_steps",
+    "embedding_width",
+    "reader",
+    "encoder",
+    "states",
+    "folder",
+    "seed",
+    "loggers",
+    "progress",
+}
 
 
 def part(group: str, *overrides: str):
@@ -43,7 +59,7 @@ def part(group: str, *overrides: str):
     if group == "protocol":
         return composed(*overrides).plain["data"]
     if group.startswith("model/"):  # parts of the models that have them
-        return composed("model=mtdm", *overrides).plain["model"]
+        return composed(f"model={OWNER.get(group, 'teacher_student')}", *overrides).plain["model"]
     plain = composed(*overrides).plain
     return plain["data"]["cohort"] if group == "cohort" else plain[group]
 

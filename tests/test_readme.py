@@ -47,6 +47,7 @@ def shortened(command: str) -> str:
     stays = "data.stays=300" if "data=" not in command else ""
     epochs = "" if "trainer.max_epochs" in command else "trainer.max_epochs=2"
     tiny = "model/size=tiny imputation.stays=10" if "model=mtdm" in command else ""
+    tiny += "model/network=tiny" if "model=teacher_student" in command and "model/network" not in command else ""
     explanation = "" if "report=none" in command else "report.explanation.stays=4"
     return f"{command} {stays} {epochs} {tiny} {explanation} bootstrap=20"
 

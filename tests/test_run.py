@@ -28,7 +28,6 @@ from icu_lightning.training import StageCheckpoint, read_metrics
 from tests.conftest import CONF
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-SIZED = {name for name in MODELS if "- size:" in (CONF / "model" / f"{name}.yaml").read_text()}
 FILES = {
     "config.yaml",
     "environment.txt",
@@ -44,9 +43,11 @@ FILES = {
 
 
 def smallest(model: str) -> list[str]:
-    return ["model/size=tiny", "imputation.stays=10"] if model in SIZED else []
+    stored = (CONF / "model" / f"{model}.yaml").read_text()
+    return [f"model/{group}=tiny" for group in ("size", "network") if f"- {group}:" in stored] + ["imputation.stays=10"]
 
 
+OF_THE_MODEL = ("variables", "hours", "cohort", "static", "severity", "vis")
 SMALL = ("data.stays=300", "bootstrap=20", "++report.explanation.stays=0")
 
 
@@ -85,7 +86,7 @@ def test_the_checkpoint_alone_reproduces_the_predictions(model, run_here, synthe
     folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL, *smallest(model))
     stored = torch.load(folder / "checkpoints" / "model.ckpt", weights_only=True)
     config = yaml.safe_load((folder / "config.yaml").read_text())["data"]
-    data = synthetic_data(300, **{name: config[name] for name in ("variables", "hours", "cohort")})
+    data = synthetic_data(300, **{name: config[name] for name in OF_THE_MODEL})
     assert data.outliers.state() == stored["outliers"]
     assert data.scaler.state() == stored["scaler"]
     assert data.encoder.state() == stored["static_encoder"]

@@ -279,7 +279,9 @@ class ICUDataModule(lightning.LightningDataModule):
 
     @property
     def shape(self) -> BatchShape:
-        return BatchShape(self.settings.hours, tuple(self.settings.variables), self.encoder.names, self.vis_names)
+        chosen = self.settings
+        names = {"vis": self.vis_names, "severity": tuple(chosen.severity)}
+        return BatchShape(chosen.hours, tuple(chosen.variables), self.encoder.names, **names)
 
     def train_dataloader(self) -> StayLoader:
         return train_loader(self, self.settings.batch_size, self.seed)

@@ -46,8 +46,12 @@ class StageTrainer(Protocol):
         mode: str,
         max_epochs: int,
         patience: int,
+        checkpoint: str | None = None,
     ) -> None:
-        """Train a stage; `module` leaves with its best weights. A stage finished in an interrupted run is not repeated."""
+        """Train a stage; `module` leaves with its best weights. A stage finished in an interrupted run is not repeated.
+
+        With `checkpoint`, a run folder or a best.ckpt, nothing is trained: the weights are those of that run's stage.
+        """
 
 
 class Model(Protocol):

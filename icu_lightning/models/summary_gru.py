@@ -95,7 +95,7 @@ class SummaryGRU(RiskModule):
         self._look_at_lengths(data.train)
         if epochs := self.pretraining:
             stage = Pretraining(self.network, self.hide, self.make_optimizer, self.clip, epochs)
-            until = {"max_epochs": epochs, "patience": epochs}
+            until: dict[str, Any] = {"max_epochs": epochs, "patience": epochs}
             trainer.fit(stage, data, stage="pretraining", monitor=EPOCH, mode="max", **until)
         until = {"max_epochs": self.max_epochs, "patience": self.patience}
         trainer.fit(self, data, stage="fit", monitor=EPOCH, mode="max", **until)

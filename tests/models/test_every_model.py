@@ -14,11 +14,19 @@ from icu_lightning.errors import NotFittedError
 from icu_lightning.training import StageTrainer, stable_seed
 from tests.conftest import CONF, composed
 
+
+def tiny(name: str) -> list[str]:
+    """How a model's tiny size is chosen; nothing, if it has no sizes."""
+    stored = (CONF / "model" / f"{name}.yaml").read_text()
+    return [f"model/{group}=tiny" for group in ("size", "network") if f"- {group}:" in stored]
+
+
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-SIZED = {name for name in MODELS if "- size:" in (CONF / "model" / f"{name}.yaml").read_text()}
+SIZED = {name for name in MODELS if tiny(name)}
 LONGER = [pytest.param(name, marks=[pytest.mark.slow] if name in SIZED else []) for name in MODELS]
 REGULARISATION = {
     "dropout": 0.0,
+    "gaps": 0.0,
     "input_dropout": 0.0,
     "recurrent_dropout": 0.0,
     "l2": 0.0,
@@ -31,16 +39,41 @@ REGULARISATION = {
 }
 
 LONG = {"stage1": 1, "stage2": 60}  # of models that have stages
+STAGES = {
+    stage: {"epochs": epochs, "patience": 200, "lr": 0.01, "checkpoint": None}
+    for stage, epochs in {"mae": 1, "teacher": 60, "student": 60}.items()
+}
 FAST = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.01}
 
 
 def smallest(name: str) -> dict:
     """A model's conf, of its tiny size if it has sizes."""
-    return composed(f"model={name}", *(["model/size=tiny"] if name in SIZED else [])).plain["model"]
+    return composed(f"model={name}", *tiny(name)).plain["model"]
+
+
+@pytest.fixture
+def data_of(synthetic_data, tmp_path_factory):
+    """A function: a model's name, number of stays -> made-up stays with the drugs and scores that the model asks for."""
+
+    def make(name: str, stays: int):
+        asked = composed(f"model={name}").plain["data"]
+        if asked["vis"] is None and not asked["severity"]:
+            return synthetic_data(stays)
+        kept = str(tmp_path_factory.getbasetemp() / "extracts")  # scores take time
+        return synthetic_data(stays, vis=asked["vis"], severity=asked["severity"], cache_dir=kept)
+
+    return make
+
+
+def replaced(conf: dict, changes: dict) -> dict:
+    """The conf with these keys changed, also within its parts."""
+    inner = {key: replaced(part, changes) for key, part in conf.items() if isinstance(part, dict)}
+    return conf | inner | {key: value for key, value in changes.items() if key in conf}
 
 
 def fitted(name: str, data, folder: Path, seed: int = 0, max_epochs: int | None = 3, **changes):
-    conf = smallest(name)
+    of_parts = {key: value for key, value in changes.items() if key in ("dropout", "gaps")}
+    conf = replaced(smallest(name), of_parts)
     conf |= {key: value for key, value in changes.items() if key in conf}
     torch.manual_seed(stable_seed(seed, "initial weights"))
     model = built(conf, shape=data.shape)
@@ -68,8 +101,8 @@ def with_labels(data, change):
 
 
 @pytest.mark.parametrize("name", LONGER)
-def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
-    data = synthetic_data(1200)
+def test_a_planted_signal_is_found(name, data_of, tmp_path):
+    data = data_of(name, 1200)
     model = fitted(name, data, tmp_path, max_epochs=None)
     risk = model.predict(data.test).mean(1)
     assert roc_auc_score(data.test.label, risk) > 0.7
@@ -77,33 +110,45 @@ def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LONGER)
-def test_with_permuted_labels_nothing_is_found(name, synthetic_data, tmp_path):
+def test_with_permuted_labels_nothing_is_found(name, data_of, tmp_path):
     """Trained hard and without regularisation, so that a leak would be found if there were one; only the test split is scored.
 
     Few training stays are soon known by heart; the epoch is chosen on them, because chance would choose an early one on others.
     """
     generator = torch.Generator().manual_seed(0)
-    data = with_labels(synthetic_data(3000), lambda label: label[torch.randperm(len(label), generator=generator)])
+    data = with_labels(data_of(name, 3000), lambda label: label[torch.randperm(len(label), generator=generator)])
     data.train = data.val = data.train[torch.arange(512)]
-    model = fitted(name, data, tmp_path, max_epochs=40, optimizer=FAST, patience=40, epochs=LONG, **REGULARISATION)
+    model = fitted(
+        name, data, tmp_path, max_epochs=40, optimizer=FAST, patience=40, epochs=LONG, stages=STAGES, **REGULARISATION
+    )
     seen = roc_auc_score(data.train.label, model.predict(data.train).mean(1))
     assert seen > 0.55, "it has learnt something, by heart"
     assert roc_auc_score(data.test.label, model.predict(data.test).mean(1)) == pytest.approx(0.5, abs=0.09)  # SD .035
 
 
 @pytest.mark.parametrize("name", LONGER)
-def test_it_can_overfit_eight_stays(name, synthetic_data, tmp_path):
-    data = synthetic_data(400)
+def test_it_can_overfit_eight_stays(name, data_of, tmp_path):
+    data = data_of(name, 400)
     died, lived = (torch.nonzero(data.train.label == y).flatten()[:4] for y in (1.0, 0.0))
     eight = data.train[torch.cat([died, lived])]
     data.train = data.val = eight
-    model = fitted(name, data, tmp_path, max_epochs=None, optimizer=FAST, patience=200, epochs=LONG, **REGULARISATION)
+    model = fitted(
+        name,
+        data,
+        tmp_path,
+        max_epochs=None,
+        optimizer=FAST,
+        patience=200,
+        epochs=LONG,
+        stages=STAGES,
+        **REGULARISATION,
+    )
     assert roc_auc_score(eight.label, model.predict(eight).mean(1)) == 1.0
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_risk_does_not_depend_on_the_batch(name, synthetic_data, tmp_path):
-    data = synthetic_data(400)
+def test_a_risk_does_not_depend_on_the_batch(name, data_of, tmp_path):
+    data = data_of(name, 400)
     model = fitted(name, data, tmp_path)
     together = model.predict(data.test)
     order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
@@ -115,8 +160,8 @@ def test_a_risk_does_not_depend_on_the_batch(name, synthetic_data, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_an_embedding_is_a_row_of_numbers_a_stay_whatever_the_batch(name, synthetic_data, tmp_path):
-    data = synthetic_data(400)
+def test_an_embedding_is_a_row_of_numbers_a_stay_whatever_the_batch(name, data_of, tmp_path):
+    data = data_of(name, 400)
     model = fitted(name, data, tmp_path, max_epochs=1)
     if not hasattr(model, "embed"):
         pytest.skip("it has none")
@@ -127,8 +172,8 @@ def test_an_embedding_is_a_row_of_numbers_a_stay_whatever_the_batch(name, synthe
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_its_state_is_plain_and_restores_it(name, synthetic_data, tmp_path):
-    data = synthetic_data(400)
+def test_its_state_is_plain_and_restores_it(name, data_of, tmp_path):
+    data = data_of(name, 400)
     model = fitted(name, data, tmp_path / "run")
     torch.save(dict(model.state_dict()), tmp_path / "state.ckpt")
     other = built(smallest(name), shape=data.shape)
@@ -137,9 +182,9 @@ def test_its_state_is_plain_and_restores_it(name, synthetic_data, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_same_seed_gives_the_same_risks_and_the_test_split_is_never_seen(name, synthetic_data, tmp_path):
-    first = fitted(name, synthetic_data(400), tmp_path / "a")
-    data = synthetic_data(400)
+def test_the_same_seed_gives_the_same_risks_and_the_test_split_is_never_seen(name, data_of, tmp_path):
+    first = fitted(name, data_of(name, 400), tmp_path / "a")
+    data = data_of(name, 400)
     val = data.val
     del data.test  # whoever touches it while fitting fails
     second = fitted(name, data, tmp_path / "b")
@@ -147,8 +192,8 @@ def test_the_same_seed_gives_the_same_risks_and_the_test_split_is_never_seen(nam
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_labels_and_ids_are_no_features(name, synthetic_data, tmp_path):
-    data = synthetic_data(400)
+def test_labels_and_ids_are_no_features(name, data_of, tmp_path):
+    data = data_of(name, 400)
     model = fitted(name, data, tmp_path)
     other = dataclasses.replace(
         data.test,

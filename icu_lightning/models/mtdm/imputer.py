@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.mtdm.denoiser import Context, Denoiser
-from icu_lightning.models.mtdm.noise import KeyedNoise, StratifiedNoise
 from icu_lightning.models.mtdm.samplers import DDIM, Estimate, Noise, Sampler, sample
 from icu_lightning.models.mtdm.schedule import TARGETS, TO_X_0, NoiseSchedule, noised, parameterisation
+from icu_lightning.models.noise import KeyedNoise, StratifiedNoise
 
 CELLS_OF_A_CALL = {
     "cpu": 4224,

@@ -20,7 +20,7 @@ from icu_lightning.errors import UserError, whole_number
 from icu_lightning.models.base import Data, StageTrainer, monitored
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM
-from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, Stage, WarmUp, Weights
+from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, MTDMStage, WarmUp, Weights
 from icu_lightning.models.siamese import Siamese
 
 
@@ -79,11 +79,11 @@ class MTDM(nn.Module):
         _check_observed(data.train)
         common: dict[str, Any] = {"network": self.network, "weights": self.weights, **self.optimisation}
         if epochs := self.epochs["stage1"]:
-            stage: Stage = WarmUp(snapshots=self.kept, **common)
+            stage: MTDMStage = WarmUp(snapshots=self.kept, **common)
             trainer.fit(stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=epochs)
         rankable = monitored(data.val)[0] == "val/auroc"
         stage = Joint(rankable=rankable, snapshots=[epoch - epochs for epoch in self.kept], **common)
-        until = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
+        until: dict[str, Any] = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
         # The joint loss, not AUROC: of a few validation deaths an early epoch has the highest by chance, before the imputer has learnt
         trainer.fit(stage, data, stage="stage2", monitor="val/loss", mode="min", **until)
 

@@ -8,24 +8,19 @@ In stage 2 the LSTM's loss reaches the imputer through the last denoising step: 
 References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025).
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import StayBatch
-from icu_lightning.errors import UserError
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM, mortality_loss
 from icu_lightning.models.siamese import Pairs, Siamese
-
-NAMED_STAYS = 10  # of a batch whose loss is no number
+from icu_lightning.models.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -80,74 +75,27 @@ class MTDMNetwork(nn.Module):
         return self.imputer.loss(batch, series.detach() if self.imputer.completion == "imputed" else None)
 
 
-class Stage(lightning.LightningModule):
-    """What both stages share: the optimiser, a loss that must be a number, and losses that are logged once an epoch.
+class MTDMStage(Stage):
+    """What both stages share.
 
     Arguments:
-        optimizer: called with the parameters.
+        optimizer, snapshots: see `Stage`.
         decay_at: shares of the stage's epochs after which the learning rate falls to a tenth.
-        snapshots: epochs at whose start the trainer keeps the weights.
     """
 
-    def __init__(
-        self,
-        *,
-        network: MTDMNetwork,
-        weights: Weights,
-        optimizer: "partial[torch.optim.Optimizer]",
-        decay_at: "list[float]",
-        snapshots: Sequence[int] = (),
-    ) -> None:
-        super().__init__()
-        self.snapshots = tuple(snapshots)
-        self.network, self.weights = network, weights
-        self.make_optimizer, self.decay_at = optimizer, decay_at
-        self.seen: list[Mapping[str, Tensor]] = []
+    undefined = ("alike", "unlike")  # a batch without a pair of one kind has no mean distance of it
+
+    def __init__(self, *, network: MTDMNetwork, weights: Weights, decay_at: "list[float]", **settings: Any) -> None:
+        super().__init__(**settings)
+        self.network, self.weights, self.decay_at = network, weights, decay_at
         self.val_imputation = MeanMetric()  # over cells, so that it does not depend on how stays are batched
 
-    def training_step(self, batch: StayBatch, _: int) -> Tensor:
-        terms = self.terms(batch)
-        if not terms["loss"].isfinite():
-            raise UserError(self._no_number(terms, batch))
-        self.seen.append({name: term.detach() for name, term in terms.items()})
-        return terms["loss"]
-
-    def terms(self, batch: StayBatch) -> dict[str, Tensor]:
-        """() each: the loss and what is logged beside it."""
-        raise NotImplementedError
-
-    def on_train_epoch_start(self) -> None:
-        self.seen = []
-
-    def on_train_epoch_end(self) -> None:
-        for name in self.seen[0]:
-            mean = MeanMetric(nan_strategy="ignore").to(self.device)  # a batch may have no pair of one kind
-            mean.update(torch.stack([terms[name] for terms in self.seen]))
-            self.log(f"train/{name}", mean.compute(), sync_dist=True)  # over all processes already
-
-    def configure_optimizers(self) -> Any:
-        try:
-            optimizer = self.make_optimizer(self.parameters())
-        except (TypeError, ValueError) as error:
-            raise UserError(f"model.optimizer has a value that torch refuses: {error}") from error
-        epochs = self.trainer.max_epochs or 1
+    def schedule(self, optimizer: torch.optim.Optimizer, epochs: int) -> Any:
         milestones = [max(1, round(share * epochs)) for share in self.decay_at]
-        return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)]
-
-    def _no_number(self, terms: Mapping[str, Tensor], batch: StayBatch) -> str:
-        wrong = [
-            name for name, term in terms.items() if not term.isfinite() and name not in ("loss", "alike", "unlike")
-        ]
-        stays = ", ".join(str(stay) for stay in batch.stay_id[:NAMED_STAYS])
-        more = f" and {len(batch) - NAMED_STAYS} more" if len(batch) > NAMED_STAYS else ""
-        return (
-            f"The training loss is {float(terms['loss'].detach())} in epoch {self.current_epoch} ({', '.join(wrong)}), in the batch "
-            f"of the stays {stays}{more}. The weights as they were when this epoch began are in last.ckpt, the best so far in "
-            "best.ckpt, of this stage's folder in checkpoints/. Look at those stays' values, or try a lower model.optimizer.lr."
-        )
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
 
 
-class WarmUp(Stage):
+class WarmUp(MTDMStage):
     """stage1: imputing, and the embedding by its contrastive loss alone."""
 
     def terms(self, batch: StayBatch) -> dict[str, Tensor]:
@@ -165,7 +113,7 @@ class WarmUp(Stage):
         self.log("val/loss", self.val_imputation)
 
 
-class Joint(Stage):
+class Joint(MTDMStage):
     """stage2: everything at once; the best epoch is that of the joint loss of validation stays, without its contrastive part."""
 
     def __init__(self, *, rankable: bool, **settings: Any) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from icu_lightning.errors import UserError
-from icu_lightning.models.mtdm.noise import KeyedNoise, StratifiedNoise
 from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver, OneStep, sample
 from icu_lightning.models.mtdm.schedule import SCHEDULES, NoiseSchedule
+from icu_lightning.models.noise import KeyedNoise, StratifiedNoise
 
 QUAD = NoiseSchedule(kind="quad", steps=50, beta_first=1e-4, beta_last=0.5)
 COVARIANCE = torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Noise that follows from (seed, stay_id, draw) alone, so that a stay's imputation does not depend on its batch.
+"""Noise that follows from (seed, stay_id, draw) alone, so that what is drawn for a stay does not depend on its batch.
 
 `StratifiedNoise` is that of n draws that are made to differ: a cell's n numbers fall into n strata of equal probability, one
 into each, in an order of its own (a Latin hypercube). Every draw by itself is as normal as before; together they say more

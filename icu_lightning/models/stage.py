@@ -1,0 +1,75 @@
+"""A stage of training that minimises a sum of named terms, of a model that has several stages.
+
+Each term is logged once an epoch, the optimiser's refusals are told in words, and a sum that is no number names the stays.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from icu_lightning.batch import StayBatch
+from icu_lightning.errors import UserError
+
+NAMED_STAYS = 10  # of a batch whose loss is no number
+
+
+class Stage(lightning.LightningModule):
+    """What all stages share. A stage says its `terms`, the learning rate's schedule, and what validation logs.
+
+    Arguments:
+        optimizer: called with the parameters.
+        snapshots: epochs at whose start the trainer keeps the weights.
+    """
+
+    undefined: tuple[str, ...] = ()  # terms that may be NaN, because some batches have nothing to measure them on
+
+    def __init__(self, *, optimizer: "partial[torch.optim.Optimizer]", snapshots: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.make_optimizer, self.snapshots = optimizer, tuple(snapshots)
+        self.seen: list[Mapping[str, Tensor]] = []
+
+    def terms(self, batch: StayBatch) -> dict[str, Tensor]:
+        """() each: the loss and what is logged beside it."""
+        raise NotImplementedError
+
+    def schedule(self, optimizer: torch.optim.Optimizer, epochs: int) -> Any:
+        """The learning rate's schedule, stepped each epoch."""
+        raise NotImplementedError
+
+    def training_step(self, batch: StayBatch, _: int) -> Tensor:
+        terms = self.terms(batch)
+        if not terms["loss"].isfinite():
+            raise UserError(self._no_number(terms, batch))
+        self.seen.append({name: term.detach() for name, term in terms.items()})
+        return terms["loss"]
+
+    def on_train_epoch_start(self) -> None:
+        self.seen = []
+
+    def on_train_epoch_end(self) -> None:
+        for name in self.seen[0]:
+            mean = MeanMetric(nan_strategy="ignore").to(self.device)  # some batches have nothing to measure a term on
+            mean.update(torch.stack([terms[name] for terms in self.seen]))
+            self.log(f"train/{name}", mean.compute(), sync_dist=True)  # over all processes already
+
+    def configure_optimizers(self) -> Any:
+        try:
+            optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer has a value that torch refuses: {error}") from error
+        return [optimizer], [self.schedule(optimizer, self.trainer.max_epochs or 1)]
+
+    def _no_number(self, terms: Mapping[str, Tensor], batch: StayBatch) -> str:
+        wrong = [name for name, term in terms.items() if not term.isfinite() and name not in ("loss", *self.undefined)]
+        stays = ", ".join(str(stay) for stay in batch.stay_id[:NAMED_STAYS])
+        more = f" and {len(batch) - NAMED_STAYS} more" if len(batch) > NAMED_STAYS else ""
+        return (
+            f"The training loss is {float(terms['loss'].detach())} in epoch {self.current_epoch} ({', '.join(wrong)}), in the batch "
+            f"of the stays {stays}{more}. The weights as they were when this epoch began are in last.ckpt, the best so far in "
+            "best.ckpt, of this stage's folder in checkpoints/. Look at those stays' values, or try a lower model.optimizer.lr."
+        )

@@ -1,0 +1,206 @@
+"""The masked autoencoder over a stay's hours: from the hours that it is shown, it tells the drugs of those that are hidden.
+
+    token_t = [log rates and log score of hour t, which of them are known]                        (B, T, 2 C)
+    states  = encoder([CLS, tokens of the visible hours])                      visible hours only, a quarter of all
+    told    = decoder([states, a learnt token for each hidden hour])                              (B, T, C)
+    L       = mean over hidden hours in the unit of w Huber(told - true),   w = 3 where a drug ran, else 1
+
+Our reading of a paper whose abstract alone is public (METHODS C.5); notation of the references.
+
+References: Masked Autoencoders Are Scalable Vision Learners (He et al., 2022); Ti-MAE (Li et al., 2023); the teacher-student
+paper (Jin et al., arXiv 2502.16834, 2025).
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.models.teacher_student.masking import Masking
+
+RUNS = 1e-3  # of an SD above a channel's lowest value, from which on a drug runs
+
+
+class Visible(NamedTuple):
+    """What the encoder saw and made of it.
+
+    states: (B, 1 + K, D), first the summary (CLS).
+    hour: (B, K) of each token.
+    absent: (B, K) True where a stay has fewer than K visible hours; that state means nothing.
+    """
+
+    states: Tensor
+    hour: Tensor
+    absent: Tensor
+
+
+class Encoder(nn.Module):
+    """A transformer over the visible hours of a stay, which are all that it is given.
+
+    Arguments:
+        shape: of the data.
+        width: D.
+        layers, heads, feedforward, dropout: of the transformer.
+    """
+
+    position: Tensor
+
+    def __init__(
+        self, *, shape: BatchShape, width: int, layers: int, heads: int, feedforward: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.embed = nn.Linear(2 * len(shape.vis), width)
+        self.summary = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.register_buffer("position", positions(shape.hours, width), persistent=False)
+        self.blocks = transformer(width, layers, heads, feedforward, dropout)
+
+    def forward(self, batch: StayBatch, visible: Tensor) -> Visible:
+        """Arguments: visible (B, T) True for the hours that are shown."""
+        tokens, hour, absent = gathered(self.embed(tokens_of(batch)) + self.position, visible)
+        tokens = torch.cat([self.summary.expand(len(batch), -1, -1), tokens], dim=1)
+        states = self.blocks(tokens, src_key_padding_mask=F.pad(absent, (1, 0)))
+        return Visible(states, hour, absent)
+
+    def read(self, batch: StayBatch) -> Tensor:
+        """(B, D): the summary of every hour in the unit."""
+        return self(batch, batch.in_icu).states[:, 0]
+
+
+class Decoder(nn.Module):
+    """Tells every hour's channels from the visible hours' states.
+
+    Arguments:
+        shape: of the data.
+        states: width of the encoder's states, given by the model.
+        width, layers, heads, feedforward, dropout: of its own transformer, which is small.
+    """
+
+    position: Tensor
+
+    def __init__(
+        self,
+        *,
+        shape: BatchShape,
+        states: int,
+        width: int,
+        layers: int,
+        heads: int,
+        feedforward: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.narrow = nn.Linear(states, width)
+        self.hidden = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.register_buffer("position", positions(shape.hours, width), persistent=False)
+        self.blocks = transformer(width, layers, heads, feedforward, dropout)
+        self.out = nn.Linear(width, len(shape.vis))
+
+    def forward(self, seen: Visible, in_icu: Tensor) -> Tensor:
+        """(B, T, C); hours outside of the unit are neither told nor looked at."""
+        states = self.narrow(seen.states)
+        summary, states = states[:, :1], torch.where(seen.absent.unsqueeze(2), self.hidden, states[:, 1:])
+        hours = self.hidden.expand(*in_icu.shape, -1)
+        hours = hours.scatter(1, seen.hour.unsqueeze(2).expand_as(states), states) + self.position
+        states = self.blocks(torch.cat([summary, hours], dim=1), src_key_padding_mask=F.pad(~in_icu, (1, 0)))
+        return self.out(states[:, 1:])
+
+
+class Reconstruction(NamedTuple):
+    """loss: (). told: (B, T, C). hidden: (B, T) True where it had to be told."""
+
+    loss: Tensor
+    told: Tensor
+    hidden: Tensor
+
+
+class MaskedAutoencoder(nn.Module):
+    """Encoder, decoder, and the loss of what was hidden.
+
+    Arguments:
+        encoder: made by the model, which gives it to the teacher, too.
+        decoder: made here, given `shape` and the encoder's width.
+        masking: which hours are hidden.
+        running_weight: of an hour in which a drug ran, beside 1 of the others.
+    """
+
+    nothing: Tensor  # (C) z-scores of no drug
+
+    def __init__(
+        self,
+        *,
+        shape: BatchShape,
+        encoder: Encoder,
+        decoder: "partial[Decoder]",
+        masking: Masking,
+        running_weight: float,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder(shape=shape, states=encoder.width)
+        self.masking, self.running_weight = masking, running_weight
+        self.register_buffer("nothing", torch.zeros(len(shape.vis)))  # until `fit_nothing`
+
+    def fit_nothing(self, train: StayBatch) -> None:
+        """Learn which z-score is that of no drug: the lowest of each channel, as no rate is below 0."""
+        vis, known = rates(train)
+        lowest = vis.masked_fill(~known, math.inf).amin((0, 1))
+        self.nothing.copy_(torch.where(lowest.isfinite(), lowest, 0.0))
+
+    def running(self, batch: StayBatch) -> Tensor:
+        """(B, T) True where a drug is known to run."""
+        vis, known = rates(batch)
+        return (known & (vis > self.nothing + RUNS)).any(2)
+
+    def forward(self, batch: StayBatch, uniform: Tensor) -> Reconstruction:
+        """Arguments: uniform, see `Masking`."""
+        hidden = self.masking(batch.in_icu, uniform)
+        told = self.decoder(self.encoder(batch, batch.in_icu & ~hidden), batch.in_icu)
+        vis, known = rates(batch)
+        weight = torch.where(self.running(batch), self.running_weight, 1.0).unsqueeze(2) * (known & hidden.unsqueeze(2))
+        error = F.huber_loss(told, vis, reduction="none")
+        return Reconstruction((weight * error).sum() / weight.sum().clamp(min=1), told, hidden)
+
+
+def rates(batch: StayBatch) -> tuple[Tensor, Tensor]:
+    """The channels (B, T, C) and which are known, of a batch that has them."""
+    assert batch.vis is not None
+    assert batch.vis_observed is not None
+    return batch.vis, batch.vis_observed
+
+
+def tokens_of(batch: StayBatch) -> Tensor:
+    """(B, T, 2 C) the channels, 0 where unknown, and which are known."""
+    vis, known = rates(batch)
+    return torch.cat([vis, known.to(vis)], dim=2)
+
+
+def gathered(tokens: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, T, D), (B, T) -> the visible tokens (B, K, D) in their order, their hours (B, K), and (B, K) True beyond a stay's last.
+
+    >>> tokens, hour, absent = gathered(torch.arange(3.0).view(1, 3, 1), torch.tensor([[True, False, True]]))
+    >>> tokens.flatten().tolist(), hour.tolist(), absent.tolist()
+    ([0.0, 2.0], [[0, 2]], [[False, False]])
+    """
+    most = int(visible.sum(1).max())
+    hour = (~visible).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
+    absent = ~visible.gather(1, hour)
+    shown = tokens.gather(1, hour.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
+    return shown.masked_fill(absent.unsqueeze(2), 0.0), hour, absent  # a hidden hour is not there even unattended
+
+
+def positions(hours: int, width: int) -> Tensor:
+    """(T, D) sines and cosines of the hour, in wavelengths from 2 pi to 10,000 times that."""
+    angle = torch.arange(hours).unsqueeze(1) * torch.exp(-math.log(1e4) * torch.arange(0, width, 2) / width)
+    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
+
+
+def transformer(width: int, layers: int, heads: int, feedforward: int, dropout: float) -> nn.TransformerEncoder:
+    """(B, L, D) -> (B, L, D), normalised before each part and at the end."""
+    layer = nn.TransformerEncoderLayer(
+        width, heads, feedforward, dropout, activation="gelu", batch_first=True, norm_first=True
+    )
+    return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)

@@ -1,0 +1,153 @@
+"""Teacher and student for mortality in sepsis, from 48 hourly rates of vasoactive drugs and their score (VIS).
+
+    hours -> masked autoencoder (mae) -> its encoder, with static features: the teacher -> the student, whose risk it is
+
+Only the paper's abstract is public; every choice beyond it is METHODS C.5's, stands in conf, and can be switched off.
+Severity scores are predicted (variant A) or inputs (variant B), and a score that is both is refused.
+
+References: A Novel Multi-Task Teacher-Student Architecture with Self-Supervised Pretraining for 48-Hour Vasoactive-Inotropic Trend
+Analysis in Sepsis Mortality Prediction (Jin et al., arXiv 2502.16834, 2025).
+"""
+
+import copy
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.models.base import Data, StageTrainer, monitored
+from icu_lightning.models.teacher_student.masked_autoencoder import Encoder, MaskedAutoencoder, rates
+from icu_lightning.models.teacher_student.stages import STAGES, Budget, Learning, Pretraining, Teaching, Weights
+from icu_lightning.models.teacher_student.student import Lessons
+from icu_lightning.models.teacher_student.teacher import MultitaskNetwork, Reader
+
+RISKS = ("student", "teacher")
+
+
+class TeacherStudent(nn.Module):
+    """The model of the rest of the package.
+
+    Arguments:
+        shape: of the data.
+        encoder: of the masked autoencoder and the teacher; made here, given `shape`.
+        autoencoder: given `shape` and an encoder.
+        teacher: given `shape` and, for its reader, an encoder, which begins with the pretrained weights.
+        student: its reader, static, dropout, temperature and gaps; see `MultitaskNetwork` and `Learning`.
+        weights: of the loss terms.
+        stages: a budget a stage, by name.
+        risk: whose it is, the student's or the teacher's; then there is no student.
+        seed: of the hours that validation of the pretraining hides.
+        optimizer, warm_up: of all stages.
+
+    Raises UserError for data without drugs, and for a score that is an input and to be predicted.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: BatchShape,
+        encoder: "partial[Encoder]",
+        autoencoder: "partial[MaskedAutoencoder]",
+        teacher: "partial[MultitaskNetwork]",
+        student: Mapping[str, Any],
+        weights: Mapping[str, float],
+        stages: Mapping[str, Mapping[str, Any]],
+        risk: str,
+        seed: int,
+        optimizer: "partial[torch.optim.Optimizer]",
+        warm_up: float,
+    ) -> None:
+        super().__init__()
+        self.weights, self.shape = Weights(**weights), shape
+        check_roles(shape, self.weights)
+        if risk not in RISKS:
+            raise unknown_name("model.risk", risk, RISKS)
+        self.risk, self.seed = risk, whole_number("model.seed", seed, 0)
+        self.stages = {name: Budget(**stages[name]).checked(name) for name in STAGES}
+        self.autoencoder = autoencoder(shape=shape, encoder=encoder(shape=shape))
+        self.teacher = teacher(shape=shape, reader=encoder(shape=shape))
+        options = dict(student)
+        reader: Reader = options.pop("reader")(shape=shape)
+        self.learning = {name: options.pop(name) for name in ("temperature", "gaps")}
+        self.student = MultitaskNetwork(shape=shape, reader=reader, **options)
+        self.projection = nn.Linear(reader.width, self.teacher.width)
+        self.optimizer, self.warm_up = optimizer, warm_up
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        """The stages, one after another, each from the best weights of the one before."""
+        check_drugs(data.train)
+        if self.stages["mae"].epochs or self.stages["mae"].checkpoint:
+            self.autoencoder.fit_nothing(data.train)
+            module = Pretraining(autoencoder=self.autoencoder, seed=self.seed, **self._common("mae"))
+            self._train(module, data, trainer, "mae", "val/loss")
+            self.teacher.reader.load_state_dict(self.autoencoder.encoder.state_dict())
+        supervised: dict[str, Any] = {"weights": self.weights, "rankable": monitored(data.val)[0] == "val/auroc"}
+        teaching = Teaching(teacher=self.teacher, **supervised, **self._common("teacher"))
+        # BCE, not AUROC, which a few validation deaths decide by chance
+        self._train(teaching, data, trainer, "teacher", "val/mortality")
+        self.teacher.requires_grad_(False).eval()
+        if self.risk == "student":
+            lessons = Lessons.of(self.teacher, [data.train, data.val])
+            common = {**self.learning, **supervised, **self._common("student")}
+            learning = Learning(student=self.student, projection=self.projection, lessons=lessons, **common)
+            self._train(learning, data, trainer, "student", "val/mortality")
+
+    def _common(self, stage: str) -> dict[str, Any]:
+        return {"optimizer": partial(self.optimizer, lr=self.stages[stage].lr), "warm_up": self.warm_up}
+
+    def _train(self, module: Any, data: Data, trainer: StageTrainer, stage: str, monitor: str) -> None:
+        budget = self.stages[stage]
+        until: dict[str, Any] = {
+            "max_epochs": max(1, budget.epochs),
+            "patience": budget.patience,
+            "checkpoint": budget.checkpoint,
+        }
+        trainer.fit(module, data, stage=stage, monitor=monitor, mode="min", **until)
+
+    @torch.no_grad()
+    def predict(self, batch: StayBatch) -> Tensor:
+        """(B, 1) risks."""
+        network, batch = self._exactly(batch)
+        return torch.sigmoid(network(batch).logit).unsqueeze(1).cpu()
+
+    @torch.no_grad()
+    def embed(self, batch: StayBatch) -> Tensor:
+        """(B, D): the state of the hours that the risk is made of."""
+        network, batch = self._exactly(batch)
+        return network(batch).state.cpu()
+
+    def _exactly(self, batch: StayBatch) -> tuple[nn.Module, StayBatch]:
+        """Network and batch in double precision: see `RiskModule.predict`."""
+        network = copy.deepcopy(self.student if self.risk == "student" else self.teacher).double().eval()
+        return network, batch.to(next(network.parameters()).device).double()
+
+
+def check_roles(shape: BatchShape, weights: Weights) -> None:
+    """Raise UserError for data without drugs, a score that is both input and target, or targets that are not there."""
+    if not shape.vis:
+        raise UserError("model=teacher_student reads the rates of vasoactive drugs: say data.vis=mean.")
+    if both := sorted(set(shape.severity) & set(shape.static)):
+        raise UserError(
+            f"{', '.join(both)} is in data.static, so an input, and in data.severity, so to be predicted: the answer would be in the "
+            "question. Take it out of one of the two, or choose model/variant=clean (targets) or paper_shap (inputs)."
+        )
+    if (weights.severity or weights.teacher_severity) and not shape.severity:
+        raise UserError(
+            "model.weights asks for severity scores to be predicted, but data.severity names none: name some, as in "
+            "'data.severity=[sofa,saps2]', or set model.weights.severity=0 and model.weights.teacher_severity=0."
+        )
+
+
+def check_drugs(train: StayBatch) -> None:
+    """Raise UserError for training stays none of which ever got a drug: there is no trend to learn from."""
+    vis, known = rates(train)
+    score = vis[..., -1][known[..., -1]]
+    if not len(score) or bool(score.min() == score.max()):
+        raise UserError(
+            f"None of the {len(train):,} training stays has a vasoactive drug in its first {vis.shape[1]} hours, so there is no trend "
+            "to learn from: cohort=sepsis asks for one (vasoactive_within in data.cohort); or does this hospital chart no infusions?"
+        )

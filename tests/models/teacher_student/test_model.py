@@ -1,0 +1,209 @@
+"""The three stages, their reuse, the guard, the ablations, and what is refused."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from icu_lightning.errors import UserError
+from icu_lightning.training import read_metrics
+from tests.conftest import CONF, composed
+from tests.models.teacher_student.conftest import SHAPE, Stays, stays, trainer
+
+BASE = composed("model=teacher_student").plain["model"]
+ABLATIONS = sorted(path.stem for path in (CONF / "model" / "ablation").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def run(make_model, tmp_path_factory):
+    """A run folder of one epoch a stage, and its model."""
+    folder, model = tmp_path_factory.mktemp("run"), make_model()
+    model.fit(Stays(), trainer(folder))
+    return folder, model
+
+
+def test_each_stage_has_its_checkpoints_and_its_curve(run):
+    folder, _ = run
+    rows = read_metrics(folder / "metrics.csv")
+    assert [row["stage"] for row in rows] == ["mae", "teacher", "student"]
+    assert all((folder / "checkpoints" / row["stage"] / "best.ckpt").exists() for row in rows)
+    assert all(rows[0][f"val/{name}_mse"] for name in ("vis", "carried_forward", "interpolated"))
+    assert rows[1]["val/severity"]
+    assert rows[2]["val/soft_labels"]
+
+
+def test_a_stage_can_be_taken_from_another_run(run, make_model, tmp_path):
+    folder, first = run
+    model = make_model(f"model.stages.mae.checkpoint={folder}")
+    model.fit(Stays(), trainer(tmp_path))
+    assert [row["stage"] for row in read_metrics(tmp_path / "metrics.csv")] == ["teacher", "student"]
+    same = zip(first.autoencoder.parameters(), model.autoencoder.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in same)
+    kept = json.loads((tmp_path / "checkpoints" / "mae" / "finished.json").read_text())
+    assert kept == {"reused_from": str(folder / "checkpoints" / "mae" / "best.ckpt")}
+    batch = stays(20, 3)
+    assert torch.equal(first.predict(batch), model.predict(batch)), "the rest is trained as it was"
+
+
+def test_a_checkpoint_of_another_stage_is_refused(run, make_model, tmp_path):
+    path = run[0] / "checkpoints" / "teacher" / "best.ckpt"
+    with pytest.raises(UserError, match="is a checkpoint of the stage 'teacher', not of the stage 'mae'"):
+        make_model(f"model.stages.mae.checkpoint={path}").fit(Stays(), trainer(tmp_path))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_checkpoint_that_is_not_there_or_of_another_model_is_refused(run, make_model, tmp_path):
+    with pytest.raises(UserError, match=r"model\.stages\.mae\.checkpoint: there is no"):
+        make_model("model.stages.mae.checkpoint=nowhere").fit(Stays(), trainer(tmp_path))
+    wider = make_model(f"model.stages.mae.checkpoint={run[0]}", "model.encoder.width=8")
+    with pytest.raises(UserError, match="is of another model"):
+        wider.fit(Stays(), trainer(tmp_path))
+
+
+def test_weights_that_were_learnt_from_other_patients_are_refused(run, make_model, tmp_path):
+    """They may be among the test patients of this run."""
+    with pytest.raises(UserError, match=r"learnt from 48 patients, of whom 48 are not in this run's training split"):
+        make_model(f"model.stages.mae.checkpoint={run[0]}").fit(Stays(train=stays(48, 5)), trainer(tmp_path))
+
+
+def test_a_score_that_is_input_and_target_is_refused(make_model):
+    both = dataclasses.replace(SHAPE, static=("age", "saps2"))
+    with pytest.raises(UserError, match=r"saps2 is in data.static, so an input, and in data.severity"):
+        make_model(shape=both)
+
+
+def test_targets_that_are_asked_for_and_not_there_are_refused(make_model):
+    with pytest.raises(UserError, match=r"data\.severity names none"):
+        make_model(shape=dataclasses.replace(SHAPE, severity=()))
+
+
+def test_data_without_drugs_are_refused(make_model):
+    with pytest.raises(UserError, match=r"say data\.vis=mean"):
+        make_model(shape=dataclasses.replace(SHAPE, vis=()))
+
+
+def test_a_cohort_without_a_vasoactive_hour_is_told(make_model, tmp_path):
+    batch = stays(30)
+    nothing = dataclasses.replace(batch, vis=torch.zeros_like(batch.vis))
+    with pytest.raises(UserError, match="None of the 30 training stays has a vasoactive drug in its first 12 hours"):
+        make_model().fit(Stays(train=nothing), trainer(tmp_path))
+
+
+def test_the_variants_share_no_score_between_inputs_and_targets():
+    """METHODS C.5: A predicts all five scores, B is given them."""
+    clean, paper = (composed("model=teacher_student", f"model/variant={name}") for name in ("clean", "paper_shap"))
+    scores = {"sofa", "lods", "saps2", "oasis", "sirs"}
+    assert set(clean.plain["data"]["severity"]) == scores <= set(paper.plain["data"]["static"])
+    assert not scores & set(clean.plain["data"]["static"])
+    assert paper.plain["data"]["severity"] == []
+    assert {name: paper.plain["model"]["weights"][name] for name in ("severity", "teacher_severity")} == {
+        "severity": 0.0,
+        "teacher_severity": 0.0,
+    }
+    for side in (clean, paper):
+        assert {"marital_status", "insurance", "language", "ethnicity"} <= set(side.plain["data"]["static"])
+        assert (side.plain["data"]["hours"], side.plain["data"]["vis"]) == (48, "mean")
+
+
+def test_variant_b_trains(make_model, tmp_path):
+    shape = dataclasses.replace(SHAPE, static=("age", "sofa"), severity=())
+    model = make_model("model/variant=paper_shap", shape=shape)
+    model.fit(Stays(), trainer(tmp_path))
+    assert "val/severity" not in read_metrics(tmp_path / "metrics.csv")[0]
+    assert model.predict(stays(4)).shape == (4, 1)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_takes_away_what_it_says_and_nothing_else(name):
+    whole = flat(BASE)
+    part = flat(yaml.safe_load((CONF / "model" / "ablation" / f"{name}.yaml").read_text()))
+    changed = {key: part[key] for key in part if part[key] != whole[key]}
+    expected = {
+        "no_pretraining": {"stages.mae.epochs": 0},
+        "no_multitask": {"weights.teacher_severity": 0.0, "weights.severity": 0.0},
+        "no_teacher": {"weights.soft_labels": 0.0, "weights.features": 0.0},
+        "random_masks": {"autoencoder.masking.spans": 0.0},
+        "span_masks": {"autoencoder.masking.spans": 1.0},
+        "none": {},
+    }
+    expected |= {f"no_{term}": {f"weights.{term}": 0.0} for term in ("soft_labels", "features", "severity")}
+    expected |= {f"mask_{share}": {"autoencoder.masking.ratio": share / 100} for share in (25, 50, 90)}
+    assert changed == expected[name]
+
+
+def flat(node, prefix=""):
+    if not isinstance(node, dict):
+        return {prefix[:-1]: node}
+    return {key: value for name, part in node.items() for key, value in flat(part, f"{prefix}{name}.").items()}
+
+
+def test_without_pretraining_there_is_no_such_stage(make_model, tmp_path):
+    make_model("model/ablation=no_pretraining").fit(Stays(), trainer(tmp_path))
+    assert [row["stage"] for row in read_metrics(tmp_path / "metrics.csv")] == ["teacher", "student"]
+
+
+def test_the_teachers_risk_needs_no_student(make_model, tmp_path):
+    model = make_model("model.risk=teacher")
+    model.fit(Stays(), trainer(tmp_path))
+    assert [row["stage"] for row in read_metrics(tmp_path / "metrics.csv")] == ["mae", "teacher"]
+    assert model.embed(stays(3)).shape == (3, 16)
+
+
+def test_the_teacher_begins_with_the_pretrained_encoder(make_model, tmp_path):
+    model = make_model("model.stages.teacher.lr=1e-30", "model.optimizer.weight_decay=0")
+    model.fit(Stays(), trainer(tmp_path))
+    same = zip(model.autoencoder.encoder.parameters(), model.teacher.reader.parameters(), strict=True)
+    assert all(torch.allclose(one, other) for one, other in same)
+
+
+def test_the_student_is_a_seventh_of_the_teacher_at_most():
+    from icu_lightning.batch import BatchShape
+    from icu_lightning.build import built
+
+    shape = BatchShape(48, ("a",), tuple(map(str, range(30))), tuple(map(str, range(7))), ("sofa",))
+    model = built(BASE, shape=shape)
+    teacher, student = (sum(p.numel() for p in part.parameters()) for part in (model.teacher, model.student))
+    assert teacher >= 7 * student
+
+
+def test_the_methods_numbers():
+    """METHODS C.5."""
+    conf = BASE
+    assert [conf["encoder"][name] for name in ("width", "layers", "heads", "feedforward", "dropout")] == [
+        64,
+        4,
+        4,
+        256,
+        0.1,
+    ]
+    assert [conf["autoencoder"]["decoder"][name] for name in ("width", "layers")] == [32, 2]
+    masking = conf["autoencoder"]["masking"]
+    assert (masking["ratio"], masking["spans"], masking["span_hours"]) == (0.75, 0.5, [4, 8])
+    assert conf["autoencoder"]["running_weight"] == 3.0
+    assert conf["weights"] == {
+        "teacher_severity": 0.5,
+        "labels": 0.5,
+        "soft_labels": 0.5,
+        "features": 1.0,
+        "severity": 0.25,
+    }
+    assert (conf["student"]["temperature"], conf["student"]["gaps"], conf["stages"]["mae"]["epochs"]) == (2.0, 0.5, 200)
+    assert (conf["optimizer"]["weight_decay"], conf["optimizer"]["betas"], conf["warm_up"]) == (0.05, [0.9, 0.95], 0.1)
+
+
+def test_eight_stays_are_learnt_by_heart(make_model, tmp_path):
+    eight = stays(8, 4)
+    overrides = [
+        "teacher.dropout=0",
+        "student.dropout=0",
+        "student.gaps=0",
+        "encoder.dropout=0",
+        "optimizer.weight_decay=0",
+    ]
+    longer = [f"stages.{stage}.{name}=60" for stage in ("teacher", "student") for name in ("epochs", "patience")]
+    model = make_model(*(f"model.{o}" for o in [*overrides, *longer, "stages.mae.epochs=1"]))
+    model.fit(Stays(eight, eight), trainer(tmp_path, None))
+    assert roc_auc_score(eight.label, model.predict(eight)[:, 0]) == 1.0
