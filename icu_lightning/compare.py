@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, atomic_folder, write_text
@@ -16,6 +17,9 @@ from icu_lightning.comparison.statistics import Comparison, compare
 from icu_lightning.errors import UserError, whole_number
 from icu_lightning.plots.kinds import KINDS
 from icu_lightning.run import one_line_errors, time_and_suffix
+
+if TYPE_CHECKING:  # arguments are checked before polars is loaded
+    import polars as pl
 
 DEEPEST = 3  # levels below a folder in which its runs are looked for
 
@@ -146,7 +150,17 @@ def read_run(folder: Path) -> Run:
     test = stored.table.filter(pl.col("split") == "test").sort("stay_id")
     if test.is_empty():
         raise UserError(f"{folder} has no test stays: there is nothing to compare.")
-    return Run(name=str(folder), config=config, test=test, facts=stored.facts)
+    return Run(name=str(folder), config=config, test=test, facts=stored.facts, epochs=epochs_of(folder / "metrics.csv"))
+
+
+def epochs_of(path: Path) -> "pl.DataFrame | None":
+    """What each epoch logged; None for a run that had none, as one that is no network."""
+    import polars as pl
+
+    if not path.is_file():
+        return None
+    table = pl.read_csv(path, infer_schema_length=None)
+    return None if table.is_empty() else table
 
 
 def show(comparisons: Sequence[Comparison], folder: Path) -> None:

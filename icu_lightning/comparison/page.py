@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from icu_lightning.comparison.figures import STYLES, figures
+from icu_lightning.comparison.figures import STYLES, figures, learning
 from icu_lightning.comparison.statistics import METRICS, Comparison
 from icu_lightning.comparison.tables import counts, interval, p_text
 from icu_lightning.templates import rendered
@@ -19,8 +19,9 @@ def page(comparisons: Sequence[Comparison], made: Mapping[str, str]) -> str:
         Path(__file__).parent,
         "page.html",
         comparisons=[
-            (comparison, counts(comparison), figures([summary.model for summary in comparison.summaries]))
+            (comparison, counts(comparison), figures(models), learning(models))
             for comparison in comparisons
+            for models in [[summary.model for summary in comparison.summaries]]
         ],
         made=made,
         metrics=METRICS,

@@ -35,12 +35,14 @@ class Run:
         config: the stored configuration.
         test: the test rows of predictions.parquet, in the order of stay_id.
         facts: metadata of predictions.parquet: outcome, source and synthetic ("true" or "false").
+        epochs: metrics.csv, a row an epoch; None for a run without any.
     """
 
     name: str
     config: Mapping[str, Any]
     test: pl.DataFrame
     facts: Mapping[str, str]
+    epochs: pl.DataFrame | None = None
 
     @property
     def model(self) -> str:

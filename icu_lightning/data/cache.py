@@ -2,14 +2,17 @@
 
 The key covers the raw files, the settings and the code and facts of this package that make an extract; whatever changes,
 the key changes, and the old entry is simply never asked for. An entry is a folder, written under another name and then
-renamed; its manifest holds the digest of each file, so that a damaged entry is noticed and rebuilt.
+renamed; its manifest holds the digest of each file, so that a damaged entry is noticed and rebuilt. Of several runs that begin
+side by side the first builds it, and the others wait.
 """
 
+import fcntl
 import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +48,36 @@ def cached(
     entry = folder / f"{source.name}-{key(source, settings)}"
     if (kept := _kept(entry, say)) is not None:
         return kept
-    extract = build()
-    try:
-        _write(entry, extract, settings)
-    except OSError as error:
-        say(unwritable(error))
+    with building(entry):
+        if (kept := _kept(entry, lambda _: None)) is not None:  # by another process, meanwhile
+            return kept
+        extract = build()
+        try:
+            _write(entry, extract, settings)
+        except OSError as error:
+            say(unwritable(error))
     return extract
+
+
+@contextmanager
+def building(entry: Path) -> Iterator[None]:
+    """Hold the building of an entry: whoever comes second waits, and then looks again.
+
+    Where no lock can be made, as in a cache that is read only, nobody waits.
+    """
+    lock = entry.parent / f".{entry.name}.lock"
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a")
+    except OSError:
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:  # who comes after this moment makes a lock of its own, and finds the entry
+            lock.unlink(missing_ok=True)
 
 
 def _kept(entry: Path, say: Callable[[str], object]) -> Extract | None:

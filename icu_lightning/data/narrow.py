@@ -13,7 +13,7 @@ import polars as pl
 
 from icu_lightning.atomic import atomic_folder
 from icu_lightning.data import cache, concepts, drugs, sources
-from icu_lightning.data.cache import key, settings_of, unwritable, whole, write_manifest
+from icu_lightning.data.cache import building, key, settings_of, unwritable, whole, write_manifest
 from icu_lightning.data.concepts import Concept, all_concepts, charted_in
 from icu_lightning.data.drugs import Drug, all_drugs
 from icu_lightning.data.sources.base import Source
@@ -46,8 +46,10 @@ def narrowed(
     entry = folder / f"{source.name}-narrow-{key(source, {}, CODE)}"
     try:
         if not whole(entry, say):
-            step(f"{source.name}: all tables, once")
-            _write(entry, source)
+            with building(entry):
+                if not whole(entry, lambda _: None):  # made by another process, meanwhile
+                    step(f"{source.name}: all tables, once")
+                    _write(entry, source)
         return NarrowTables(source, entry)
     except UserError as error:
         say(f"The narrow cache is not made, and this run reads the raw tables: {error}")

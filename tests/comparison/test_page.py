@@ -2,10 +2,12 @@
 
 import html
 import re
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
-from icu_lightning.comparison.figures import MOST, thinned
+from icu_lightning.comparison.figures import MOST, courses, thinned
 from icu_lightning.comparison.page import page
 from icu_lightning.comparison.runs import models
 from icu_lightning.comparison.statistics import METRICS, compare
@@ -105,6 +107,21 @@ def test_lines_are_thinned_and_keep_their_ends():
     points = thinned(x, x**2)
     assert len(points) == MOST
     assert (points[0], points[-1]) == ((0, 0), (1, 1))
+
+
+def test_learning_curves_are_of_every_quantity_that_epochs_logged(make_run):
+    """Stages follow one another, folds are lines of their own, and one epoch is no curve."""
+    logged = {"stage": ["a", "a", "b"], "epoch": [0, 1, 0], "lr": [0.1, 0.1, 0.1], "train/loss": [3.0, 2.0, None]}
+    epochs = pl.DataFrame({**logged, "val/auroc": [0.5, 0.6, 0.7], "val/late": [None, None, 1.0]})
+    assert courses(epochs) == {"train/loss": [[(0, 3), (1, 2)]], "val/auroc": [[(0, 0.5), (1, 0.6), (2, 0.7)]]}
+    folds = pl.concat([epochs.with_columns(fold=pl.lit(i)) for i in range(2)])
+    assert len(courses(folds)["val/auroc"]) == 2
+    assert courses(None) == {}
+    runs = [replace(make_run(str(i), table(1, i, n=60), names__model=f"m{i}"), epochs=epochs) for i in range(2)]
+    made = page([compare(models(runs), 5, 0)], {})
+    assert "auroc, validation" in made
+    assert "loss, training" in made
+    assert "Learning curves" not in page([compare(models([make_run("x", table(n=60))]), 5, 0)], {})
 
 
 @pytest.mark.slow

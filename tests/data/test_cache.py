@@ -137,6 +137,36 @@ def test_processes_that_build_and_damage_one_entry_at_once_never_crash_or_read_a
         assert process.returncode == 0, said
 
 
+BESIDE = """
+import sys
+import time
+from pathlib import Path
+from icu_lightning.data import cache
+from icu_lightning.data.extract import extract
+from tests.conftest import synthetic_icu
+folder = Path(sys.argv[1])
+settings = {"hours": 6, "variables": ["map", "spo2"], "cohort": ["age_known"], "outcome": "died_in_hospital"}
+source = synthetic_icu(20)
+def build():
+    print("built", flush=True)
+    time.sleep(1)
+    return extract(source, **settings)
+(folder / sys.argv[2]).touch()
+while len(list(folder.iterdir())) < 3:
+    time.sleep(0.01)
+cache.cached(folder / "cache", source, settings, build, print)
+"""
+
+
+def test_of_several_runs_that_begin_side_by_side_one_builds_and_the_others_wait(tmp_path):
+    (tmp_path / "begun").mkdir()
+    command = [sys.executable, "-c", BESIDE, str(tmp_path / "begun")]
+    running = [subprocess.Popen([*command, str(i)], stdout=subprocess.PIPE, text=True) for i in range(3)]
+    said = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert "".join(said) == "built\n"
+
+
 @pytest.mark.parametrize("name", ["concepts.yaml", "grid.py", "sources/mimic.py", "sources/demographics.py"])
 def test_any_changed_code_or_fact_of_the_data_room_changes_the_key(name, tmp_path):
     """Helpers that two sources share once escaped the key."""
