@@ -1,13 +1,15 @@
-"""Put the finished runs of a comparison on PhysioNet 2012, and averages of them, into one JSON file and print its table.
+"""Put the finished cross-validations of a comparison, and averages of them, into one JSON file and print its table.
 
-    python experiments/mtdm/physionet2012/results.py runs/lightgbm-0 runs/summary_gru-0 ... --out results.json
+    python experiments/mtdm/results.py runs/lightgbm-0 runs/summary_gru-0 ... --out results.json
 
 Of each: the mean over folds and each fold's AUROC and AUPRC of the model's own risks, the pooled numbers of the calibrated ones with
-their intervals over resampled patients, seeds, members, command and code. No stay is in it.
+their intervals over resampled patients, the errors of its imputations, seeds, members, command and code. No stay is in it.
 """
 
 import argparse
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +56,25 @@ def of_run(folder: Path) -> dict[str, Any]:
     return {
         "name": config["names"]["model"],
         "seed": None if members else config["seed"],
-        "command": environment.get("command"),
+        "command": typed(environment.get("command", "")),
         "commit": environment.get("git commit"),
         "members": members,
         "n": metrics["test"]["n"],
         "events": metrics["test"]["events"],
         "folds": {name: metrics["test"]["raw"]["folds"][name] for name in METRICS},
         "pooled": {name: metrics["test"][name] for name in POOLED},
+        "pooled_raw": {name: metrics["test"]["raw"][name] for name in METRICS},
+        "balanced": metrics["test"].get("balanced"),
+        "spread": metrics["test"].get("spread"),
+        "imputation": metrics.get("imputation"),
     }
+
+
+def typed(command: str) -> str:
+    """As anybody would type it: the module's name, and no folder of the machine that it ran on."""
+    program, *words = shlex.split(command)
+    shown = [re.sub(r"(?<![^=])/\S*/", "runs/", word) for word in words]
+    return " ".join(["python -m icu_lightning." + Path(program).stem, *map(shlex.quote, shown)])
 
 
 def of_models(rows: list[dict[str, Any]], against: str) -> dict[str, Any]:
@@ -83,6 +96,12 @@ def of_models(rows: list[dict[str, Any]], against: str) -> dict[str, Any]:
                 "difference": float(difference.mean()),
                 "difference_sd": float(difference.std(ddof=1)),
                 "folds_above": int((difference > 0).sum()),
+            }
+        for metric in POOLED:
+            seeds = [row["pooled"][metric]["value"] for row in rows if row["name"] == name]
+            own[f"pooled_{metric}"] = {
+                "mean": float(np.mean(seeds)),
+                "sd": float(np.std(seeds, ddof=1)) if seeds[1:] else None,
             }
         result[name] = own
     return result
