@@ -83,7 +83,7 @@ def built_dashboard(config: Mapping[str, Any]) -> Dashboard:
     try:
         import wandb_workspaces.reports.v2  # noqa: F401
     except ImportError as error:
-        raise UserError("The dashboard needs a package: pip install wandb-workspaces") from error
+        raise UserError("The dashboard needs a package: pip install 'icu-lightning[dashboards]'") from error
     for name in ("entity", "project"):
         if not config[name]:
             raise UserError(f"{name}= is missing: python -m icu_lightning.dashboard entity=ME project=icu_lightning")
@@ -123,7 +123,7 @@ def _report(config: Mapping[str, Any]) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     where = {"entity": config["entity"], "project": config["project"]}
-    chosen = f"Config('experiment') = '{config['experiment']}'" if config["experiment"] else ""
+    chosen = f"Config('names.experiment') = '{config['experiment']}'" if config["experiment"] else ""
     columns = ["run:name", "config:names.data.value", "config:names.model.value", "config:seed.value"]
     columns += [f"summary:test.{name}.value" for name in COLUMNS]
     blocks: list[Any] = [wr.TableOfContents()]
@@ -146,7 +146,7 @@ def _workspace(config: Mapping[str, Any]) -> Any:
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
-    chosen = f"Config('experiment') = '{config['experiment']}'" if config["experiment"] else ""
+    chosen = f"Config('names.experiment') = '{config['experiment']}'" if config["experiment"] else ""
     return ws.Workspace(
         entity=config["entity"],
         project=config["project"],

@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from icu_lightning.atomic import write_text
 from icu_lightning.build import built
+from icu_lightning.disclosure import may_show_stays
 from icu_lightning.errors import UserError, unknown_name
 from icu_lightning.terminal import say
 from icu_lightning.wandb_results import ARTIFACTS, logged_in, results
@@ -56,7 +57,9 @@ def log_results(
             with _never_in_the_way(logger, rest):
                 run = logger.experiment
                 run.summary.update({name: metrics[name] for name in ("test", "val", "imputation") if name in metrics})
-                run.log(results(folder, metrics, predictions.filter(pl.col("split") == "test")))
+                facts = pl.read_parquet_metadata(folder / "predictions.parquet")
+                test = predictions.filter(pl.col("split") == "test")
+                run.log(results(folder, metrics, test, of_stays=may_show_stays(config, facts)))
                 _send(run, folder, asked)
                 run.finish()
 
@@ -113,7 +116,7 @@ def _wandb(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         os.environ["WANDB_MODE"] = "offline"
     for setting, value in {"WANDB_SILENT": "true", **PATIENCE}.items():
         os.environ.setdefault(setting, value)
-    experiment, sweep = config.get("experiment"), os.environ.get("ICU_SWEEP_ID")
+    experiment, sweep = names.get("experiment"), os.environ.get("ICU_SWEEP_ID")
     of_sweep = {"sweep": sweep} if sweep else {}
     return {
         "save_dir": str(folder),

@@ -240,7 +240,9 @@ def composed_config(cfg: DictConfig) -> dict[str, Any]:
         "names": {
             group: choices[group]
             for group in choices
-            if group in ("data", "model", "trainer", "logger", "calibration", "protocol") or group.startswith("model/")
+            if group in ("data", "model", "trainer", "logger", "calibration", "protocol")
+            or group.startswith("model/")
+            or (group == "experiment" and choices[group])
         },
         **{name: value for name, value in plain.items() if name not in OF_A_SWEEP},
     }

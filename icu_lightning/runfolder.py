@@ -64,7 +64,7 @@ def begun_by(folder: Path, config: Mapping[str, Any]) -> bool:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process. Raises UserError if another process holds it."""
-    with (folder / "config.yaml").open("rb") as file:
+    with (folder / "config.yaml").open("r+b") as file:  # for writing: on NFS an exclusive lock takes that
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,25 +14,33 @@ from icu_lightning.evaluation.curves import calibration_curve, pr_curve, roc_cur
 ARTIFACTS = {"model": "checkpoints/model.ckpt", "predictions": "predictions.parquet"}  # of the run folder, on request
 FIGURES = (  # of its plots/, where they are; those of single stays are not among them
     "shap_bar",
-    "shap_beeswarm",
-    "embedding",
-    "embedding_epochs",
     "calibration_smooth",
     "decision_curve",
     "learning_curves",
     "subgroup_forest",
     "imputation_errors",
 )
+OF_STAYS = (
+    "shap_beeswarm",
+    "embedding",
+    "embedding_epochs",
+)  # a point a stay: of open or made-up data, or at the user's word
 ERRORS = ("mae", "rmse", "crps", "coverage90", "mae_mean")  # of imputations
 
 
-def results(folder: Path, metrics: Mapping[str, Any], test: pl.DataFrame) -> dict[str, Any]:
+def results(folder: Path, metrics: Mapping[str, Any], test: pl.DataFrame, *, of_stays: bool) -> dict[str, Any]:
     """Charts, tables and figures by name.
 
     Arguments:
         test: the test rows of predictions.parquet.
+        of_stays: also the figures in which every stay has a point.
     """
-    return {**_curves(test), "test/confusion": _confusion(test), **_imputation(metrics), **_figures(folder / "plots")}
+    return {
+        **_curves(test),
+        "test/confusion": _confusion(test),
+        **_imputation(metrics),
+        **_figures(folder / "plots", of_stays),
+    }
 
 
 def _curves(test: pl.DataFrame) -> dict[str, Any]:
@@ -90,10 +98,11 @@ def _imputation(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {"test/imputation": wandb.Table(data=rows, columns=columns)}
 
 
-def _figures(plots: Path) -> dict[str, Any]:
+def _figures(plots: Path, of_stays: bool) -> dict[str, Any]:
     import wandb
 
-    there = {name: plots / f"{name}.svg" for name in FIGURES if (plots / f"{name}.svg").exists()}
+    shown = FIGURES + OF_STAYS * of_stays
+    there = {name: plots / f"{name}.svg" for name in shown if (plots / f"{name}.svg").exists()}
     return {
         f"figures/{name}": wandb.Html(path.read_text(encoding="utf-8"), inject=False) for name, path in there.items()
     }

@@ -54,5 +54,5 @@ def test_what_is_missing_is_told(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="Not logged in to W&B: `wandb login`"):
         dashboard({**CONFIG, "show": False})
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
-    with pytest.raises(UserError, match="pip install wandb-workspaces"):
+    with pytest.raises(UserError, match=r"pip install 'icu-lightning"):
         dashboard(CONFIG)

@@ -65,7 +65,9 @@ def test_tables_and_figures_of_the_results(tmp_path):
         (plots / f"{name}.svg").write_text(f"<svg>{name}</svg>")
     cell = {"value": 0.5, "low": 0.4, "high": 0.6}
     metrics = {"imputation": {"0.1": {"n": 7, "mae": cell, "rmse": cell, "crps": cell, "coverage90": cell}}}
-    found = results(tmp_path, metrics, test)
+    of_nobody = results(tmp_path, metrics, test, of_stays=False)
+    assert [name for name in of_nobody if name.startswith("figures/")] == ["figures/shap_bar"], "no point of a patient"
+    found = results(tmp_path, metrics, test, of_stays=True)
     assert {"figures/shap_bar", "figures/embedding"} == {name for name in found if name.startswith("figures/")}
     assert found["test/confusion"].data == [
         ["died", "flagged", 1],

@@ -19,6 +19,7 @@ NOT_THE_MODEL = {
     "report",
     "resume",
     "names.logger",
+    "names.experiment",
     "data.root",
     "data.cache_dir",
     "trainer.nodes",

@@ -2,7 +2,7 @@
 
 `StratifiedNoise` is that of n draws that are made to differ: a cell's n numbers fall into n strata of equal probability, one
 into each, in an order of its own (a Latin hypercube). Every draw by itself is as normal as before; together they say more
-about a distribution than as many independent ones: here twenty are worth about forty (experiments/benchmarks).
+about a distribution than as many independent ones: here ten are worth about forty (experiments/benchmarks).
 
 References: A Comparison of Three Methods for Selecting Values of Input Variables (McKay, Beckman, Conover, 1979).
 """

@@ -105,7 +105,7 @@ class Job:
         """True if a process, of this sweep or one that was killed, is running it."""
         if not self.lock.exists():
             return False
-        with self.lock.open() as file:
+        with self.lock.open("r+") as file:
             return not taken(file)
 
     def note(self, **facts: Any) -> None:
@@ -152,7 +152,7 @@ def held_sweep(folder: Path, *, shared: bool) -> Iterator[None]:
     Raises UserError if another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
+    with (folder / ".lock").open("a+") as file:  # for both: on NFS a shared lock takes reading, another writing
         if not taken(file, shared=shared):
             raise UserError(
                 f"Another sweep is running in {folder}: wait for it or stop it, or choose another hydra.sweep.dir."

@@ -158,6 +158,7 @@ def be(job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> No
     """What the job's process does. Ends with ELSEWHERE if another process is running the job."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # submitit's to our parent, which Slurm sends to everybody in the job
     os.environ.update(environment, ICU_SWEEP_ID=job.sweep.resolve().name)  # for loggers: which runs belong together
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

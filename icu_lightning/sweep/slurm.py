@@ -15,6 +15,8 @@ from icu_lightning.sweep.jobs import INTERRUPTED, Job, last_lines
 from icu_lightning.sweep.process import End, Here, Watch, run_jobs
 
 ASK = 1.0  # seconds between looks at the queue
+TRIES = 30  # of a question that Slurm does not answer
+STOPPED = 143  # exit code of a job that was told to stop
 
 
 class SlurmLauncher:
@@ -75,6 +77,7 @@ class Queued:
         import submitit
 
         self.job, self.ended = job, 0 if finished_metrics(job.run) is not None else None
+        self.told = False  # to stop: then it has not failed, and the same line goes on with it
         self.folder, self.looked = job.sweep / ".submitit", 0.0
         self.id = str(job.last.get("slurm"))
         if self.ended is None and (not self.id.isdigit() or not queued(self.id)):
@@ -93,10 +96,11 @@ class Queued:
             self.looked = time.monotonic()
             if not queued(self.id):
                 code = self.job.last.get("exit")
-                self.ended = 1 if code is None else code
+                self.ended = STOPPED if self.told and code != 0 else 1 if code is None else code
         return self.ended
 
     def tell(self, number: int) -> None:
+        self.told = True
         subprocess.run(["scancel", self.id], check=False, capture_output=True)
 
     def conclude(self, *, pruned: bool) -> None:
@@ -108,6 +112,8 @@ class Queued:
             said = [line for path in sorted(self.folder.glob(f"{self.id}_*_log.err")) for line in last_lines(path, 0)]
             how = f"ended by Slurm, job {self.id}: out of memory, out of time, cancelled, or its node failed"
             last |= {"exit": self.ended, "how": how, "last_lines": [*last_lines(self.job.log, 0), *said]}
+        if self.ended == STOPPED:
+            last |= {"exit": STOPPED}
         self.job.note(**{**last, "pruned": pruned})
 
 
@@ -128,6 +134,11 @@ def queued(identity: str) -> bool:
     """True while the queue knows the job as waiting or running. Raises UserError if Slurm cannot be asked."""
     asked = ["squeue", "--noheader", "--states=all", f"--jobs={identity}", "--format=%T"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    for _ in range(TRIES):
+        if not done.returncode or "Invalid job id" in done.stderr:
+            break
+        time.sleep(ASK)  # a controller that is busy or restarts is back soon
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
     if done.returncode and "Invalid job id" not in done.stderr:
         raise UserError(
             f"Slurm cannot be asked (squeue: {done.stderr.strip()}). The jobs stay in the queue; the same line goes on."

@@ -45,10 +45,11 @@ class Search:
         self.trials, self.startup, self.seed = conf["trials"], conf["startup"], conf["seed"]
         self.objectives: dict[str, str] = objectives(conf["objectives"])
         self.space = {name: distribution(name, values) for name, values in conf["space"].items()}
-        self.monitor = conf["monitor"] if conf["pruning"] and len(self.objectives) == 1 else None
+        upwards = list(self.objectives.values()) == ["maximize"]  # as what is monitored: higher is better
+        self.monitor = conf["monitor"] if conf["pruning"] and upwards else None
         self.url = conf["study"] or f"sqlite:///{folder.absolute() / 'study.db'}"
         with told(self.url):
-            self.study = opened(self.url, conf["name"], list(self.objectives.values()))
+            self.study = opened(self.url, conf["name"], list(self.objectives.values()), self.startup)
         self.running: dict[str, Trial] = {}
         self.reported: dict[str, int] = {}
 
@@ -56,13 +57,17 @@ class Search:
         """The next trial, until there are enough: first those that were left in this folder."""
         with told(self.url):
             for trial in self.own():
-                if trial.state == TrialState.RUNNING and not self.job(trial).held:
+                if self.runs(trial.number) and not self.job(trial).held:
                     self.running[self.job(trial).name] = Trial(self.study, trial._trial_id)
                     yield self.job(trial)
             while (asked := self.ask()) is not None:
                 job = self.job(self.study.trials[asked.number])
                 self.running[job.name] = asked
                 yield job
+
+    def runs(self, number: int) -> bool:
+        """True unless it has come to an end, here or in another process."""
+        return self.study.get_trials(deepcopy=False)[number].state == TrialState.RUNNING
 
     def ask(self) -> Trial | None:
         """A new trial; None if there are enough. In one process of this folder at a time, so that there are never too many."""
@@ -94,6 +99,8 @@ class Search:
         if len(values) <= before:
             return False
         with told(self.url):
+            if not self.runs(trial.number):
+                return False
             for step, value in enumerate(values[before:], start=before):
                 trial.report(value, step)
             self.reported[job.name] = len(values)
@@ -134,7 +141,7 @@ def objectives(conf: Mapping[str, str]) -> dict[str, str]:
     """Metric -> direction. Raises UserError for none, or a direction that is none."""
     if not conf or not isinstance(conf, Mapping):
         raise UserError(
-            "search.objectives names a metric or more, as in 'search.objectives={auroc: maximize, ece: minimize}'."
+            "search.objectives names a metric or more: auroc: maximize, and others with +search.objectives.ece=minimize."
         )
     for direction in conf.values():
         if direction not in DIRECTIONS:
@@ -171,12 +178,12 @@ def monitored(metrics: Path, column: str) -> list[float]:
         return [float(row[column]) for row in csv.DictReader(file) if row.get(column)]
 
 
-def opened(url: str, name: str, directions: Sequence[str]) -> optuna.Study:
+def opened(url: str, name: str, directions: Sequence[str], startup: int) -> optuna.Study:
     """The study, made if there is none. Raises UserError if it is of other objectives."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = {"connect_args": {"timeout": WAIT}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
-    pruner = optuna.pruners.MedianPruner()
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=startup)
     study = optuna.create_study(
         storage=storage,
         study_name=name,

@@ -63,7 +63,12 @@ class Sweep(Sweeper):
                     jobs[0], overrides=(*passed_on, f"model={self.cfg.hydra.runtime.choices.model}", *jobs[0].overrides)
                 )
             ]
-        meaning = {job.name: digest(self.checked(job)) for job in one_of_each_value(jobs)}
+        configurations = {job.name: self.checked(job) for job in one_of_each_value(jobs)}
+        if searched and configurations[jobs[0].name].get("cv"):
+            raise UserError(
+                "A search looks at validation stays, which cv pools away: leave cv out, or choose data.fold=[0,5]."
+            )
+        meaning = {name: digest(configuration) for name, configuration in configurations.items()}
         line = shlex.join(["-m", *arguments])
         with held_sweep(folder, shared=searched):
             conf: Any = OmegaConf.to_container(self.cfg.launcher, resolve=True)

@@ -30,13 +30,13 @@ class Masking:
     def __init__(self, *, ratio: float, spans: float, span_hours: Sequence[int]) -> None:
         if not 0 < ratio < 1:
             raise UserError(
-                f"model.masking.ratio is the share of hours that is hidden, between 0 and 1; it is {ratio}."
+                f"model.autoencoder.masking.ratio is the share of hours that is hidden, between 0 and 1; it is {ratio}."
             )
         if not 0 <= spans <= 1:
-            raise UserError(f"model.masking.spans is a share of the stays, from 0 to 1; it is {spans}.")
+            raise UserError(f"model.autoencoder.masking.spans is a share of the stays, from 0 to 1; it is {spans}.")
         if len(span_hours) != 2 or not 1 <= span_hours[0] <= span_hours[1]:
             raise UserError(
-                f"model.masking.span_hours is a least and a greatest number of hours, as in [4,8]; it is {span_hours}."
+                f"model.autoencoder.masking.span_hours is a least and a greatest number of hours, as in [4,8]; it is {span_hours}."
             )
         self.ratio, self.spans, (self.shortest, self.longest) = ratio, spans, span_hours
 
