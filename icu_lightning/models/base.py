@@ -111,8 +111,12 @@ class RiskModule(lightning.LightningModule):
         self.max_epochs = whole_number("model.max_epochs", max_epochs, 1)
         self.patience = whole_number("model.patience", patience, 1)
         self.rankable = True  # validation has both classes
-        self.train_loss, self.train_auroc = MeanMetric(), BinaryAUROC()
-        self.val_loss, self.val_auroc, self.val_auprc = MeanMetric(), BinaryAUROC(), BinaryAveragePrecision()
+        self.train_loss, self.train_auroc = MeanMetric(nan_strategy="disable"), BinaryAUROC()
+        self.val_loss, self.val_auroc, self.val_auprc = (
+            MeanMetric(nan_strategy="disable"),
+            BinaryAUROC(),
+            BinaryAveragePrecision(),
+        )
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         monitor, mode = monitored(data.val)

@@ -176,7 +176,7 @@ class Pretraining(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.network, self.hide, self.make_optimizer, self.clip, self.epochs = network, hide, optimizer, clip, epochs
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")
 
     def _error(self, batch: StayBatch) -> Tensor:
         seen, hidden = hide_some(batch, self.hide)

@@ -77,7 +77,7 @@ class WarmCosine(Stage):
         super().__init__(**settings)
         self.warm_up = warm_up
         # By hand, because over several processes Lightning 2.6 divides by their mean number of stays (see `RiskModule`)
-        self.means = nn.ModuleDict({name: MeanMetric() for name in measured})
+        self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in measured})
 
     def log_means(self, values: Mapping[str, Tensor], weight: int) -> None:
         """Of a validation batch: values by name, and of how many each is the mean."""
