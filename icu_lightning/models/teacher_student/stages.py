@@ -124,8 +124,9 @@ class Pretraining(WarmCosine):
         nothing, shown = self.autoencoder.nothing[-1], known & batch.in_icu & ~made.hidden
         scored = made.hidden & known & self.autoencoder.running(batch)
         told = (made.told[..., -1], carried_forward(vis, shown, nothing), interpolated(vis, shown, nothing))
-        if n := int(scored.sum()):
-            self.log_means({name: (x - vis)[scored].square().mean() for name, x in zip(TOLD, told, strict=True)}, n)
+        n = int(scored.sum())  # may be 0 here and not in another process, whose sums wait for ours
+        squared = [torch.where(scored, (x - vis).square(), 0.0).sum() / max(n, 1) for x in told]
+        self.log_means(dict(zip(TOLD, squared, strict=True)), n)
 
 
 class Supervised(WarmCosine):
