@@ -14,11 +14,11 @@ import pytorch_lightning as lightning
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, whole_number
+from icu_lightning.models.losses import mean_of_losses
 
 PREDICT_BATCH = 1024
 
@@ -111,9 +111,9 @@ class RiskModule(lightning.LightningModule):
         self.max_epochs = whole_number("model.max_epochs", max_epochs, 1)
         self.patience = whole_number("model.patience", patience, 1)
         self.rankable = True  # validation has both classes
-        self.train_loss, self.train_auroc = MeanMetric(nan_strategy="disable"), BinaryAUROC()
+        self.train_loss, self.train_auroc = mean_of_losses(), BinaryAUROC()
         self.val_loss, self.val_auroc, self.val_auprc = (
-            MeanMetric(nan_strategy="disable"),
+            mean_of_losses(),
             BinaryAUROC(),
             BinaryAveragePrecision(),
         )

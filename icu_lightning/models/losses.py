@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 
 
 class FocalLoss(nn.Module):
@@ -49,3 +50,11 @@ class BinaryCrossEntropy(nn.Module):
         """(B), (B) -> ()"""
         weight = torch.where(label == 1, self.death_weight, 1.0)
         return F.binary_cross_entropy_with_logits(logit, label, weight=weight)
+
+
+def mean_of_losses() -> MeanMetric:
+    """A weighted mean, over all processes, in which a loss that is no number stays one, and stops the run.
+
+    Of torchmetrics 1.9's own choices `warn` and `ignore` leave it out, and `disable` forgets the weights.
+    """
+    return MeanMetric(nan_strategy=float("nan"))

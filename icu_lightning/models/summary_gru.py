@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchmetrics import MeanMetric
 
 from icu_lightning.batch import BatchShape, StayBatch, hide
 from icu_lightning.errors import whole_number
 from icu_lightning.models.base import Data, RiskModule, StageTrainer
+from icu_lightning.models.losses import mean_of_losses
 from icu_lightning.models.siamese import Siamese
 from icu_lightning.models.summaries import first_value, summaries
 
@@ -176,7 +176,7 @@ class Pretraining(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.network, self.hide, self.make_optimizer, self.clip, self.epochs = network, hide, optimizer, clip, epochs
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = mean_of_losses()
 
     def _error(self, batch: StayBatch) -> Tensor:
         seen, hidden = hide_some(batch, self.hide)

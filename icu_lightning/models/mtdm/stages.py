@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import StayBatch
+from icu_lightning.models.losses import mean_of_losses
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM, mortality_loss
 from icu_lightning.models.siamese import Pairs, Siamese
@@ -88,9 +88,7 @@ class MTDMStage(Stage):
     def __init__(self, *, network: MTDMNetwork, weights: Weights, decay_at: "list[float]", **settings: Any) -> None:
         super().__init__(**settings)
         self.network, self.weights, self.decay_at = network, weights, decay_at
-        self.val_imputation = MeanMetric(
-            nan_strategy="disable"
-        )  # over cells, so that it does not depend on how stays are batched
+        self.val_imputation = mean_of_losses()  # over cells, so that it does not depend on how stays are batched
 
     def schedule(self, optimizer: torch.optim.Optimizer, epochs: int) -> Any:
         milestones = [max(1, round(share * epochs)) for share in self.decay_at]
@@ -122,7 +120,7 @@ class Joint(MTDMStage):
         super().__init__(**settings)
         self.rankable = rankable  # validation has both classes
         self.train_auroc, self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAUROC(), BinaryAveragePrecision()
-        self.val_mortality = MeanMetric(nan_strategy="disable")  # over stays
+        self.val_mortality = mean_of_losses()  # over stays
 
     def terms(self, batch: StayBatch) -> dict[str, Tensor]:
         w = self.weights

@@ -19,6 +19,7 @@ from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import StayBatch
 from icu_lightning.errors import UserError, whole_number
+from icu_lightning.models.losses import mean_of_losses
 from icu_lightning.models.stage import Stage
 from icu_lightning.models.teacher_student.interpolation import carried_forward, interpolated
 from icu_lightning.models.teacher_student.masked_autoencoder import MaskedAutoencoder, rates
@@ -77,7 +78,7 @@ class WarmCosine(Stage):
         super().__init__(**settings)
         self.warm_up = warm_up
         # By hand, because over several processes Lightning 2.6 divides by their mean number of stays (see `RiskModule`)
-        self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in measured})
+        self.means = nn.ModuleDict({name: mean_of_losses() for name in measured})
 
     def log_means(self, values: Mapping[str, Tensor], weight: int) -> None:
         """Of a validation batch: values by name, and of how many each is the mean."""
