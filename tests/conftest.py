@@ -239,3 +239,17 @@ def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+@pytest.fixture
+def data_of(synthetic_data, tmp_path_factory):
+    """A function: a model's name, number of stays -> made-up stays with the drugs and scores that the model asks for."""
+
+    def make(name: str, stays: int):
+        asked = composed(f"model={name}").plain["data"]
+        if asked["vis"] is None and not asked["severity"]:
+            return synthetic_data(stays)
+        kept = str(tmp_path_factory.getbasetemp() / "extracts")  # scores take time
+        return synthetic_data(stays, vis=asked["vis"], severity=asked["severity"], cache_dir=kept)
+
+    return make

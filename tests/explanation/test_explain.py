@@ -46,8 +46,8 @@ class OfAge:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_models_risks_are_explained_and_add_up(name, synthetic_data, tmp_path):
-    data = synthetic_data(400)
+def test_every_models_risks_are_explained_and_add_up(name, data_of, tmp_path):
+    data = data_of(name, 400)
     content, table = explained(tmp_path, data, fitted(name, data, tmp_path / "model", max_epochs=1))
     assert content["adds_up"], content
     assert content["largest_error"] < 1e-9

@@ -51,20 +51,6 @@ def smallest(name: str) -> dict:
     return composed(f"model={name}", *tiny(name)).plain["model"]
 
 
-@pytest.fixture
-def data_of(synthetic_data, tmp_path_factory):
-    """A function: a model's name, number of stays -> made-up stays with the drugs and scores that the model asks for."""
-
-    def make(name: str, stays: int):
-        asked = composed(f"model={name}").plain["data"]
-        if asked["vis"] is None and not asked["severity"]:
-            return synthetic_data(stays)
-        kept = str(tmp_path_factory.getbasetemp() / "extracts")  # scores take time
-        return synthetic_data(stays, vis=asked["vis"], severity=asked["severity"], cache_dir=kept)
-
-    return make
-
-
 def replaced(conf: dict, changes: dict) -> dict:
     """The conf with these keys changed, also within its parts."""
     inner = {key: replaced(part, changes) for key, part in conf.items() if isinstance(part, dict)}
