@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from pytorch_lightning.loggers import WandbLogger
 
-from icu_lightning.evaluation.predictions import COLUMNS
+from icu_lightning.evaluation.predictions import COLUMNS, write
 from icu_lightning.loggers import log_results
 from icu_lightning.results import evaluated
 
@@ -38,8 +38,8 @@ class Logger(WandbLogger):
 
 
 @pytest.fixture
-def predictions():
-    """Three hundred stays, whose ids and ages are numbers that are found nowhere else."""
+def predictions(tmp_path):
+    """Three hundred stays, whose ids and ages are numbers that are found nowhere else; kept in the run folder, too."""
     rng = np.random.default_rng(0)
     label = (rng.random(300) < 0.3).astype(float)
     risk = np.round(np.clip(0.3 + 0.3 * label + rng.normal(0, 0.2, 300), 0.01, 0.99), 2)
@@ -56,7 +56,9 @@ def predictions():
             "age": 50.0,
         }
     )
-    return table.with_columns(pl.lit(None, pl.String).alias(c) for c in COLUMNS if c not in table.columns)
+    table = table.with_columns(pl.lit(None, pl.String).alias(c) for c in COLUMNS if c not in table.columns)
+    write(table, tmp_path / "predictions.parquet", outcome="hospital", source="mimic3", synthetic=False)
+    return table
 
 
 def plain(node: Any) -> str:

@@ -151,7 +151,7 @@ def test_twenty_trials_begun_by_one_process_and_finished_by_two_at_once(tmp_path
         _, said = process.communicate(timeout=600)
         assert process.returncode == 0, said
         assert said == ""
-    found = study.opened(f"sqlite:///{tmp_path}/sweep/study.db", "icu_lightning", ["maximize"])
+    found = study.opened(f"sqlite:///{tmp_path}/sweep/study.db", "icu_lightning", ["maximize"], startup=5)
     assert [trial.state for trial in found.trials] == [TrialState.COMPLETE] * 20
     assert {path.parent.name for path in tmp_path.glob("sweep/runs/*/metrics.json")} == {
         f"trial-{i:04d}" for i in range(20)
