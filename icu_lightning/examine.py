@@ -47,15 +47,15 @@ def examine(config: Mapping[str, Any]) -> None:
 
 
 def _examine(folder: Path, config: Mapping[str, Any]) -> None:
-    from icu_lightning.checkpoint import trained
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.evaluation.stored import read
     from icu_lightning.examination.examined import examined
     from icu_lightning.examination.write import look_closer
     from icu_lightning.results import finished_metrics, stored_digest
-    from icu_lightning.snapshots import earlier_models
     from icu_lightning.terminal import say, steps
+    from icu_lightning.training.checkpoint import trained
+    from icu_lightning.training.snapshots import earlier_models
     from icu_lightning.trust import check_trusted
 
     check_trusted(config, f"{folder / 'config.yaml'}")

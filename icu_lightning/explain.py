@@ -47,12 +47,12 @@ def explain_again(config: Mapping[str, Any]) -> None:
     if stored.get("cv"):
         raise UserError(f"{folder} has a model for each fold; explain one of them: run={folder / 'fold-0'}.")
     with runfolder.locked(folder):
-        from icu_lightning.checkpoint import trained
         from icu_lightning.data.module import ICUDataModule
         from icu_lightning.data.settings import source_and_settings
         from icu_lightning.pipeline import same_data
         from icu_lightning.report.write import write_report
         from icu_lightning.terminal import say, steps
+        from icu_lightning.training.checkpoint import trained
         from icu_lightning.trust import check_trusted
 
         check_trusted(stored, f"{folder / 'config.yaml'}")
@@ -78,11 +78,11 @@ def explain_run(
         config: of the run.
         seed: of the stays that are drawn and of the orders; None: the run's own.
     """
-    from icu_lightning.checkpoint import read_content
     from icu_lightning.disclosure import may_show_stays
     from icu_lightning.evaluation.calibration import load
     from icu_lightning.explanation.explain import explain
     from icu_lightning.plots.kinds import figures_asked
+    from icu_lightning.training.checkpoint import read_content
 
     calibrator = None
     if settings.risk == "calibrated":

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.build import built
-from icu_lightning.checkpoint import FORMAT
-from icu_lightning.crew import Crew, crew_of
 from icu_lightning.crossvalidation import run_folds, write_pooled
 from icu_lightning.data.audit import audit, audit_line
 from icu_lightning.data.module import ICUDataModule
@@ -29,7 +27,6 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation import predictions as prediction_table
 from icu_lightning.evaluation.calibration import AfterPrior
 from icu_lightning.evaluation.stored import digest, read_imputations
-from icu_lightning.fitting import fitted
 from icu_lightning.imputations import FILE as IMPUTATIONS
 from icu_lightning.imputations import pool_imputations, write_imputations
 from icu_lightning.loggers import build_loggers, log_results
@@ -37,7 +34,10 @@ from icu_lightning.models.base import Model, draws_of
 from icu_lightning.presentation import present, present_pooled
 from icu_lightning.results import cell_text, evaluated, show, write_metrics
 from icu_lightning.terminal import interactive, say, steps
-from icu_lightning.training import stable_seed
+from icu_lightning.training.checkpoint import FORMAT
+from icu_lightning.training.crew import Crew, crew_of
+from icu_lightning.training.fitting import fitted
+from icu_lightning.training.stages import stable_seed
 
 
 def run_pipeline(

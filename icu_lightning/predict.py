@@ -57,12 +57,12 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
         raise UserError(
             f"There is no checkpoint {checkpoint}: checkpoint= names a run folder or its checkpoints/model.ckpt."
         )
-    from icu_lightning.checkpoint import trained
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.disclosure import is_open
     from icu_lightning.evaluation.predictions import write
     from icu_lightning.models.base import draws_of
+    from icu_lightning.training.checkpoint import trained
 
     model = trained(checkpoint)
     conf = at_the_checkpoints_time(config["data"], model.content, typed)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from icu_lightning.checkpoint import read_content
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.evaluation.calibration import load
 from icu_lightning.evaluation.stored import read
@@ -15,8 +14,9 @@ from icu_lightning.explanation.settings import explanation_settings
 from icu_lightning.models.base import Model
 from icu_lightning.plots.run import draw_run
 from icu_lightning.report.write import write_report
-from icu_lightning.snapshots import earlier_models
 from icu_lightning.terminal import say
+from icu_lightning.training.checkpoint import read_content
+from icu_lightning.training.snapshots import earlier_models
 
 
 def present(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model) -> None:

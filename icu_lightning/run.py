@@ -26,15 +26,16 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from icu_lightning import preemption, runfolder
+from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError, whole_number
-from icu_lightning.ranks import check_devices, quiet, started
 from icu_lightning.sweep.sweeper import OF_A_SWEEP, PLUGIN, Sweep
+from icu_lightning.training import preemption
+from icu_lightning.training.ranks import check_devices, quiet, started
 from icu_lightning.trust import check_trusted
 
 if TYPE_CHECKING:
-    from icu_lightning.crew import Crew
+    from icu_lightning.training.crew import Crew
 
 PACKAGE = Path(__file__).resolve().parent
 EXPERIMENTS = PACKAGE.parent / "experiments"  # holds the group `experiment`; not in an installed package
@@ -158,8 +159,8 @@ def run(folder: Path, cfg: DictConfig) -> None:
     if processes == 1:
         return run_alone(folder, cfg, None)
     quiet()
-    from icu_lightning.crew import together
-    from icu_lightning.fitting import follow
+    from icu_lightning.training.crew import together
+    from icu_lightning.training.fitting import follow
 
     with together(rank, processes) as crew:  # before anything can be refused, so that nobody waits for who has gone
         if rank == 0:

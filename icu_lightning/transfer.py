@@ -33,10 +33,10 @@ from icu_lightning.runfolder import git_commit
 if TYPE_CHECKING:
     import polars as pl
 
-    from icu_lightning.checkpoint import Trained
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import DataSettings
     from icu_lightning.data.sources.base import Source
+    from icu_lightning.training.checkpoint import Trained
     from icu_lightning.transferring.result import Settings, Transfer
 
 OmegaConf.register_new_resolver(
@@ -86,10 +86,10 @@ def applied(config: Mapping[str, Any], typed: Sequence[str]) -> "Transfer":
         raise UserError(f"There is no run {path}: run= names a run folder, or its checkpoints/model.ckpt.")
     if (path / "fold-0").is_dir():
         raise UserError(f"{path} is a cross-validation, a model a fold: choose one, as in run={path / 'fold-0'}.")
-    from icu_lightning.checkpoint import trained
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.terminal import say, steps
+    from icu_lightning.training.checkpoint import trained
     from icu_lightning.transferring.kinship import Database, Kinship
     from icu_lightning.transferring.result import assess
 

@@ -10,12 +10,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from icu_lightning import runfolder
-from icu_lightning.checkpoint import read_content, trained
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.errors import UserError
 from icu_lightning.evaluate import evaluate_runs
 from icu_lightning.pipeline import run_pipeline
 from icu_lightning.predict import at_the_checkpoints_time, chosen, predict, refuse_uncharted
+from icu_lightning.training.checkpoint import read_content, trained
 from tests.conftest import CONF, composed
 
 

@@ -19,12 +19,12 @@ from sklearn.metrics import roc_auc_score
 
 from icu_lightning import runfolder
 from icu_lightning.build import built
-from icu_lightning.checkpoint import trained
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import load as load_calibrator
 from icu_lightning.pipeline import run_pipeline
 from icu_lightning.results import finished_metrics
-from icu_lightning.training import StageCheckpoint, read_metrics
+from icu_lightning.training.checkpoint import trained
+from icu_lightning.training.stages import StageCheckpoint, read_metrics
 from tests.conftest import CONF
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
@@ -164,8 +164,8 @@ SCHEDULED = (
 @pytest.mark.parametrize("point", POINTS)
 def test_a_killed_run_ends_like_one_that_was_not(point, run_here, monkeypatch, tmp_path):
     """The learning rate is lowered each epoch, so that a schedule that is not resumed shows."""
-    from icu_lightning import training
     from icu_lightning.models.base import RiskModule
+    from icu_lightning.training import stages as training
 
     whole = run_here(*SCHEDULED, folder="whole")
     with monkeypatch.context() as patch:

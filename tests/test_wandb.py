@@ -10,7 +10,7 @@ import pytest
 
 from icu_lightning.errors import UserError
 from icu_lightning.loggers import _run_id, build_loggers, tell_epoch
-from icu_lightning.training import read_metrics
+from icu_lightning.training.stages import read_metrics
 from icu_lightning.wandb_results import ARTIFACTS, results
 from tests.wandb_file import OfflineRun
 

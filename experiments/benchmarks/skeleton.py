@@ -30,7 +30,7 @@ from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.models.base import RiskModule
 from icu_lightning.run import CONF
-from icu_lightning.training import read_metrics, stable_seed
+from icu_lightning.training.stages import read_metrics, stable_seed
 
 ELEVEN = "[heart_rate,temperature,sbp,dbp,map,respiratory_rate,spo2,glucose,hemoglobin,potassium,sodium]"
 SHAPES = {

@@ -36,7 +36,7 @@ from icu_lightning.evaluation.evaluate import of_risk
 from icu_lightning.evaluation.metrics import auroc
 from icu_lightning.models.logistic_regression import summaries
 from icu_lightning.run import CONF
-from icu_lightning.training import StageTrainer, stable_seed
+from icu_lightning.training.stages import StageTrainer, stable_seed
 
 Doubles = NDArray[np.float64]
 FOLDS, BUCKETS, VALIDATION = 5, 20, 3  # 4 of 20 buckets of patients are a fold, the 3 after it validate

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from icu_lightning import runfolder
-from icu_lightning.checkpoint import trained
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.evaluation.stored import read
 from icu_lightning.examination.examined import Examined, examined
+from icu_lightning.training.checkpoint import trained
 from tests.conftest import run_in
 
 SMALL = (

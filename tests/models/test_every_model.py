@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from icu_lightning.build import built
 from icu_lightning.data.scaling import Scaler
 from icu_lightning.errors import NotFittedError
-from icu_lightning.training import StageTrainer, stable_seed
+from icu_lightning.training.stages import StageTrainer, stable_seed
 from tests.conftest import CONF, composed
 
 

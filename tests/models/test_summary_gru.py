@@ -17,7 +17,7 @@ from icu_lightning.models.summary_gru import (
     mean_logit,
     wide_summaries,
 )
-from icu_lightning.training import stable_seed
+from icu_lightning.training.stages import stable_seed
 from tests.conftest import composed
 from tests.models.test_every_model import FAST, fitted
 

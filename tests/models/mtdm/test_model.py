@@ -10,7 +10,7 @@ import torch
 from icu_lightning.errors import UserError
 from icu_lightning.models.mtdm.predictor import mortality_loss
 from icu_lightning.models.mtdm.stages import Joint, WarmUp
-from icu_lightning.training import StageTrainer, read_metrics
+from icu_lightning.training.stages import StageTrainer, read_metrics
 from tests.conftest import composed
 from tests.models.mtdm.conftest import gaussian_stays, shape
 

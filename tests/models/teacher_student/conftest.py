@@ -13,7 +13,7 @@ import torch
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
 from icu_lightning.build import built
 from icu_lightning.data.loader import StayLoader
-from icu_lightning.training import StageTrainer
+from icu_lightning.training.stages import StageTrainer
 from tests.conftest import composed
 
 HOURS = 12

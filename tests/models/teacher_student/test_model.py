@@ -9,7 +9,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.errors import UserError
-from icu_lightning.training import read_metrics
+from icu_lightning.training.stages import read_metrics
 from tests.conftest import CONF, composed
 from tests.models.teacher_student.conftest import SHAPE, Stays, stays, trainer
 

@@ -16,15 +16,15 @@ import pytorch_lightning as lightning
 import torch
 from sklearn.metrics import roc_auc_score
 
-from icu_lightning.checkpoint import trained
-from icu_lightning.crew import Crew
 from icu_lightning.data.loader import StayLoader
 from icu_lightning.errors import UserError
 from icu_lightning.models.base import RiskModule
 from icu_lightning.models.mtdm.stages import Joint
-from icu_lightning.preemption import Preempted, heard
-from icu_lightning.ranks import check_devices, started
-from icu_lightning.training import StageTrainer, load_checkpoint, read_metrics
+from icu_lightning.training.checkpoint import trained
+from icu_lightning.training.crew import Crew
+from icu_lightning.training.preemption import Preempted, heard
+from icu_lightning.training.ranks import check_devices, started
+from icu_lightning.training.stages import StageTrainer, load_checkpoint, read_metrics
 from tests.conftest import run_in
 from tests.models.mtdm.conftest import gaussian_stays
 from tests.test_run import FILES, resumed, same_results
@@ -149,7 +149,7 @@ def children() -> list[str]:
             parent, command = (path / "stat").read_text().rsplit(")", 1)[1].split()[1], (path / "cmdline").read_text()
         except OSError:  # it has just ended
             continue
-        if int(parent) == os.getpid() and "icu_lightning.fitting" in command:
+        if int(parent) == os.getpid() and "icu_lightning.training.fitting" in command:
             found.append(command)
     return found
 

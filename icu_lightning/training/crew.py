@@ -23,7 +23,7 @@ from lightning_fabric.plugins.environments import ClusterEnvironment, SLURMEnvir
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from icu_lightning.errors import UserError
-from icu_lightning.ranks import started
+from icu_lightning.training.ranks import started
 
 STEP = timedelta(hours=1)  # the longest that ranks wait for one another within training
 IDLE = timedelta(days=7)  # the longest that the others wait for work, while rank 0 reads tables or evaluates a fold
@@ -124,7 +124,7 @@ class Crew:
         store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
         for rank in range(1, self.size):
             said = tempfile.TemporaryFile()  # noqa: SIM115  read when it has died
-            command = [sys.executable, "-m", "icu_lightning.fitting"]
+            command = [sys.executable, "-m", "icu_lightning.training.fitting"]
             process = subprocess.Popen(
                 command,
                 env=_environment(rank, self.size, store.port),

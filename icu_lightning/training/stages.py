@@ -28,10 +28,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from icu_lightning.atomic import atomic_file, write_text
-from icu_lightning.crew import Crew
 from icu_lightning.errors import UserError
 from icu_lightning.loggers import tell_epoch
 from icu_lightning.terminal import say
+from icu_lightning.training.crew import Crew
 
 # Warnings: torch 2.13 of what Lightning 2.6 asks; of our find_unused_parameters; that Slurm is installed, and not used here
 EXPECTED = ".*(LeafSpec|find_unused_parameters=True was specified|The `srun` command is available).*"

@@ -12,8 +12,8 @@ import pytest
 
 from icu_lightning import runfolder
 from icu_lightning.models.mtdm.stages import Stage
-from icu_lightning.preemption import Preempted, heard, requeue
-from icu_lightning.training import read_metrics
+from icu_lightning.training.preemption import Preempted, heard, requeue
+from icu_lightning.training.stages import read_metrics
 from tests.test_run import SMALL, resumed, same_results
 
 MTDM = ("model=mtdm", "model/size=tiny", "imputation.stays=10", "model.epochs.stage2=3", *SMALL)

@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from icu_lightning.training import load_checkpoint, read_metrics
+from icu_lightning.training.stages import load_checkpoint, read_metrics
 
 
 def earlier_models(folder: Path, model: Any) -> list[tuple[int, Any]]:

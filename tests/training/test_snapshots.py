@@ -3,13 +3,13 @@
 import torch
 
 from icu_lightning.build import built
-from icu_lightning.checkpoint import trained
 from icu_lightning.evaluation.stored import read
 from icu_lightning.examination.epochs import learnt, learnt_figure
 from icu_lightning.examination.examined import examined
 from icu_lightning.plots.sheet import Facts
-from icu_lightning.snapshots import earlier_models
-from icu_lightning.training import load_checkpoint, stable_seed
+from icu_lightning.training.checkpoint import trained
+from icu_lightning.training.snapshots import earlier_models
+from icu_lightning.training.stages import load_checkpoint, stable_seed
 from tests.conftest import composed
 
 TINY = ("model=mtdm", "model/size=tiny", "data.stays=300", "data.cache_dir=null", "bootstrap=5", "imputation=null")

@@ -1,6 +1,6 @@
 """A model of conf, built and fitted: by the run itself, and by the processes that train along with it.
 
-python -m icu_lightning.fitting     what rank 0 starts on each further device; never typed by a person
+python -m icu_lightning.training.fitting     what rank 0 starts on each further device; never typed by a person
 """
 
 import logging
@@ -15,12 +15,12 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from icu_lightning.build import built
-from icu_lightning.crew import Crew, lost, one_of_ours
 from icu_lightning.data.loader import TrainingData
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.errors import UserError
 from icu_lightning.models.base import Data, Model
-from icu_lightning.training import StageTrainer, stable_seed
+from icu_lightning.training.crew import Crew, lost, one_of_ours
+from icu_lightning.training.stages import StageTrainer, stable_seed
 
 
 @dataclass(frozen=True)
