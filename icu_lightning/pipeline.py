@@ -126,7 +126,7 @@ def load_data(folder: Path, config: Mapping[str, Any], source: Source, settings:
         data = ICUDataModule(source, settings, seed=stable_seed(config["seed"], "batches") % 2**31, say=say, step=step)
         data.setup()
     same_data(folder, data)
-    for name, table in {"attrition": data.extract.attrition, "cleaning": data.cleaning}.items():
+    for name, table in {"attrition": data.attrition, "cleaning": data.cleaning}.items():
         with atomic_file(folder / f"{name}.csv") as path:
             table.write_csv(path)
     chart = flow_chart(data.extract.attrition, title=f"{data.source.name}: who is in the cohort")
@@ -149,6 +149,10 @@ def same_data(folder: Path, data: ICUDataModule) -> None:
     digest.update(data.values.tobytes())
     if data.extract.rates is not None:
         digest.update(data.extract.rates.tobytes())
+    if data.pretraining is not None:
+        for part in (data.pretraining.train, data.pretraining.val):
+            digest.update("\n".join(map(str, part.stay_id)).encode())
+            digest.update(b"" if part.vis is None else part.vis.numpy().tobytes())
     path, now = folder / "checkpoints" / "data.json", {"stays": data.stays.height, "digest": digest.hexdigest()}
     if not path.exists():
         return write_text(path, json.dumps(now) + "\n")

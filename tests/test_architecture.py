@@ -56,6 +56,7 @@ INSIDE_DATA = [
     "patterns",
     "settings",
     "prepared",
+    "pretraining",
     "loader",
     "masking",
     "module",

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from icu_lightning.batch import StayBatch
+from icu_lightning.data.loader import TrainingData
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.outliers import Outliers
 from icu_lightning.data.scaling import Scaler, StaticEncoder
@@ -44,6 +45,7 @@ def audit(data: ICUDataModule) -> dict[str, Any]:
         fitted_on_train(data),
         cohort_known_at_prediction(data),
         scores_on_one_side(data),
+        *([] if data.pretraining is None else [pretraining_apart(data, data.pretraining)]),
     ]
     return {
         "passed": not any(check.passed is False for check in checks),
@@ -153,6 +155,15 @@ def scores_on_one_side(data: ICUDataModule) -> Check:
     if "saps2" in data.settings.static:
         return Check("scores", None, "saps2 in data.static counts diagnoses that were coded at discharge")
     return Check("scores", True, "none is both input and target")
+
+
+def pretraining_apart(data: ICUDataModule, pretraining: TrainingData) -> Check:
+    """Nobody of the pretraining cohort is a validation or test patient, nor in both of its own two splits."""
+    seen, validating = (set(part.patient_id) for part in (pretraining.train, pretraining.val))
+    later = {*data.val.patient_id, *data.test.patient_id}
+    wrong = len((seen | validating) & later) + len(seen & validating)
+    sizes = f"{len(pretraining.train):,} stays to train on, {len(pretraining.val):,} to validate on"
+    return Check("pretraining apart", wrong == 0, f"{sizes}; {wrong} of their patients validated or tested on")
 
 
 def held_out_counts(data: ICUDataModule) -> dict[str, Any] | None:

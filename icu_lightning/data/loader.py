@@ -87,17 +87,29 @@ class TrainingData(lightning.LightningDataModule):
         shape: of both.
         batch_size: of a training step, over all processes.
         seed: of the training batches' order.
+        pretraining: the same of the wider cohort that a model may learn from without labels first; None if there is none.
     """
 
-    def __init__(self, *, train: StayBatch, val: StayBatch, shape: BatchShape, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        train: StayBatch,
+        val: StayBatch,
+        shape: BatchShape,
+        batch_size: int,
+        seed: int,
+        pretraining: "TrainingData | None" = None,
+    ) -> None:
         super().__init__()
+        self.pretraining = pretraining
         self.train, self.val, self.shape = train, val, shape
         self.batch_size, self.seed = batch_size, seed
 
     @classmethod
     def of(cls, data: Any, batch_size: int, seed: int) -> "TrainingData":
         """That of a whole data module."""
-        return cls(train=data.train, val=data.val, shape=data.shape, batch_size=batch_size, seed=seed)
+        parts = {name: getattr(data, name) for name in ("train", "val", "shape", "pretraining")}
+        return cls(**parts, batch_size=batch_size, seed=seed)
 
     def train_dataloader(self) -> StayLoader:
         return train_loader(self, self.batch_size, self.seed)

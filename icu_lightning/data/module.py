@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
 from icu_lightning.data.cohort import attrition_text
 from icu_lightning.data.drugs import vis_drugs
-from icu_lightning.data.loader import AT_ONCE, StayLoader, train_loader, val_loader
+from icu_lightning.data.loader import AT_ONCE, StayLoader, TrainingData, train_loader, val_loader
 from icu_lightning.data.masking import held_out_cells, hide, shown
 from icu_lightning.data.outliers import Outliers, counted
 from icu_lightning.data.patterns import held_out
 from icu_lightning.data.prepared import prepared, read
+from icu_lightning.data.pretraining import sides_of_pretraining
 from icu_lightning.data.scaling import Scaler, StaticEncoder
 from icu_lightning.data.settings import DataSettings
 from icu_lightning.data.severity import SCORES
@@ -79,7 +81,8 @@ class ICUDataModule(lightning.LightningDataModule):
             fitted: `state()` of that run's data module.
             unmeasured: variables that are not read, and are observed in no hour of any stay.
 
-        Labels that are unknown are NaN. Raises UserError if cells are to be hidden: that is for stays that are scored.
+        Labels that are unknown are NaN; scores that the model knows and these settings do not ask for are unknown.
+        Raises UserError if cells are to be hidden: that is for stays that are scored.
         """
         if self.settings.held_out is not None:
             raise UserError(
@@ -88,7 +91,9 @@ class ICUDataModule(lightning.LightningDataModule):
         charted = [name for name in self.settings.variables if name not in unmeasured]
         extract = read(self.source, replace(self.settings, variables=charted), self.say, self.step)
         self.extract = replace(extract, values=widened(extract.values, charted, self.settings.variables))
-        self.stays = self.extract.stays
+        unread = [name for name in fitted["static_encoder"]["features"] if name in SCORES]
+        unread = [name for name in unread if name not in self.extract.stays.columns]
+        self.stays = self.extract.stays.with_columns(pl.lit(None, pl.Float64).alias(name) for name in unread)
         self.outliers, self.scaler = Outliers.restored(fitted["outliers"]), Scaler.restored(fitted["scaler"])
         self.encoder = StaticEncoder(**fitted["static_encoder"])
         if self.settings.vis is not None:
@@ -166,6 +171,41 @@ class ICUDataModule(lightning.LightningDataModule):
         )
         self.settings = replace(self.settings, variables=[name for name, kept in names if kept])
         self.extract = replace(self.extract, values=self.extract.values[..., there])
+
+    @cached_property
+    def pretraining(self) -> TrainingData | None:
+        """The wider cohort of `data.pretraining_cohort`, for the same window, transformed by what was fitted on this one's training
+        stays; None if there is none. Its extract is read, or made, when this is first asked for. Scores are unknown in it.
+
+        Raises UserError as `sides_of_pretraining` does.
+        """
+        if self._wider is None:
+            return None
+        everyone = self._wider.apply(self.state())
+        side = sides_of_pretraining(self._wider.stays, self.stays, self.settings)
+        train, val = (everyone[torch.from_numpy(np.flatnonzero(side == name))] for name in ("train", "val"))
+        return TrainingData(train=train, val=val, shape=self.shape, batch_size=self.settings.batch_size, seed=self.seed)
+
+    @cached_property
+    def _wider(self) -> "ICUDataModule | None":
+        if self.settings.pretraining_cohort is None:
+            return None
+        of_labels: dict[str, Any] = {"severity": [], "held_out": None, "pretraining_cohort": None}
+        static = [
+            name for name in self.settings.static if name not in SCORES
+        ]  # scores would be another pass over all tables
+        chosen = replace(self.settings, cohort=self.settings.pretraining_cohort, static=static, **of_labels)
+        return ICUDataModule(
+            self.source, chosen, seed=self.seed, say=lambda line: self.say(f"pretraining: {line}"), step=self.step
+        )
+
+    @property
+    def attrition(self) -> pl.DataFrame:
+        """The extract's; with a pretraining cohort, its own after it, and which of the two a row is of as `block`."""
+        if self.pretraining is None or self._wider is None:
+            return self.extract.attrition
+        blocks = {"cohort": self.extract.attrition, "pretraining": self._wider.extract.attrition}
+        return pl.concat([table.with_columns(pl.lit(name).alias("block")) for name, table in blocks.items()])
 
     def earlier(self, rows: pl.Series, hours: int) -> StayBatch:
         """The stays of `rows` as they stood `hours` after admission to the unit: what came later is not observed.

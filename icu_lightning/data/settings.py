@@ -39,6 +39,8 @@ class DataSettings:
     lab_time: one of LAB_TIMES, whether a laboratory's value is known when the sample was taken, or when it was stored.
     held_out: pattern, rate and seed of the measured cells that validation and test stays do not show, see `masking`; or None.
     undersample: survivors that are kept in the training split for each death, see `splits.undersampled`; None keeps all.
+    pretraining_cohort: filters of a wider cohort, whose stays a model may learn from without labels before anything else, see
+        `pretraining`; None for none.
     before_split: of BEFORE_SPLIT, what is done with all stays instead of the training stays, as some papers have it; a leak.
     never_measured: what becomes of a variable that no training stay has: refuse, an error that names it; or drop.
     batch_size: B of the training batches.
@@ -67,6 +69,7 @@ class DataSettings:
     undersample: float | None = None
     never_measured: str = "refuse"
     before_split: Sequence[str] = ()
+    pretraining_cohort: Sequence[Step] | None = None
 
     def __post_init__(self) -> None:
         for name, least in {"hours": 1, "batch_size": 1, "split_seed": 0}.items():
@@ -102,7 +105,8 @@ class DataSettings:
         if self.held_out is not None:
             held_out(self.held_out)
         concepts_of(self.variables)
-        for step in self.cohort:
+        self._check_pretraining()
+        for step in (*self.cohort, *(self.pretraining_cohort or ())):
             named_filter(step)
 
     def _check_fold(self) -> None:
@@ -132,6 +136,14 @@ class DataSettings:
                 "data.before_split names undersample, but data.undersample says nothing: give it a number, as in 1."
             )
 
+    def _check_pretraining(self) -> None:
+        asked = self.pretraining_cohort
+        if asked is not None and (isinstance(asked, str) or not isinstance(asked, Sequence)):
+            raise UserError(
+                "data.pretraining_cohort is a list of filters, as in 'data.pretraining_cohort=[{age_at_least: 18}]', or null; "
+                f"it is {asked}."
+            )
+
     def _check_static(self) -> None:
         for name in self.static:
             if name not in NUMERIC + CATEGORICAL:
@@ -154,11 +166,12 @@ class DataSettings:
         """Plain values, without the cache: what a checkpoint keeps."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cache_dir"}
         lists = ("variables", "fractions", "static", "severity", "before_split")
-        cohort = [step if isinstance(step, str) else dict(step) for step in self.cohort]
+        wider = None if self.pretraining_cohort is None else _plain_steps(self.pretraining_cohort)
+        cohorts = {"cohort": _plain_steps(self.cohort), "pretraining_cohort": wider}
         fold = None if self.fold is None else list(self.fold)
         hidden = None if self.held_out is None else held_out(self.held_out)
         lists_of = {name: list(chosen[name]) for name in lists}
-        return {**chosen, **lists_of, "cohort": cohort, "fold": fold, "held_out": hidden}
+        return {**chosen, **lists_of, **cohorts, "fold": fold, "held_out": hidden}
 
     @property
     def of_extract(self) -> dict[str, Any]:
@@ -198,6 +211,10 @@ def source_and_settings(source: str, **conf: Any) -> tuple[Source, DataSettings]
         )
     settings = DataSettings(**{name: value for name, value in conf.items() if name in known})
     return make_source(**{name: value for name, value in conf.items() if name in own}), settings
+
+
+def _plain_steps(steps: Sequence[Step]) -> list[Any]:
+    return [step if isinstance(step, str) else dict(step) for step in steps]
 
 
 def _sum_to_one(shares: Sequence[float]) -> bool:

@@ -32,6 +32,10 @@ class Data(Protocol):
     @property
     def shape(self) -> BatchShape: ...
 
+    @property
+    def pretraining(self) -> "Data | None":
+        """Stays of a wider cohort, to be learnt from without labels first; never of patients whom `val`, or the test split, has."""
+
 
 class StageTrainer(Protocol):
     """What a model sees of the trainer: one method, called once a stage, in order."""

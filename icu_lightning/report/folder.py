@@ -121,11 +121,18 @@ def read(path: Path) -> Run:
         packages=packages,
         audit=_json(path / "audit.json"),
         explanation=_json(path / "explanation.json"),
-        attrition=_csv(path / "attrition.csv"),
+        attrition=_of_the_cohort(_csv(path / "attrition.csv")),
         cleaning=_csv(path / "cleaning.csv"),
         history=_csv(path / "metrics.csv"),
         hours_observed=_csv(path / "hours_observed.csv"),
     )
+
+
+def _of_the_cohort(attrition: pl.DataFrame | None) -> pl.DataFrame | None:
+    """Without the rows of the cohort that a model was pretrained on, if there are any."""
+    if attrition is None or "block" not in attrition.columns:
+        return attrition
+    return attrition.filter(pl.col("block") == "cohort").drop("block")
 
 
 def _json(path: Path) -> Any:

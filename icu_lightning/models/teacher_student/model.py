@@ -83,7 +83,8 @@ class TeacherStudent(nn.Module):
         if self.stages["mae"].epochs or self.stages["mae"].checkpoint:
             self.autoencoder.fit_nothing(data.train)
             module = Pretraining(autoencoder=self.autoencoder, seed=self.seed, **self._common("mae"))
-            self._train(module, data, trainer, "mae", "val/loss")
+            wider = data if data.pretraining is None else data.pretraining
+            self._train(module, wider, trainer, "mae", "val/loss")
             self.teacher.reader.load_state_dict(self.autoencoder.encoder.state_dict())
         supervised: dict[str, Any] = {"weights": self.weights, "rankable": monitored(data.val)[0] == "val/auroc"}
         teaching = Teaching(teacher=self.teacher, **supervised, **self._common("teacher"))

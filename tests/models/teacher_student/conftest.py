@@ -60,8 +60,11 @@ class Stays(lightning.LightningDataModule):
 
     shape = SHAPE
 
-    def __init__(self, train: StayBatch | None = None, val: StayBatch | None = None) -> None:
+    def __init__(
+        self, train: StayBatch | None = None, val: StayBatch | None = None, pretraining: "Stays | None" = None
+    ) -> None:
         super().__init__()
+        self.pretraining = pretraining
         self.train, self.val = stays(48, 1) if train is None else train, stays(24, 2) if val is None else val
 
     def train_dataloader(self) -> StayLoader:

@@ -9,7 +9,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.errors import UserError
-from icu_lightning.training.stages import read_metrics
+from icu_lightning.training.stages import load_checkpoint, patient_keys, read_metrics
 from tests.conftest import CONF, composed
 from tests.models.teacher_student.conftest import SHAPE, Stays, stays, trainer
 
@@ -207,3 +207,20 @@ def test_eight_stays_are_learnt_by_heart(make_model, tmp_path):
     model = make_model(*(f"model.{o}" for o in [*overrides, *longer, "stages.mae.epochs=1"]))
     model.fit(Stays(eight, eight), trainer(tmp_path, None))
     assert roc_auc_score(eight.label, model.predict(eight)[:, 0]) == 1.0
+
+
+def test_pretraining_learns_from_the_wider_cohort_if_there_is_one(make_model, tmp_path):
+    """Also from one that never had a drug; teacher and student learn from the cohort."""
+    wider = stays(60, 7)
+    never = dataclasses.replace(wider, vis=torch.full_like(wider.vis, -1.0))
+    for name, part in {"wider": wider, "never": never}.items():
+        (tmp_path / name).mkdir()
+        make_model().fit(Stays(pretraining=Stays(part[:40], part[40:])), trainer(tmp_path / name))
+        learnt_from = {
+            stage: load_checkpoint(tmp_path / name / "checkpoints" / stage / "best.ckpt")["origin"]["patients"]
+            for stage in ("mae", "teacher", "student")
+        }
+        cohort = patient_keys(stays(48, 1).patient_id)
+        assert torch.equal(learnt_from["mae"], patient_keys(part[:40].patient_id))
+        assert torch.equal(learnt_from["teacher"], cohort)
+        assert torch.equal(learnt_from["student"], cohort)
