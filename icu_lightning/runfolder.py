@@ -18,6 +18,7 @@ import yaml
 from icu_lightning import __version__
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError
+from icu_lightning.yaml_file import read_yaml
 
 NEEDED = {"names", "data", "model", "trainer", "logger", "calibration", "seed", "threshold", "bootstrap"}
 OF_A_BEGUN_RUN = (
@@ -128,7 +129,7 @@ def configuration(folder: Path) -> dict[str, Any]:
     if not (folder / "config.yaml").exists():
         raise UserError(f"{folder}: there is no run in that folder (no config.yaml).")
     try:
-        stored = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        stored = read_yaml(folder / "config.yaml")
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / 'config.yaml'} is no valid YAML: {error}") from error
     if not isinstance(stored, dict) or not stored.keys() >= NEEDED:

@@ -13,6 +13,7 @@ SHARED = {
     "errors",
     "templates",
     "disclosure",
+    "yaml_file",
 }  # what every room may import; "" is the package itself
 ROOMS = {
     "data": SHARED,

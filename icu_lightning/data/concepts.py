@@ -10,9 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from icu_lightning.errors import UserError, unknown_name
+from icu_lightning.yaml_file import read_yaml
 
 FILE = Path(__file__).with_name("concepts.yaml")
 FIELDS = {"label", "unit", "range", "hourly", "also", "derive", "at_least"}
@@ -75,7 +74,7 @@ class Concept:
 @cache
 def all_concepts() -> dict[str, Concept]:
     """Every concept of concepts.yaml by name, in the file's order."""
-    entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    entries = read_yaml(FILE)
     return {name: _concept(name, entry) for name, entry in entries.items()}
 
 

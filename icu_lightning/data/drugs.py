@@ -6,10 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from icu_lightning.data.concepts import FIELDS as CONCEPT_FIELDS
 from icu_lightning.data.concepts import Charted, charted_everywhere
+from icu_lightning.yaml_file import read_yaml
 
 FILE = Path(__file__).with_name("drugs.yaml")
 FIELDS = CONCEPT_FIELDS | {"vis", "extended", "highest", "of", "misread", "per_ml"}
@@ -44,7 +43,7 @@ class Drug:
 @cache
 def all_drugs() -> dict[str, Drug]:
     """Every drug of drugs.yaml by name, in the file's order."""
-    entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    entries = read_yaml(FILE)
     return {name: _drug(name, entry) for name, entry in entries.items()}
 
 

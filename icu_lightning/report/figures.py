@@ -8,10 +8,9 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from icu_lightning.report.blocks import Block, Figure, Links, Text
 from icu_lightning.report.folder import Run
+from icu_lightning.yaml_file import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class Known:
 
 def known() -> list[Known]:
     """All of figures.yaml, in its order."""
-    facts = yaml.safe_load((Path(__file__).parent / "figures.yaml").read_text(encoding="utf-8"))
+    facts = read_yaml(Path(__file__).parent / "figures.yaml")
     return [Known(name=name, **about) for name, about in facts.items()]
 
 

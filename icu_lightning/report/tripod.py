@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import yaml
 
 from icu_lightning.data.concepts import all_concepts
 from icu_lightning.description.words import filter_words, plain
@@ -20,6 +19,7 @@ from icu_lightning.report.folder import Run
 from icu_lightning.report.numbers import estimate
 from icu_lightning.report.performance import undersampling
 from icu_lightning.report.summary import rule_words
+from icu_lightning.yaml_file import read_yaml
 
 TO_WRITE = "For the authors to write"
 TOLD = ("auroc", "auprc", "brier", "calibration_slope", "observed_to_expected")  # metrics that a sentence names
@@ -45,7 +45,7 @@ class Item:
 
 
 def checklist(run: Run) -> list[Item]:
-    facts = yaml.safe_load((Path(__file__).parent / "tripod_ai.yaml").read_text(encoding="utf-8"))
+    facts = read_yaml(Path(__file__).parent / "tripod_ai.yaml")
     names = _study(run) | _methods(run) | _results(run)
     return [
         Item(
