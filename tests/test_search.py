@@ -91,6 +91,16 @@ def test_a_trial_that_was_left_is_gone_on_with(tmp_path):
     assert [job.name for _, job in again] == [left.name, "trial-0001"]
 
 
+@pytest.mark.parametrize("how", [{"exit": 1}, {"exit": 143, "pruned": True}])
+def test_a_trial_that_ended_while_nobody_told_the_study_is_told_not_run(how, tmp_path):
+    left = next(search(tmp_path).jobs())
+    left.log.parent.mkdir()
+    left.note(**how)
+    again = search(tmp_path)
+    assert next(again.jobs()).name == "trial-0001"
+    assert again.study.trials[0].state == (TrialState.PRUNED if "pruned" in how else TrialState.FAIL)
+
+
 def test_a_failed_or_undefined_trial_is_told_so(tmp_path):
     one = search(tmp_path, trials=2)
     jobs = one.jobs()

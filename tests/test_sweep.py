@@ -16,8 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
-from icu_lightning.sweep.jobs import LAST_LINES, Job, held_sweep, jobs_of, keep, name_of
+from icu_lightning.sweep.jobs import ELSEWHERE, LAST_LINES, Job, held_sweep, jobs_of, keep, name_of, taken
 from icu_lightning.sweep.local import LocalLauncher, slots
+from icu_lightning.sweep.process import Here, run_jobs
 from icu_lightning.sweep.report import Row, report
 from icu_lightning.sweep.sweeper import never, one_of_each_value, words_of_jobs
 
@@ -138,6 +139,62 @@ def test_what_dies_is_recorded_and_the_others_go_on(tmp_path):
     assert (good.run / "metrics.json").stat().st_mtime_ns == before, "a finished job is not run again"
     assert killed.last["attempts"] == 2
     assert "resume" not in (killed.run / "environment.txt").read_text(), "it went on in its own folder"
+
+
+class Done:
+    """An attempt that ends at once, well."""
+
+    def __init__(self, one: Job, begun: list[str]) -> None:
+        self.job, self.code = one, 0
+        begun.append(one.name)
+
+    def tell(self, number: int) -> None: ...
+
+    def conclude(self, *, pruned: bool) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("record", "again"), [({"exit": 1}, False), ({"exit": 143, "pruned": True}, False), ({"exit": 143}, True)]
+)
+def test_what_another_process_brings_to_an_end_is_not_begun_again(record, again, tmp_path):
+    """It is waited for, and then gone on with only if it was interrupted."""
+    one = job(tmp_path, "seed=1")
+    one.log.parent.mkdir()
+    holder = one.lock.open("a")
+    assert taken(holder)
+    begun: list[str] = []
+    ended: list[str] = []
+
+    def end_elsewhere(other: Job) -> None:
+        one.note(**record)
+        holder.close()
+
+    run_jobs(
+        [one, job(tmp_path, "seed=2")],
+        lambda job, place: Done(job, begun),
+        1,
+        watch=never,
+        ended=lambda job: end_elsewhere(job) if job != one else ended.append(job.state),
+    )
+    assert (one.name in begun) == again
+    assert ended == [one.state], "told once, whoever ran it"
+
+
+def test_a_job_is_held_until_its_end_is_written_down(tmp_path):
+    """Else another process would take it for one that was interrupted."""
+    one = job(tmp_path, "seed=none")  # refused at once
+    attempt = Here(one, {})
+    assert one.held
+    second = Here(one, {})
+    assert second.code == ELSEWHERE
+    second.tell(signal.SIGTERM)
+    second.conclude(pruned=False)
+    assert one.last["attempts"] == 1
+    attempt.process.join()
+    assert one.state == "running", "nobody has said how it ended"
+    attempt.conclude(pruned=False)
+    assert one.state == "failed"
+    assert not one.held
 
 
 def test_mistakes_are_told_before_the_first_job(cli, tmp_path):

@@ -3,7 +3,7 @@
     sweep.json            the line, its jobs, and what their words stood for
     jobs/<name>.json      the last attempt at a job: when, where, how it ended, its last lines
     jobs/<name>.log       all that it printed
-    jobs/<name>.lock      held by the process that runs it
+    jobs/<name>.lock      held by the process that runs it, and by the one that waits to write down how it ended
     runs/<name>/          its run folder
 
 A job is its overrides, whatever its number or their order, so the same line finds the same jobs again. A job is finished if
@@ -25,7 +25,8 @@ from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError
 
 LAST_LINES = 20  # of what a failed job printed
-STATES = ("finished", "pruned", "failed", "running", "interrupted", "waiting")
+ENDED = ("finished", "pruned", "failed")
+STATES = (*ENDED, "running", "interrupted", "waiting")
 ELSEWHERE = 75  # exit code of a job that another process is running (sysexits: try again later)
 INTERRUPTED = {
     130,

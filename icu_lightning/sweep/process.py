@@ -1,7 +1,8 @@
 """Jobs as processes of their own, side by side: whatever becomes of one, the sweep goes on.
 
 Each is a fork of a process that has imported the packages (multiprocessing's fork server), in a session of its own, so that
-an interruption reaches it once, from here. The job holds its own lock, so that it is known to run even if the sweep is killed.
+an interruption reaches it once, from here. A job's lock is taken here and goes along: it is free when the job has ended and its
+end is written down, or, if the sweep was killed, when the job has ended.
 """
 
 import multiprocessing
@@ -14,13 +15,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from multiprocessing.reduction import DupFd
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol, TextIO
 
 from icu_lightning import runfolder
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
-from icu_lightning.sweep.jobs import ELSEWHERE, INTERRUPTED, Job, last_lines, taken
+from icu_lightning.sweep.jobs import ELSEWHERE, ENDED, INTERRUPTED, Job, last_lines, taken
 
 POLL = 0.05  # seconds between looks at the running jobs
 Watch = Callable[[Job], bool]  # asked now and then of a running job: True stops it, and it counts as pruned
@@ -60,7 +62,7 @@ def run_jobs(
         try:
             while True:
                 for place in set(range(places)) - running.keys():
-                    if (job := next_free(elsewhere, coming)) is not None:
+                    if (job := next_free(elsewhere, coming, ended)) is not None:
                         running[place] = begin(job, place)
                 if not running and not elsewhere:
                     return
@@ -81,12 +83,17 @@ def run_jobs(
             raise
 
 
-def next_free(elsewhere: list[Job], coming: Iterator[Job]) -> Job | None:
-    """The first job that nobody runs: of those that somebody did, or of those to come. None if there is none now."""
+def next_free(elsewhere: list[Job], coming: Iterator[Job], ended: End) -> Job | None:
+    """The first job that nobody runs: of those that somebody did, or of those to come. None if there is none now.
+
+    One that another process has brought to an end is not begun again, whatever end that was.
+    """
     for job in list(elsewhere):
         if not job.held:
             elsewhere.remove(job)
-            return job
+            if job.state not in ENDED:
+                return job
+            ended(job)
     for job in coming:
         if not job.held:
             return job
@@ -95,20 +102,23 @@ def next_free(elsewhere: list[Job], coming: Iterator[Job]) -> Job | None:
 
 
 class Here:
-    """A job in a process of its own on this machine.
+    """A job in a process of its own on this machine; none, and ELSEWHERE is its exit code, if another process has it.
 
     Arguments:
         environment: what it has beside this process's.
     """
 
     def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
-        self.job = job
+        self.job, self.process, self.began = job, None, time.monotonic()
         job.log.parent.mkdir(parents=True, exist_ok=True)
+        self.lock = Lock(job.lock.open("a"))
+        if not taken(self.lock.file):
+            return
         self.offset = job.log.stat().st_size if job.log.exists() else 0
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["icu_lightning.sweep.preloaded"])
         last = job.last
-        self.process = context.Process(target=be, args=(job, arguments(job), dict(environment)))
+        self.process = context.Process(target=be, args=(job, self.lock, arguments(job), dict(environment)))
         self.process.start()  # the first one waits until the packages are imported
         self.began = time.monotonic()
         job.note(
@@ -123,10 +133,12 @@ class Here:
 
     @property
     def code(self) -> int | None:
-        return self.process.exitcode
+        return ELSEWHERE if self.process is None else self.process.exitcode
 
     def tell(self, number: int) -> None:
         """The job and all that it has started."""
+        if self.process is None:
+            return
         pid = self.process.pid
         assert pid is not None, "it has been started"
         try:
@@ -136,12 +148,33 @@ class Here:
                 os.kill(pid, number)
 
     def conclude(self, *, pruned: bool) -> None:
-        code, last = self.code, self.job.last
-        seconds = last.get("seconds", 0.0) + time.monotonic() - self.began
-        facts = {**last, "seconds": round(seconds, 2), "exit": code, "pruned": pruned}
-        if code not in (0, *INTERRUPTED) and not pruned:
-            facts |= {"how": how_it_ended(code), "last_lines": last_lines(self.job.log, self.offset)}
-        self.job.note(**facts)
+        if self.process is not None:
+            code, last = self.code, self.job.last
+            seconds = last.get("seconds", 0.0) + time.monotonic() - self.began
+            facts = {**last, "seconds": round(seconds, 2), "exit": code, "pruned": pruned}
+            if code not in (0, *INTERRUPTED) and not pruned:
+                facts |= {"how": how_it_ended(code), "last_lines": last_lines(self.job.log, self.offset)}
+            self.job.note(**facts)
+        self.lock.file.close()
+
+
+class Lock:
+    """An open file that is locked, and stays so in a process that it is sent to, for as long as either has it open."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return received, (DupFd(self.file.fileno()),)
+
+
+def received(descriptor: Any) -> Lock:
+    return Lock(os.fdopen(descriptor.detach(), "a"))
+
+
+def run_here(job: Job, environment: Mapping[str, str]) -> None:
+    """Run one job to its end, as a node of a cluster does."""
+    run_jobs([job], lambda job, place: Here(job, environment), 1, watch=lambda job: False, ended=lambda job: None)
 
 
 def arguments(job: Job) -> list[str]:
@@ -154,8 +187,8 @@ def arguments(job: Job) -> list[str]:
     return [f"resume={runfolder.typed_path(job.run)}"]
 
 
-def be(job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """What the job's process does. Ends with ELSEWHERE if another process is running the job."""
+def be(job: Job, lock: Lock, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """What the job's process does, and `lock` is held for as long as it does."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -165,14 +198,11 @@ def be(job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> No
     for stream in (sys.stdout, sys.stderr):
         os.dup2(log, stream.fileno())
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # or the last lines of a killed job are lost
-    with job.lock.open("a") as lock:
-        if not taken(lock):
-            sys.exit(ELSEWHERE)
-        from icu_lightning import run
+    from icu_lightning import run
 
-        if finished_metrics(job.run) is None:
-            sys.argv = [run.__file__, *arguments]
-            run.main()
+    if finished_metrics(job.run) is None:
+        sys.argv = [run.__file__, *arguments]
+        run.main()
 
 
 def how_it_ended(code: int | None) -> str:

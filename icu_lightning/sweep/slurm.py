@@ -12,7 +12,7 @@ from typing import Any
 from icu_lightning.errors import UserError, whole_number
 from icu_lightning.results import finished_metrics
 from icu_lightning.sweep.jobs import INTERRUPTED, Job, last_lines
-from icu_lightning.sweep.process import End, Here, Watch, run_jobs
+from icu_lightning.sweep.process import End, Watch, run_here, run_jobs
 
 ASK = 1.0  # seconds between looks at the queue
 TRIES = 30  # of a question that Slurm does not answer
@@ -121,7 +121,7 @@ class OnNode:
     """What the node runs."""
 
     def __call__(self, job: Job) -> None:
-        run_jobs([job], lambda job, place: Here(job, {}), 1, watch=lambda job: False, ended=lambda job: None)
+        run_here(job, {})
 
     def checkpoint(self, job: Job) -> Any:
         """Asked by submitit when time is up: the same again, which goes on from the run's checkpoint."""

@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.results import finished_metrics
-from icu_lightning.sweep.jobs import Job, without_password
+from icu_lightning.sweep.jobs import ENDED, Job, without_password
 
 WAIT = 60  # seconds for a database that another process is writing
 DIRECTIONS = ("maximize", "minimize")
@@ -54,12 +54,20 @@ class Search:
         self.reported: dict[str, int] = {}
 
     def jobs(self) -> Iterator[Job]:
-        """The next trial, until there are enough: first those that were left in this folder."""
+        """The next trial, until there are enough: first those of this folder that have not come to an end.
+
+        Among them may be some that another process runs. Whoever sees such a one end, by itself or because its process was
+        killed, tells the study or goes on with it.
+        """
         with told(self.url):
             for trial in self.own():
-                if self.runs(trial.number) and not self.job(trial).held:
-                    self.running[self.job(trial).name] = Trial(self.study, trial._trial_id)
-                    yield self.job(trial)
+                if self.runs(trial.number):
+                    job = self.job(trial)
+                    self.running[job.name] = Trial(self.study, trial._trial_id)
+                    if not job.held and job.state in ENDED:  # only the study does not know
+                        self.ended(job)
+                    else:
+                        yield job
             while (asked := self.ask()) is not None:
                 job = self.job(self.study.trials[asked.number])
                 self.running[job.name] = asked
