@@ -1,4 +1,4 @@
-"""What a masked autoencoder has to beat: hidden hours told from the nearest visible ones, without learning."""
+"""Hidden hours told from the nearest visible ones, without learning: what a masked autoencoder corrects, and has to beat."""
 
 import torch
 from torch import Tensor
@@ -27,6 +27,18 @@ def interpolated(x: Tensor, visible: Tensor, nothing: Tensor) -> Tensor:
     share = (hour - left) / (right - left).clamp(min=1)
     line = x.gather(1, left) + share * (x.gather(1, right) - x.gather(1, left))
     return torch.where(before & after, line, carried_forward(x, visible, nothing))
+
+
+def distances(visible: Tensor) -> Tensor:
+    """(B, T) -> (B, T, 2): hours since the last visible hour, and until the next, as shares of the window; 1 where there is none.
+
+    >>> distances(torch.tensor([[False, True, False, False]]))[0].tolist()
+    [[1.0, 0.25], [0.0, 0.0], [0.25, 1.0], [0.5, 1.0]]
+    """
+    before, after, left, right = _neighbours(visible)
+    hour, hours = torch.arange(visible.shape[1], device=visible.device), visible.shape[1]
+    since, until = torch.where(before, hour - left, hours), torch.where(after, right - hour, hours)
+    return torch.stack([since, until], dim=2) / hours
 
 
 def _neighbours(visible: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -42,6 +42,7 @@ class TeacherStudent(nn.Module):
         risk: whose it is, the student's or the teacher's; then there is no student.
         seed: of the hours that validation of the pretraining hides.
         optimizer, warm_up: of all stages.
+        pretraining_dropout: of the encoder while it is pretrained, in place of its own.
 
     Raises UserError for data without drugs, and for a score that is an input and to be predicted.
     """
@@ -60,6 +61,7 @@ class TeacherStudent(nn.Module):
         seed: int,
         optimizer: "partial[torch.optim.Optimizer]",
         warm_up: float,
+        pretraining_dropout: float,
     ) -> None:
         super().__init__()
         self.weights, self.shape = Weights(**weights), shape
@@ -68,7 +70,7 @@ class TeacherStudent(nn.Module):
             raise unknown_name("model.risk", risk, RISKS)
         self.risk, self.seed = risk, whole_number("model.seed", seed, 0)
         self.stages = {name: Budget(**stages[name]).checked(name) for name in STAGES}
-        self.autoencoder = autoencoder(shape=shape, encoder=encoder(shape=shape))
+        self.autoencoder = autoencoder(shape=shape, encoder=encoder(shape=shape, dropout=pretraining_dropout))
         self.teacher = teacher(shape=shape, reader=encoder(shape=shape))
         options = dict(student)
         reader: Reader = options.pop("reader")(shape=shape)

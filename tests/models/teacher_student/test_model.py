@@ -190,7 +190,11 @@ def test_the_methods_numbers():
         "features": 1.0,
         "severity": 0.25,
     }
-    assert (conf["student"]["temperature"], conf["student"]["gaps"], conf["stages"]["mae"]["epochs"]) == (2.0, 0.5, 200)
+    assert (conf["student"]["temperature"], conf["student"]["gaps"], conf["stages"]["student"]["epochs"]) == (
+        2.0,
+        0.5,
+        200,
+    )
     assert (conf["optimizer"]["weight_decay"], conf["optimizer"]["betas"], conf["warm_up"]) == (0.05, [0.9, 0.95], 0.1)
 
 
