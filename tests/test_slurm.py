@@ -28,7 +28,7 @@ def test_a_launcher_that_is_not_to_be_had_says_what_is_missing(cli):
 @pytest.mark.skipif(not THERE and not os.environ.get("CI"), reason="needs Debian's slurm-wlm and munge")
 def test_a_sweep_on_slurm_killed_in_the_middle_finds_its_jobs_in_the_queue(tmp_path):
     """Two succeed, one is refused by the model; SIGKILL of the sweep leaves its jobs in the queue, and none is submitted twice."""
-    (typed,) = re.findall(r"```sh\n(.*)\n```", chapter("Run it on your cluster"))
+    (typed,) = re.findall(r"```sh\n(.*launcher=slurm.*)\n```", chapter("Run it on your cluster"))
     line = [*shlex.split(typed)[3:-1], "model.inverse_penalty=1,2,-1"]
     line += ["data.stays=300", "report=none", "bootstrap=5", "data.cache_dir=null", "hydra.sweep.dir=sweep"]
     command = [sys.executable, "-m", "icu_lightning.run", *line]

@@ -141,6 +141,12 @@ def test_what_dies_is_recorded_and_the_others_go_on(tmp_path):
     assert "resume" not in (killed.run / "environment.txt").read_text(), "it went on in its own folder"
 
 
+def test_a_sweep_that_is_stopped_before_its_first_job_has_a_page_too(tmp_path):
+    jobs = keep(tmp_path, "", [job(tmp_path, "seed=1")], {})
+    report(tmp_path, jobs, compared=False)
+    assert "1 waiting" in (tmp_path / "index.html").read_text()
+
+
 class Done:
     """An attempt that ends at once, well."""
 
