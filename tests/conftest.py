@@ -250,6 +250,8 @@ def data_of(synthetic_data, tmp_path_factory):
         if asked["vis"] is None and not asked["severity"]:
             return synthetic_data(stays)
         kept = str(tmp_path_factory.getbasetemp() / "extracts")  # scores take time
-        return synthetic_data(stays, vis=asked["vis"], severity=asked["severity"], cache_dir=kept)
+        return synthetic_data(
+            stays, vis=asked["vis"], severity=asked["severity"], static=asked["static"], cache_dir=kept
+        )
 
     return make

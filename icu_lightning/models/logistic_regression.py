@@ -37,9 +37,13 @@ class LogisticRegression(nn.Module):
         if not inverse_penalty > 0:
             raise ValueError(f"inverse_penalty must be above 0; it is {inverse_penalty}")
         self.inverse_penalty, self.static = inverse_penalty, static
-        width = 5 * shape.n_variables + static * shape.n_static
+        width = self.width(shape)
         for name, size in {"median": [width], "mean": [width], "sd": [width], "weight": [width], "bias": []}.items():
             self.register_buffer(name, torch.full(size, float("nan"), dtype=torch.float64))
+
+    def width(self, shape: BatchShape) -> int:
+        """F, how many features there are."""
+        return 5 * shape.n_variables + self.static * shape.n_static
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """Medians, means, SDs and weights from the training stays; nothing is chosen on validation."""

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.models.teacher_student.interpolation import distances, interpolated
 from icu_lightning.models.teacher_student.masking import Masking
+from icu_lightning.models.vis import rates, tokens_of, until
 
 RUNS = 1e-3  # of an SD above a channel's lowest value, from which on a drug runs
 
@@ -139,6 +140,7 @@ class MaskedAutoencoder(nn.Module):
         encoder: made by the model, which gives it to the teacher, too.
         decoder: made here, given `shape` and the encoder's width.
         masking: which hours are hidden.
+        horizon: hours that there are, see `vis.until`.
         running_weight: of an hour in which a drug ran, beside 1 of the others.
     """
 
@@ -152,15 +154,16 @@ class MaskedAutoencoder(nn.Module):
         decoder: "partial[Decoder]",
         masking: Masking,
         running_weight: float,
+        horizon: int | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder(shape=shape, states=encoder.width)
-        self.masking, self.running_weight = masking, running_weight
+        self.masking, self.running_weight, self.horizon = masking, running_weight, horizon
         self.register_buffer("nothing", torch.zeros(len(shape.vis)))  # until `fit_nothing`
 
     def fit_nothing(self, train: StayBatch) -> None:
         """Learn which z-score is that of no drug: the lowest of each channel, as no rate is below 0."""
-        vis, known = rates(train)
+        vis, known = rates(until(train, self.horizon))
         lowest = vis.masked_fill(~known, math.inf).amin((0, 1))
         self.nothing.copy_(torch.where(lowest.isfinite(), lowest, 0.0))
 
@@ -171,6 +174,7 @@ class MaskedAutoencoder(nn.Module):
 
     def forward(self, batch: StayBatch, uniform: Tensor) -> Reconstruction:
         """Arguments: uniform, see `Masking`."""
+        batch = until(batch, self.horizon)
         hidden = self.masking(batch.in_icu, uniform)
         visible, (vis, known) = batch.in_icu & ~hidden, rates(batch)
         line = interpolated_channels(vis, known & visible.unsqueeze(2), self.nothing)
@@ -186,19 +190,6 @@ def interpolated_channels(x: Tensor, visible: Tensor, nothing: Tensor) -> Tensor
     series, shown = (part.transpose(1, 2).flatten(0, 1) for part in (x, visible))  # (B, T, C) -> (B C, T)
     line = interpolated(series, shown, nothing.repeat(len(x)).unsqueeze(1))
     return line.unflatten(0, (len(x), -1)).transpose(1, 2)
-
-
-def rates(batch: StayBatch) -> tuple[Tensor, Tensor]:
-    """The channels (B, T, C) and which are known, of a batch that has them."""
-    assert batch.vis is not None
-    assert batch.vis_observed is not None
-    return batch.vis, batch.vis_observed
-
-
-def tokens_of(batch: StayBatch) -> Tensor:
-    """(B, T, 2 C) the channels, 0 where unknown, and which are known."""
-    vis, known = rates(batch)
-    return torch.cat([vis, known.to(vis)], dim=2)
 
 
 def gathered(tokens: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.base import Data, StageTrainer, monitored
-from icu_lightning.models.teacher_student.masked_autoencoder import Encoder, MaskedAutoencoder, rates
+from icu_lightning.models.teacher_student.masked_autoencoder import Encoder, MaskedAutoencoder
 from icu_lightning.models.teacher_student.stages import STAGES, Budget, Learning, Pretraining, Teaching, Weights
 from icu_lightning.models.teacher_student.student import Lessons
 from icu_lightning.models.teacher_student.teacher import MultitaskNetwork, Reader
+from icu_lightning.models.vis import check_vis, checked_horizon, rates, until
 
 RISKS = ("student", "teacher")
 
@@ -43,6 +44,7 @@ class TeacherStudent(nn.Module):
         seed: of the hours that validation of the pretraining hides.
         optimizer, warm_up: of all stages.
         pretraining_dropout: of the encoder while it is pretrained, in place of its own.
+        horizon: hours that all stages and both networks are shown, see `vis.checked_horizon`.
 
     Raises UserError for data without drugs, and for a score that is an input and to be predicted.
     """
@@ -62,26 +64,29 @@ class TeacherStudent(nn.Module):
         optimizer: "partial[torch.optim.Optimizer]",
         warm_up: float,
         pretraining_dropout: float,
+        horizon: int | None,
     ) -> None:
         super().__init__()
         self.weights, self.shape = Weights(**weights), shape
         check_roles(shape, self.weights)
         if risk not in RISKS:
             raise unknown_name("model.risk", risk, RISKS)
+        seen: dict[str, Any] = {"shape": shape, "horizon": checked_horizon(horizon, shape)}
+        self.horizon = horizon
         self.risk, self.seed = risk, whole_number("model.seed", seed, 0)
         self.stages = {name: Budget(**stages[name]).checked(name) for name in STAGES}
-        self.autoencoder = autoencoder(shape=shape, encoder=encoder(shape=shape, dropout=pretraining_dropout))
-        self.teacher = teacher(shape=shape, reader=encoder(shape=shape))
+        self.autoencoder = autoencoder(**seen, encoder=encoder(shape=shape, dropout=pretraining_dropout))
+        self.teacher = teacher(**seen, reader=encoder(shape=shape))
         options = dict(student)
         reader: Reader = options.pop("reader")(shape=shape)
         self.learning = {name: options.pop(name) for name in ("temperature", "gaps")}
-        self.student = MultitaskNetwork(shape=shape, reader=reader, **options)
+        self.student = MultitaskNetwork(**seen, reader=reader, **options)
         self.projection = nn.Linear(reader.width, self.teacher.width)
         self.optimizer, self.warm_up = optimizer, warm_up
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """The stages, one after another, each from the best weights of the one before."""
-        check_drugs(data.train)
+        check_drugs(until(data.train, self.horizon))
         if self.stages["mae"].epochs or self.stages["mae"].checkpoint:
             self.autoencoder.fit_nothing(data.train)
             module = Pretraining(autoencoder=self.autoencoder, seed=self.seed, **self._common("mae"))
@@ -131,8 +136,7 @@ class TeacherStudent(nn.Module):
 
 def check_roles(shape: BatchShape, weights: Weights) -> None:
     """Raise UserError for data without drugs, a score that is both input and target, or targets that are not there."""
-    if not shape.vis:
-        raise UserError("model=teacher_student reads the rates of vasoactive drugs: say data.vis=mean.")
+    check_vis(shape, "teacher_student")
     if both := sorted(set(shape.severity) & set(shape.static)):
         raise UserError(
             f"{', '.join(both)} is in data.static, so an input, and in data.severity, so to be predicted: the answer would be in the "
@@ -151,6 +155,6 @@ def check_drugs(train: StayBatch) -> None:
     score = vis[..., -1][known[..., -1]]
     if not len(score) or bool(score.min() == score.max()):
         raise UserError(
-            f"None of the {len(train):,} training stays has a vasoactive drug in its first {vis.shape[1]} hours, so there is no trend "
+            f"None of the {len(train):,} training stays has a vasoactive drug in the hours that are shown, so there is no trend "
             "to learn from: cohort=sepsis asks for one (vasoactive_within in data.cohort); or does this hospital chart no infusions?"
         )

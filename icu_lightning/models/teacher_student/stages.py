@@ -22,10 +22,11 @@ from icu_lightning.errors import UserError, whole_number
 from icu_lightning.models.losses import mean_of_losses
 from icu_lightning.models.stage import Stage
 from icu_lightning.models.teacher_student.interpolation import carried_forward, interpolated
-from icu_lightning.models.teacher_student.masked_autoencoder import MaskedAutoencoder, rates
+from icu_lightning.models.teacher_student.masked_autoencoder import MaskedAutoencoder
 from icu_lightning.models.teacher_student.masking import fixed_numbers, numbers
 from icu_lightning.models.teacher_student.student import Lessons, corrupted, feature_loss, soft_label_loss
 from icu_lightning.models.teacher_student.teacher import MultitaskNetwork, Reading, severity_loss
+from icu_lightning.models.vis import rates, until
 
 STAGES = ("mae", "teacher", "student")
 TOLD = ("vis_mse", "carried_forward_mse", "interpolated_mse")  # squared errors of the score in hidden hours with a drug
@@ -119,6 +120,7 @@ class Pretraining(WarmCosine):
         return {"loss": self.autoencoder(batch, numbers(batch)).loss}
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
+        batch = until(batch, self.autoencoder.horizon)
         made = self.autoencoder(batch, fixed_numbers(batch, self.seed))
         self.log_means({"loss": made.loss}, len(batch))
         vis, known = (part[..., -1] for part in rates(batch))  # of the score

@@ -16,32 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.models.teacher_student.masked_autoencoder import rates, tokens_of
+from icu_lightning.batch import StayBatch
 from icu_lightning.models.teacher_student.teacher import MultitaskNetwork
-
-
-class GRU(nn.Module):
-    """A reader of the hours: the state at the last hour in the unit.
-
-    Arguments:
-        shape: of the data.
-        width: units.
-    """
-
-    def __init__(self, *, shape: BatchShape, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.gru = nn.GRU(2 * len(shape.vis), width, batch_first=True)
-
-    def read(self, batch: StayBatch) -> Tensor:
-        """(B, H); of the first hour, where the patient was in the unit in none."""
-        states, _ = self.gru(tokens_of(batch))  # (B, T, H)
-        last = (batch.in_icu.sum(1) - 1).clamp(min=0)
-        return states[torch.arange(len(batch), device=last.device), last]
+from icu_lightning.models.vis import rates
 
 
 class Lesson(NamedTuple):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import N_SCORES, BatchShape, StayBatch
+from icu_lightning.models.vis import until
 
 
 class Reader(Protocol):
@@ -39,19 +40,22 @@ class MultitaskNetwork(nn.Module):
         reader: of the hours; a module.
         static: units of the static branch.
         dropout: before the heads.
+        horizon: hours that are read, see `vis.until`.
     """
 
-    def __init__(self, *, shape: BatchShape, reader: Reader, static: int, dropout: float) -> None:
+    def __init__(
+        self, *, shape: BatchShape, reader: Reader, static: int, dropout: float, horizon: int | None = None
+    ) -> None:
         super().__init__()
         self.reader = cast(nn.Module, reader)
-        self.width = reader.width
+        self.width, self.horizon = reader.width, horizon
         self.static = nn.Linear(shape.n_static, static) if shape.n_static and static else None
         self.dropout = nn.Dropout(dropout)
         inputs = reader.width + (static if self.static else 0)
         self.mortality, self.severity = nn.Linear(inputs, 1), nn.Linear(inputs, N_SCORES)
 
     def forward(self, batch: StayBatch) -> Reading:
-        state = cast(Reader, self.reader).read(batch)
+        state = cast(Reader, self.reader).read(until(batch, self.horizon))
         known = [state] if self.static is None else [state, F.relu(self.static(batch.static))]
         e = self.dropout(torch.cat(known, dim=1))
         return Reading(self.mortality(e).squeeze(1), self.severity(e), state)

@@ -1,0 +1,62 @@
+"""The hourly rates of vasoactive drugs and their score (VIS) as models read them, and how much of them they may read.
+
+A horizon of h hours answers how early a model knows what it knows: later hours are hidden from it while the stays stay the same.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import UserError, whole_number
+
+DAY = 24  # hours that severity scores look at
+SCORES = ("sofa", "lods", "saps2", "oasis", "sirs")
+
+
+def rates(batch: StayBatch) -> tuple[Tensor, Tensor]:
+    """The channels (B, T, C) and which are known, of a batch that has them."""
+    assert batch.vis is not None
+    assert batch.vis_observed is not None
+    return batch.vis, batch.vis_observed
+
+
+def tokens_of(batch: StayBatch) -> Tensor:
+    """(B, T, 2 C) the channels, 0 where unknown, and which are known."""
+    vis, known = rates(batch)
+    return torch.cat([vis, known.to(vis)], dim=2)
+
+
+def check_vis(shape: BatchShape, model: str) -> None:
+    """Raise UserError for data without drugs."""
+    if not shape.vis:
+        raise UserError(f"model={model} reads the rates of vasoactive drugs: say data.vis=mean.")
+
+
+def checked_horizon(horizon: int | None, shape: BatchShape) -> int | None:
+    """Itself: hours from admission that a model is shown, None for the whole window.
+
+    Raises UserError for a number that is none of the window's, or for scores of the first day as inputs before it is over.
+    """
+    if horizon is None:
+        return None
+    whole_number("model.horizon", horizon, 1)
+    if horizon > shape.hours:
+        raise UserError(f"model.horizon={horizon} is beyond the window of data.hours={shape.hours}.")
+    if horizon < DAY and (known := sorted(set(SCORES) & set(shape.static))):
+        raise UserError(
+            f"model.horizon={horizon}: {', '.join(known)} in data.static look at the whole first day, so they would tell of hours "
+            f"that are to be hidden. Take them out, or ask for {DAY} hours or more."
+        )
+    return horizon
+
+
+def until(batch: StayBatch, horizon: int | None) -> StayBatch:
+    """The batch with no hour at or after `horizon`: its drugs are unknown and it is not in the unit. None changes nothing."""
+    if horizon is None:
+        return batch
+    vis, known = rates(batch)
+    over = torch.arange(vis.shape[1], device=vis.device) >= horizon
+    later = over.unsqueeze(1)  # (T, 1)
+    return replace(batch, vis=vis.masked_fill(later, 0.0), vis_observed=known & ~later, in_icu=batch.in_icu & ~over)
