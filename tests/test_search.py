@@ -5,7 +5,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,15 +19,19 @@ from icu_lightning.sweep import study
 from icu_lightning.sweep.figures import history, importance
 from icu_lightning.sweep.study import Search, distribution, objectives
 from tests.conftest import composed
+from tests.postgres_server import THERE, server
 
 SPACE = {"model.inverse_penalty": {"low": 1e-3, "high": 10.0, "log": True}, "model.static": [False, True]}
 
 
 def search(folder: Path, **changes: object) -> Search:
-    conf = (
+    return Search(folder, ["report=none"], conf_of(**changes))
+
+
+def conf_of(**changes: object) -> dict[str, object]:
+    return (
         composed("search=logistic_regression").plain["search"] | {"space": SPACE, "trials": 6, "startup": 3} | changes
     )
-    return Search(folder, ["report=none"], conf)
 
 
 def finish(one: Search, job, **metrics: float) -> None:
@@ -101,6 +108,77 @@ def test_a_trial_that_ended_while_nobody_told_the_study_is_told_not_run(how, tmp
     assert again.study.trials[0].state == (TrialState.PRUNED if "pruned" in how else TrialState.FAIL)
 
 
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param(
+            "postgresql",
+            marks=[pytest.mark.slow, pytest.mark.skipif(not THERE, reason="needs Debian's postgresql")],
+        ),
+    ]
+)
+def url(request, tmp_path) -> Iterator[str]:
+    """Of a database that many can share."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/shared.db"
+    else:
+        with server() as found:
+            yield found
+
+
+def test_machines_that_share_a_study_never_ask_the_same_trial(url, tmp_path):
+    """Two folders, one URL, asking at the same time, and none is asked too many; each goes on with its own."""
+    folders = [tmp_path / "here", tmp_path / "there"]
+    for folder in folders:
+        folder.mkdir()
+    searches = [search(folder, study=url, trials=12) for folder in folders]
+    start = threading.Barrier(2)
+
+    def asked(one: Search) -> list:
+        start.wait()
+        return [one.study.trials[trial.number] for trial in iter(one.ask, None)]
+
+    with ThreadPoolExecutor(2) as both:
+        found = [trial for trials in both.map(asked, searches) for trial in trials]
+    assert sorted(trial.number for trial in found) == sorted({trial.number for trial in found})
+    assert len(found) == 12
+    assert len({tuple(trial.params.items()) for trial in found}) == 12, "nor with the same settings"
+    assert sorted(len(one.own()) for one in searches)[0] > 0
+    assert sum(len(one.own()) for one in searches) == 12
+    left = [[job.name for job in search(folder, study=url, trials=12).jobs()] for folder in folders]
+    assert left == [[one.job(trial).name for trial in one.own()] for one in searches]
+
+
+def test_a_trial_that_another_machine_made_one_too_many_counts_for_nothing(tmp_path, monkeypatch):
+    one = search(tmp_path, trials=1)
+    assert one.ask() is not None
+    with monkeypatch.context() as patch:  # what it sees before the other has asked
+        begun, looks = Search.begun, iter([True])
+        patch.setattr(Search, "begun", lambda self: [] if next(looks, False) else begun(self))
+        assert one.ask() is None
+    assert [trial.state for trial in one.study.trials] == [TrialState.RUNNING, TrialState.FAIL]
+    assert len(one.begun()) == 1
+    assert search(tmp_path, trials=2).ask().number == 2
+
+
+def test_what_failed_is_asked_again_with_retry_in_its_own_folder_and_only_then(tmp_path):
+    one = search(tmp_path, trials=2)
+    jobs = one.jobs()
+    failed = next(jobs)
+    failed.log.parent.mkdir()
+    failed.note(exit=1)
+    one.ended(failed)
+    finish(one, next(jobs), auroc=0.6)
+    assert list(search(tmp_path, trials=2).jobs()) == []
+    again = Search(tmp_path, ["report=none"], conf_of(trials=2), retry=True)
+    (job,) = [job for job, _ in zip(again.jobs(), range(1), strict=True)]
+    assert job == failed
+    finish(again, job, auroc=0.7)
+    assert next(again.jobs(), None) is None
+    assert [trial.state for trial in again.own()] == [TrialState.COMPLETE] * 2
+    assert [again.job(trial) for trial in again.best()] == [failed]
+
+
 def test_a_failed_or_undefined_trial_is_told_so(tmp_path):
     one = search(tmp_path, trials=2)
     jobs = one.jobs()
@@ -140,8 +218,12 @@ def test_a_study_that_is_damaged_locked_or_out_of_reach_is_told(tmp_path, monkey
         search(tmp_path)
     with pytest.raises(UserError, match=r"no URL at all cannot be used .*search.study is a URL such as postgresql"):
         search(tmp_path, study="no URL at all")
-    with pytest.raises(UserError, match=r"postgresql://me:\*\*\*@localhost/x needs the package of its database"):
-        search(tmp_path, study="postgresql://me:secret@localhost/x")
+    with pytest.raises(UserError, match=r"postgresql://me:\*\*\*@127.0.0.1:1/x cannot .*refused.*is the server there"):
+        search(tmp_path, study="postgresql://me:secret@127.0.0.1:1/x")
+    with pytest.raises(
+        UserError, match=r"mysql://me:\*\*\*@localhost/x needs the package .*PyMySQL for mysql\+pymysql"
+    ):
+        search(tmp_path, study="mysql://me:secret@localhost/x")
 
 
 @pytest.mark.slow

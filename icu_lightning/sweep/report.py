@@ -128,7 +128,7 @@ def found(search: "Search") -> dict[str, Any]:
     """What the page shows of a search: the best trials, and the figures, if any trial is complete."""
     from icu_lightning.sweep import figures
 
-    trials, best = search.study.get_trials(), search.best()
+    trials, best = search.begun(), search.best()
     return {
         "objectives": search.objectives,
         "best": best,

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.results import finished_metrics
@@ -25,6 +27,7 @@ from icu_lightning.sweep.jobs import ENDED, Job, without_password
 
 WAIT = 60  # seconds for a database that another process is writing
 DIRECTIONS = ("maximize", "minimize")
+Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 
 
 class Search:
@@ -33,13 +36,14 @@ class Search:
     Arguments:
         folder: the sweep's.
         words: overrides of every trial.
+        retry: also ask again what failed in this folder; the new trial then stands for the one that failed.
         conf: trials, objectives, pruning, monitor, startup, seed, study, name, space: see conf/search_settings.yaml.
 
     Raises UserError for settings that cannot be, and for a study that cannot be read or is of other objectives.
     """
 
-    def __init__(self, folder: Path, words: Sequence[str], conf: Mapping[str, Any]) -> None:
-        self.folder, self.words = folder, tuple(words)
+    def __init__(self, folder: Path, words: Sequence[str], conf: Mapping[str, Any], *, retry: bool = False) -> None:
+        self.folder, self.words, self.retry = folder, tuple(words), retry
         for name, least in {"trials": 1, "startup": 1, "seed": 0}.items():
             whole_number(f"search.{name}", conf[name], least)
         self.trials, self.startup, self.seed = conf["trials"], conf["startup"], conf["seed"]
@@ -60,10 +64,14 @@ class Search:
         killed, tells the study or goes on with it.
         """
         with told(self.url):
+            if self.retry:
+                self.enqueue_failed()
             for trial in self.own():
                 if self.runs(trial.number):
-                    job = self.job(trial)
-                    self.running[job.name] = Trial(self.study, trial._trial_id)
+                    left = Trial(self.study, trial._trial_id)
+                    self.suggest(left)  # what the killed process had not come to; a value that is there stays
+                    job = self.job(self.study.trials[trial.number])
+                    self.running[job.name] = left
                     if not job.held and job.state in ENDED:  # only the study does not know
                         self.ended(job)
                     else:
@@ -78,25 +86,69 @@ class Search:
         return self.study.get_trials(deepcopy=False)[number].state == TrialState.RUNNING
 
     def ask(self) -> Trial | None:
-        """A new trial; None if there are enough. In one process of this folder at a time, so that there are never too many."""
+        """A new trial; None if there are enough.
+
+        The study gives each its number, once, whoever asks, and all else follows from the number: what is tried at random, and
+        whether it is one too many, because another machine asked at the same time. Processes of one folder ask in turn.
+        """
+        with self.alone():
+            if len(self.begun()) >= self.trials:
+                return None
+            trial = self.study.ask()
+            if [one.number for one in self.begun()].index(trial.number) >= self.trials:
+                self.study.tell(trial, state=TrialState.FAIL)
+                return None
+            trial.set_user_attr("folder", str(self.folder.absolute()))
+            self.suggest(trial)
+            return trial
+
+    def suggest(self, trial: Trial) -> None:
+        """Give a trial its settings. Those of one that is asked again are as they were."""
+        self.study.sampler = optuna.samplers.TPESampler(n_startup_trials=self.startup, seed=self.seed + trial.number)
+        for name, values in self.space.items():
+            if isinstance(values, CategoricalDistribution):
+                trial.suggest_categorical(name, values.choices)
+            elif isinstance(values, IntDistribution):
+                trial.suggest_int(name, values.low, values.high, step=values.step, log=values.log)
+            else:
+                trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process of this folder asks meanwhile."""
         with (self.folder / "study.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            known = len(self.study.get_trials(deepcopy=False))
-            if known >= self.trials:
-                return None
-            self.study.sampler = optuna.samplers.TPESampler(n_startup_trials=self.startup, seed=self.seed + known)
-            trial = self.study.ask(self.space)
-            trial.set_user_attr("folder", str(self.folder.absolute()))
-            return trial
+            yield
+
+    def enqueue_failed(self) -> None:
+        """Have what failed in this folder asked again, in the run folder that it has."""
+        with self.alone():
+            for trial in self.own():
+                job = self.job(trial)
+                if trial.state == TrialState.FAIL and job.state == "failed":
+                    self.study.enqueue_trial(trial.params, user_attrs={"stands_for": trial.number, "run": job.name})
+
+    def begun(self) -> list[FrozenTrial]:
+        """The trials that count, by number: not those that wait, were one too many, or that another stands for."""
+        trials = self.study.get_trials(deepcopy=False)
+        replaced = {trial.user_attrs.get("stands_for") for trial in trials}
+        return [
+            trial
+            for trial in trials
+            if trial.number not in replaced
+            and trial.state != TrialState.WAITING
+            and (trial.state != TrialState.FAIL or "folder" in trial.user_attrs)
+        ]
 
     def own(self) -> list[FrozenTrial]:
         """Trials whose runs lie in this folder."""
         here = str(self.folder.absolute())
-        return [trial for trial in self.study.get_trials() if trial.user_attrs.get("folder") == here]
+        return [trial for trial in self.begun() if trial.user_attrs.get("folder") == here]
 
     def job(self, trial: FrozenTrial) -> Job:
         chosen = tuple(f"{name}={typed(value)}" for name, value in trial.params.items())
-        return Job(sweep=self.folder, name=f"trial-{trial.number:04d}", overrides=(*self.words, *chosen), axes=chosen)
+        name = trial.user_attrs.get("run", f"trial-{trial.number:04d}")
+        return Job(sweep=self.folder, name=name, overrides=(*self.words, *chosen), axes=chosen)
 
     def watch(self, job: Job) -> bool:
         """Report the epochs of a running trial; True if it is to be pruned."""
@@ -157,15 +209,15 @@ def objectives(conf: Mapping[str, str]) -> dict[str, str]:
     return dict(conf)
 
 
-def distribution(name: str, values: Any) -> optuna.distributions.BaseDistribution:
+def distribution(name: str, values: Any) -> Distribution:
     """A list of values, or {low, high} with log or step. Raises UserError for anything else."""
     if isinstance(values, list) and values and all(isinstance(v, bool | int | float | str) for v in values):
-        return optuna.distributions.CategoricalDistribution(values)
+        return CategoricalDistribution(values)
     try:
         low, high = values["low"], values["high"]
         options = {key: values[key] for key in values if key not in ("low", "high")}
         whole = isinstance(low, int) and isinstance(high, int)
-        kind = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
+        kind = IntDistribution if whole else FloatDistribution
         return kind(low, high, **options)
     except (TypeError, KeyError, ValueError) as error:
         raise UserError(
@@ -189,7 +241,9 @@ def monitored(metrics: Path, column: str) -> list[float]:
 def opened(url: str, name: str, directions: Sequence[str], startup: int) -> optuna.Study:
     """The study, made if there is none. Raises UserError if it is of other objectives."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    options = {"connect_args": {"timeout": WAIT}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    options: dict[str, Any] = {"connect_args": {"timeout": WAIT}}
+    if not url.startswith("sqlite"):  # a search asks seldom: none of a server's few connections is kept
+        options = {"poolclass": NullPool}
     storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=startup)
     study = optuna.create_study(
@@ -215,7 +269,8 @@ def told(url: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise UserError(
-            f"{shown} needs the package of its database ({error.__cause__ or error}): pip install psycopg2-binary, or PyMySQL."
+            f"{shown} needs the package of its database ({error.__cause__ or error}): pip install 'psycopg[binary]' for "
+            "postgresql://, PyMySQL for mysql+pymysql://."
         ) from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error

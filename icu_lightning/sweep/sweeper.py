@@ -72,12 +72,13 @@ class Sweep(Sweeper):
         line = shlex.join(["-m", *arguments])
         with held_sweep(folder, shared=searched):
             conf: Any = OmegaConf.to_container(self.cfg.launcher, resolve=True)
-            launcher = built(conf)
+            launcher, retry = built(conf), bool(self.cfg.sweep.retry)
             if searched:
-                search_to_the_end(folder, line, jobs[0], meaning, self.plain_search(jobs[0]), launcher)
+                conf = self.plain_search(jobs[0])
+                search_to_the_end(folder, line, jobs[0], meaning, conf, launcher, retry=retry)
             else:
                 everyone = keep(folder, line, jobs, meaning)
-                run_to_the_end(jobs, everyone, launcher, retry=bool(self.cfg.sweep.retry))
+                run_to_the_end(jobs, everyone, launcher, retry=retry)
 
     def plain_search(self, job: Job) -> dict[str, Any]:
         """The configuration of the search. Raises Hydra's error for a setting in its space that the model does not have."""
@@ -172,7 +173,14 @@ def run_to_the_end(jobs: Sequence[Job], everyone: Sequence[Job], launcher: Any, 
 
 
 def search_to_the_end(
-    folder: Path, line: str, job: Job, meaning: Mapping[str, str], conf: Mapping[str, Any], launcher: Any
+    folder: Path,
+    line: str,
+    job: Job,
+    meaning: Mapping[str, str],
+    conf: Mapping[str, Any],
+    launcher: Any,
+    *,
+    retry: bool,
 ) -> None:
     """Ask, run and tell until the study has its trials; other processes may do the same."""
     try:
@@ -183,8 +191,8 @@ def search_to_the_end(
     from icu_lightning.terminal import say
 
     keep(folder, without_password(line), [], {"search": digest([conf["space"], conf["objectives"], *meaning.values()])})
-    search = Search(folder, job.overrides, conf)
-    begun = len(search.study.get_trials(deepcopy=False))
+    search = Search(folder, job.overrides, conf, retry=retry)
+    begun = len(search.begun())
     say(f"Search of {search.trials} trials in {folder}" + f", {begun} of them begun" * bool(begun))
     progress = Progress(search.trials, begun)
 
