@@ -212,7 +212,9 @@ def calls(name: str, rounds: int, compile_too: bool, n: int = 16) -> None:
         with torch.no_grad():
             context = network.context(batch.values, batch.observed)
         steps = torch.full((n,), k)
-        return torch.no_grad()(lambda: (network if called is None else called)(x.unsqueeze(1), steps, context).squeeze(1))
+        return torch.no_grad()(
+            lambda: (network if called is None else called)(x.unsqueeze(1), steps, context).squeeze(1)
+        )
 
     half = copy.deepcopy(mine).bfloat16()
     sides = {"PyPOTS' CSDI": published, "ours": side_of(mine), "ours, bfloat16": side_of(half)}

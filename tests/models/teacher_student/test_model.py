@@ -88,7 +88,9 @@ def test_data_without_drugs_are_refused(make_model):
 def test_a_cohort_without_a_vasoactive_hour_is_told(make_model, tmp_path):
     batch = stays(30)
     nothing = dataclasses.replace(batch, vis=torch.zeros_like(batch.vis))
-    with pytest.raises(UserError, match="None of the 30 training stays has a vasoactive drug in the hours that are shown"):
+    with pytest.raises(
+        UserError, match="None of the 30 training stays has a vasoactive drug in the hours that are shown"
+    ):
         make_model().fit(Stays(train=nothing), trainer(tmp_path))
 
 
