@@ -200,7 +200,7 @@ def test_where_no_length_is_known_the_task_is_off_and_says_so_and_another_loss_w
 
 def test_pretraining_is_a_stage_of_its_own_and_begins_the_next_from_its_weights(synthetic_data, tmp_path):
     data = synthetic_data(400)
-    fitted("summary_gru", data, tmp_path, max_epochs=2)
+    fitted("summary_gru", data, tmp_path, max_epochs=2, pretraining=2)
     before = torch.load(tmp_path / "checkpoints" / "pretraining" / "best.ckpt", weights_only=True)["state_dict"]
     first = torch.load(tmp_path / "checkpoints" / "fit" / "last.ckpt", weights_only=True)["state_dict"]
     summary = (tmp_path / "checkpoints" / "pretraining" / "finished.json").read_text()
