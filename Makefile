@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile # two processes, for two cores; a file's tests share what they make
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile # two processes of one thread, for two cores; a file's tests share what they make
 export PYTHONUNBUFFERED := 1
 
 .PHONY: demo test check format lock clean
