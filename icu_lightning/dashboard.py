@@ -16,12 +16,20 @@ from omegaconf import DictConfig, OmegaConf
 from icu_lightning.errors import UserError
 from icu_lightning.run import CONF, answer, one_line_errors
 
-CURVES = {  # title: what is logged each epoch, by `RiskModule` and by the stages of the MTDM
+CURVES = {  # title: what is logged each epoch, by one stage or another of a model; every column of its metrics.csv
     "Loss": ("train/loss", "val/loss"),
     "Mortality": ("train/mortality", "val/mortality"),
     "Imputation": ("train/imputation", "val/imputation"),
     "Contrastive": ("train/contrastive",),
     "Distances of pairs": ("train/alike", "train/unlike"),
+    "Severity scores": ("train/severity", "val/severity"),
+    "Soft labels of the teacher": ("train/soft_labels", "val/soft_labels"),
+    "Features of the teacher": ("train/features", "val/features"),
+    "Hidden hours of the vasoactive score (squared error)": (
+        "val/vis_mse",
+        "val/carried_forward_mse",
+        "val/interpolated_mse",
+    ),
     "AUROC": ("train/auroc", "val/auroc"),
     "AUPRC": ("val/auprc",),
 }

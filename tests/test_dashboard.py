@@ -7,6 +7,8 @@ import pytest
 
 from icu_lightning.dashboard import CHARTS, COLUMNS, CURVES, FIGURES, built_dashboard, dashboard, matrix_table
 from icu_lightning.errors import UserError
+from icu_lightning.models.summary_gru import EPOCH
+from tests.conftest import CONF
 
 CONFIG = {"entity": "ward-7", "project": "icu", "experiment": "night", "matrix": None, "show": True}
 
@@ -33,6 +35,21 @@ def test_report_and_workspace_show_every_curve_chart_and_figure(plain):
         assert all(figure in text for figure in FIGURES), name
         assert all(f"test.{column}.value" in text for column in COLUMNS), name
         assert "night" in text, "only the experiment's runs"
+
+
+SMALL = {
+    "mtdm": ["model/size=tiny", "model/tasks=multi_siamese", "imputation=null"],
+    "teacher_student": ["model/network=tiny"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "model").glob("*.yaml"))])
+def test_every_column_of_every_models_metrics_is_a_curve(name, run_here):
+    folder = run_here(f"model={name}", *SMALL.get(name, []), "data.stays=300", "trainer.max_epochs=1", "bootstrap=5")
+    columns = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
+    shown = {metric for metrics in CURVES.values() for metric in metrics}
+    assert {column for column in columns if "/" in column} - {EPOCH} <= shown
 
 
 def test_the_report_has_the_transfer_matrix(plain):
