@@ -1,0 +1,118 @@
+"""Put finished runs on the same test stays into one JSON file, each beside one of them, and print the table.
+
+    python experiments/teacher_student/results.py student=runs/student vis_lstm=runs/lstm ... --against vis_lstm --out results.json
+
+AUROC, AUPRC and Brier score of the model's own risks on test stays, with 95 % intervals over resampled patients, and the paired
+difference from the run named by --against within the same resamples. A run's robustness.json comes along if it has one, and with
+--shap its explanation.json beside the ranking that the paper's abstract gives. No stay is in the file.
+"""
+
+import argparse
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from icu_lightning import runfolder
+from icu_lightning.atomic import write_text
+from icu_lightning.errors import UserError
+from icu_lightning.evaluation.bootstrap import with_intervals
+from icu_lightning.evaluation.metrics import auprc, auroc, brier
+from icu_lightning.evaluation.stored import read
+from icu_lightning.results import finished_metrics, stored_digest
+
+METRICS = {"auroc": auroc, "auprc": auprc, "brier": brier}
+PAPER = {  # feature -> what of it the abstract ranks, and its mean |SHAP|; ours is of all categories of a feature together
+    "sofa": ("SOFA", 0.147),
+    "lods": ("LODS", 0.033),
+    "marital_status": ("single", 0.031),
+    "insurance": ("Medicaid", 0.023),
+    "saps2": ("SAPS II", 0.020),
+}
+NO_CAUSE = "An attribution says what the model used, not what would help a patient: it is no cause, of a score or of a person's means."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="+", help="NAME=FOLDER of finished runs on the same test stays")
+    parser.add_argument("--against", required=True, help="the NAME that the others are set against")
+    parser.add_argument("--shap", help="the NAME whose explanation.json is set beside the paper's ranking")
+    parser.add_argument("--bootstrap", type=int, default=2000)
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    folders = {name: Path(folder) for name, _, folder in (run.partition("=") for run in asked.runs)}
+    content = compared(folders, asked.against, asked.bootstrap)
+    if asked.shap:
+        content["shap"] = shap_table(json.loads((folders[asked.shap] / "explanation.json").read_text()))
+    write_text(asked.out, json.dumps(content, indent=1) + "\n")
+    for name, row in content["runs"].items():
+        print(f"{name:16} AUROC {cell(row['auroc'])}  against {asked.against} {cell(row['auroc_difference'])}")
+
+
+def compared(folders: Mapping[str, Path], against: str, bootstrap: int) -> dict[str, Any]:
+    """Raises UserError if a run is not finished, or its test stays are others'."""
+    tables = {name: test_stays(folder) for name, folder in folders.items()}
+    first = tables[against]
+    for name, table in tables.items():
+        if not table.select("stay_id", "label").equals(first.select("stay_id", "label")):
+            raise UserError(f"{name} and {against} were not tested on the same stays.")
+    label, risks = first["label"].to_numpy(), {name: table["risk_raw"].to_numpy() for name, table in tables.items()}
+
+    def metrics(weight: np.ndarray) -> dict[str, Any]:
+        of = {(n, m): metric(label, risk, weight) for n, risk in risks.items() for m, metric in METRICS.items()}
+        return {f"{n} {m}": x for (n, m), x in of.items()} | {
+            f"{n} {m}_difference": x - of[against, m] for (n, m), x in of.items()
+        }
+
+    cells = with_intervals(metrics, first["patient_id"].to_numpy(), bootstrap, seed=0)
+    kinds = [*METRICS, *(f"{m}_difference" for m in METRICS)]
+    rows = {n: facts(folder) | {k: cells[f"{n} {k}"] for k in kinds} for n, folder in folders.items()}
+    counts = {"test_stays": len(label), "test_deaths": int(label.sum()), "bootstrap": bootstrap}
+    return {**counts, "against": against, "synthetic": True, "runs": rows}
+
+
+def test_stays(folder: Path) -> pl.DataFrame:
+    stored = read(folder / "predictions.parquet", stored_digest(finished_metrics(folder)))
+    return stored.table.filter(pl.col("split") == "test").sort("stay_id")
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """What was typed, seed, code, and the robustness if there is one."""
+    lines = (folder / "environment.txt").read_text().split("\n\n")[0].splitlines()
+    environment = dict(line.partition(": ")[::2] for line in lines)
+    words = [w for w in shlex.split(environment.get("command", "")) if not w.startswith("hydra.run.dir")]
+    worse = folder / "robustness.json"
+    return {
+        "seed": runfolder.configuration(folder)["seed"],
+        "overrides": [word for word in words if "=" in word and not word.startswith("/")],
+        "commit": environment.get("git commit"),
+        "robustness": json.loads(worse.read_text())["kinds"] if worse.exists() else None,
+    }
+
+
+def shap_table(explanation: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean |SHAP| of each feature with its interval, and the paper's.
+
+    "not comparable" where nobody's risk moves by it at all: a feature that the database does not chart is unknown of everybody.
+    """
+    found = {row["feature"]: row for row in explanation["features"]}
+    rows = []
+    for name, (words, paper) in PAPER.items():
+        row = found.get(name)
+        here = {side: row[side] for side in ("mean_absolute", "low", "high")} if row and row["mean_absolute"] else None
+        rows.append(
+            {"feature": name, "here": here or "not comparable", "paper": paper, "of_which_the_paper_ranks": words}
+        )
+    return {"rows": rows, "stays": explanation["n"], "risk": explanation["risk"], "note": NO_CAUSE}
+
+
+def cell(number: Mapping[str, Any]) -> str:
+    return f"{number['value']:+.3f} ({number['low']:+.3f} to {number['high']:+.3f})"
+
+
+if __name__ == "__main__":
+    main()
