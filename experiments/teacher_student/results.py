@@ -9,6 +9,7 @@ difference from the run named by --against within the same resamples. A run's ro
 
 import argparse
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,7 +89,7 @@ def facts(folder: Path) -> dict[str, Any]:
     worse = folder / "robustness.json"
     return {
         "seed": runfolder.configuration(folder)["seed"],
-        "overrides": [word for word in words if "=" in word and not word.startswith("/")],
+        "overrides": [re.sub(r"=/.*/", "=runs/", word) for word in words if "=" in word and not word.startswith("/")],
         "commit": environment.get("git commit"),
         "robustness": json.loads(worse.read_text())["kinds"] if worse.exists() else None,
     }
