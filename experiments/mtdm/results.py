@@ -78,15 +78,18 @@ def typed(command: str) -> str:
 
 
 def of_models(rows: list[dict[str, Any]], against: str) -> dict[str, Any]:
-    """By name: each fold's mean over the seeds, its mean and SD over folds, and the paired difference from `against`."""
-    names = dict.fromkeys(row["name"] for row in rows)
+    """By name, averages of more members apart: each fold's mean over the seeds, its mean and SD over folds, and the paired
+    difference from `against`."""
+    same: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        same.setdefault(f"{row['name']} ({n} members)" if (n := len(row["members"])) else row["name"], []).append(row)
 
     def folds(name: str, metric: str) -> np.ndarray:
-        return np.mean([row["folds"][metric]["values"] for row in rows if row["name"] == name], axis=0)
+        return np.mean([row["folds"][metric]["values"] for row in same[name]], axis=0)
 
     result: dict[str, Any] = {}
-    for name in names:
-        own: dict[str, Any] = {"runs": sum(row["name"] == name for row in rows), "folds": len(folds(name, "auroc"))}
+    for name, runs in same.items():
+        own: dict[str, Any] = {"runs": len(runs), "folds": len(folds(name, "auroc"))}
         for metric in METRICS:
             values = folds(name, metric)
             difference = values - folds(against, metric)
@@ -98,7 +101,7 @@ def of_models(rows: list[dict[str, Any]], against: str) -> dict[str, Any]:
                 "folds_above": int((difference > 0).sum()),
             }
         for metric in POOLED:
-            seeds = [row["pooled"][metric]["value"] for row in rows if row["name"] == name]
+            seeds = [row["pooled"][metric]["value"] for row in runs]
             own[f"pooled_{metric}"] = {
                 "mean": float(np.mean(seeds)),
                 "sd": float(np.std(seeds, ddof=1)) if seeds[1:] else None,

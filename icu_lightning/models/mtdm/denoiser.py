@@ -71,10 +71,10 @@ class Denoiser(nn.Module):
     ) -> None:
         super().__init__()
         whole_number("the denoiser's layers", layers, 1)
-        if channels % heads or step_embedding % 2 or time_embedding % 2:
+        if channels % heads or step_embedding % 2 or step_embedding < 4 or time_embedding % 2:
             raise ValueError(
                 f"channels ({channels}) must be a multiple of heads ({heads}), and step_embedding ({step_embedding}) and "
-                f"time_embedding ({time_embedding}) even"
+                f"time_embedding ({time_embedding}) even, the former at least 4"
             )
         self.register_buffer("steps_table", sinusoids_of_steps(n_steps, step_embedding), persistent=False)
         self.register_buffer("hours_table", sinusoids_of_hours(shape.hours, time_embedding), persistent=False)

@@ -71,6 +71,9 @@ class Imputer(nn.Module):
             raise unknown_name("completion", completion, ("zero", "imputed"))
         if precision not in PRECISIONS:
             raise unknown_name("precision of imputing", precision, PRECISIONS)
+        if clip is not None and not clip > 0:
+            raise UserError(f"model.imputer.clip must be above 0, or null; it is {clip}.")
+        sampler.levels(schedule)  # refuses steps that there are not, before anything is trained
         self.hours, self.variables = shape.hours, shape.variables
         self.schedule, self.sampler, self.clip = schedule, sampler, clip
         self.predicts, self.completion = parameterisation(predicts), completion
@@ -214,7 +217,7 @@ def _compiled(denoiser: Denoiser) -> Network:
                 return compiled(x, torch.full((len(x),), k, device=x.device) if isinstance(k, int) else k, context)
             except Exception as error:  # whatever a compiler may raise: the same numbers come without it
                 failed = True
-                reason = str(error).strip().splitlines()[0]
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 warnings.warn(
                     f"The denoiser could not be compiled and runs as it is: {reason}", RuntimeWarning, stacklevel=2
                 )

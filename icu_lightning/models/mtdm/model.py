@@ -20,6 +20,7 @@ from icu_lightning.errors import UserError, whole_number
 from icu_lightning.models.base import Data, StageTrainer, monitored
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM
+from icu_lightning.models.mtdm.samplers import DDIM
 from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, MTDMStage, WarmUp, Weights
 from icu_lightning.models.siamese import Siamese
 
@@ -34,7 +35,8 @@ class MTDM(nn.Module):
         fill_steps: DDIM steps of the series that the LSTM is trained on, with the gradient of the last.
         samples: imputations, so risks, a stay.
         seed: of the noise of imputations outside training.
-        epochs: of the two stages, at most.
+        epochs: of the two stages, at most. An imputer that only stage 1 trains (imputation has no weight in stage 2) has both stages'
+            epochs there: as many as one that is trained jointly.
         patience: epochs of stage 2 without a better val/loss, after which it stops.
         snapshots: epochs, counted over both stages, at whose start the weights are kept, to look at what was learnt by then.
         optimizer, decay_at: of both stages.
@@ -66,19 +68,25 @@ class MTDM(nn.Module):
             fill_steps=whole_number("model.fill_steps", fill_steps, 1),
             seed=whole_number("model.seed", seed, 0),
         )
+        DDIM(steps=fill_steps).levels(self.network.imputer.schedule)  # refuses too many
         self.weights = Weights(**weights)  # type: ignore[arg-type]
         self.samples = whole_number("model.samples", samples, 1)
         self.epochs = {name: whole_number(f"model.epochs.{name}", epochs[name], 0) for name in ("stage1", "stage2")}
         whole_number("model.epochs.stage2", epochs["stage2"], 1)
         self.kept = [whole_number("an epoch in model.snapshots", epoch, 0) for epoch in snapshots]
         self.patience = whole_number("model.patience", patience, 1)
+        if wrong := [share for share in decay_at if not 0 < share <= 1]:
+            raise UserError(
+                f"model.decay_at must be shares of a stage's epochs, above 0 and at most 1; {wrong[0]} is none."
+            )
         self.optimisation = {"optimizer": optimizer, "decay_at": list(decay_at)}
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """stage1, unless it has no epochs; then stage2, from its best weights."""
         _check_observed(data.train)
         common: dict[str, Any] = {"network": self.network, "weights": self.weights, **self.optimisation}
-        if epochs := self.epochs["stage1"]:
+        epochs = self.epochs["stage1"] + (0 if self.weights.imputation else self.epochs["stage2"])
+        if epochs:
             stage: MTDMStage = WarmUp(snapshots=self.kept, **common)
             trainer.fit(stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=epochs)
         rankable = monitored(data.val)[0] == "val/auroc"

@@ -76,13 +76,16 @@ class DDIM:
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be in [0, 1]; it is {eta}")
         self.steps = steps if steps is None else whole_number("the sampler's steps", steps, 1)
-        self.eta, self.start_alpha_bar = eta, start_alpha_bar
+        self.eta, self.start_alpha_bar = eta, _signal(start_alpha_bar)
 
     def levels(self, schedule: NoiseSchedule) -> list[int]:
         first = schedule.level(self.start_alpha_bar)
         n = first if self.steps is None else self.steps
         if n > first:
-            raise UserError(f"The sampler's steps ({n}) cannot be more than the steps it walks over ({first}).")
+            raise UserError(
+                f"The sampler's steps ({n}) cannot be more than the steps it walks over: {first} of the schedule's {schedule.steps}, "
+                f"from where start_alpha_bar={self.start_alpha_bar} lets it begin."
+            )
         return [round(first * (n - i) / n) for i in range(n)]
 
     def next(self, x: Tensor, x_0: Tensor, step: Step, noise: Noise) -> Tensor:
@@ -94,7 +97,17 @@ class DDIM:
 
 
 class DDPM:
-    """The ancestral sampler: x_{k-1} ~ q(x_{k-1} | x_k, x_0), all K steps (Ho et al., Eq. 6 and 7)."""
+    """The ancestral sampler: x_{k-1} ~ q(x_{k-1} | x_k, x_0), all K steps (Ho et al., Eq. 6 and 7).
+
+    Arguments:
+        steps: None, all of them: DDIM with eta=1 is what has fewer. Raises UserError otherwise.
+    """
+
+    def __init__(self, *, steps: None = None) -> None:
+        if steps is not None:
+            raise UserError(
+                f"DDPM takes every step of the schedule, so its steps must be null; they are {steps}. With fewer, use DDIM with eta=1."
+            )
 
     def levels(self, schedule: NoiseSchedule) -> list[int]:
         return list(range(schedule.steps, 0, -1))
@@ -116,7 +129,7 @@ class DPMSolver:
 
     def __init__(self, *, steps: int, start_alpha_bar: float = 0.001) -> None:
         self.steps = whole_number("the sampler's steps", steps, 1)
-        self.start_alpha_bar = start_alpha_bar
+        self.start_alpha_bar = _signal(start_alpha_bar)
 
     def levels(self, schedule: NoiseSchedule) -> list[int]:
         first = schedule.level(self.start_alpha_bar)
@@ -143,6 +156,12 @@ class OneStep:
 
     def next(self, x: Tensor, x_0: Tensor, step: Step, noise: Noise) -> Tensor:
         raise AssertionError("there is no second step")
+
+
+def _signal(start_alpha_bar: float) -> float:
+    if not 0 <= start_alpha_bar < 1:
+        raise UserError(f"The sampler's start_alpha_bar must be in [0, 1); it is {start_alpha_bar}.")
+    return start_alpha_bar
 
 
 def _distinct(levels: Sequence[int]) -> list[int]:

@@ -28,7 +28,9 @@ class Weights:
     """Of the loss terms; 0 leaves a task out. bce and mse are those within mortality.
 
     feedback: whether the mortality and contrastive losses reach the imputer.
-    death_weight: of deaths within mortality, where survivors have 1; above 0. Raises ValueError for another.
+    death_weight: of deaths within mortality, where survivors have 1; above 0.
+
+    Raises ValueError for a negative weight.
     """
 
     imputation: float
@@ -42,6 +44,9 @@ class Weights:
     def __post_init__(self) -> None:
         if not self.death_weight > 0:
             raise ValueError(f"death_weight must be above 0; it is {self.death_weight}")
+        for name in ("imputation", "mortality", "contrastive", "bce", "mse"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"the weight {name} must be 0 or more; it is {getattr(self, name)}")
 
 
 class MTDMNetwork(nn.Module):

@@ -180,3 +180,20 @@ def test_the_gaussian_of_these_tests_is_what_it_says():
     _, truth = gaussian_stays(20_000)
     sample = np.cov(truth.flatten(1).numpy(), rowvar=False)
     assert np.abs(sample - covariance().numpy()).max() < 0.05
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no compiler\nhere"), AssertionError()])
+def test_where_compiling_fails_the_same_is_imputed_with_one_warning(error, make_model, monkeypatch):
+    def compiled(network):
+        def call(*_):
+            raise error
+
+        return call
+
+    batch, _ = gaussian_stays(3)
+    expected = make_model().impute(batch, 2)
+    monkeypatch.setattr(torch, "compile", compiled)
+    with pytest.warns(RuntimeWarning, match=r"runs as it is: (no compiler$|AssertionError)") as told:
+        found = make_model("model.imputer.compiled=true").impute(batch, 2)
+    assert len(told) == 1
+    assert torch.equal(found, expected)

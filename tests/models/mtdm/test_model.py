@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,8 @@ from icu_lightning.models.mtdm.stages import Joint, WarmUp
 from icu_lightning.training.stages import StageTrainer, read_metrics
 from tests.conftest import composed
 from tests.models.mtdm.conftest import gaussian_stays, shape
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
 def joint(model, **weights) -> Joint:
@@ -152,11 +155,13 @@ def test_stages_of_the_ablations(make_model, data, tmp_path, tasks):
 
 
 def test_in_the_single_task_ablation_the_imputer_is_left_alone_in_stage_2(make_model, data, tmp_path):
-    model = make_model("model/tasks=single", "model.epochs.stage1=0")
-    before = {name: p.clone() for name, p in model.network.imputer.named_parameters()}
+    model = make_model("model/tasks=single")
     model.fit(data, trainer(tmp_path, 1))
-    assert all(torch.equal(before[name], p) for name, p in model.network.imputer.named_parameters())
-    assert not (tmp_path / "checkpoints" / "stage1").exists()
+    before = torch.load(tmp_path / "checkpoints" / "stage1" / "best.ckpt", weights_only=True)["state_dict"]
+    named = dict(model.network.named_parameters())
+    assert {name for name, p in named.items() if torch.equal(before[f"network.{name}"], p)} == {
+        name for name in named if name.startswith(("imputer.", "siamese."))
+    }
 
 
 @pytest.mark.parametrize("kind", [WarmUp, Joint])
@@ -192,3 +197,40 @@ def test_the_learning_rate_falls_at_its_shares(make_model):
 def test_embeddings_are_of_the_papers_width(make_model):
     batch, _ = gaussian_stays(5)
     assert make_model().embed(batch).shape == (5, 64)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "model" / "sampler").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_sampler_is_chosen_by_its_name_in_every_size(path, make_model):
+    model = make_model(f"model/sampler={path.stem}")
+    assert model.network.imputer.sampler.levels(model.network.imputer.schedule)
+    assert model.predict(gaussian_stays(2)[0]).shape == (2, model.samples)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["model/sampler=ddim", "model.imputer.sampler.steps=51"], r"steps \(51\) .* 50 of the schedule's 50"),
+        (["model/sampler=ddpm", "model.imputer.sampler.steps=5"], "every step of the schedule"),
+        (["model.imputer.sampler.start_alpha_bar=2"], r"start_alpha_bar must be in \[0, 1\); it is 2"),
+        (["model.fill_steps=51"], r"steps \(51\)"),
+        (["model.imputer.clip=-4"], "clip must be above 0"),
+        (["model.siamese.margin=-1"], "margin must be above 0"),
+        (["model.siamese.projection=-1"], "projection must be a whole number"),
+        (["model.decay_at=[1.5]"], "shares of a stage's epochs"),
+        (["model.weights.mortality=-1"], "weight mortality must be 0 or more"),
+        (["model.imputer.denoiser.step_embedding=2"], "the former at least 4"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_meant_is_refused_before_any_training(overrides, told, make_model):
+    with pytest.raises(UserError, match=told):
+        make_model(*overrides)
+
+
+def test_an_imputer_that_is_trained_alone_has_the_epochs_of_one_that_is_trained_jointly(make_model, data, tmp_path):
+    """Else the ablation would be won by construction."""
+    epochs = ("model.epochs.stage1=1", "model.epochs.stage2=2")
+    for tasks, expected in (("single", {"stage1": 3, "stage2": 2}), ("multi", {"stage1": 1, "stage2": 2})):
+        make_model(f"model/tasks={tasks}", *epochs).fit(data, trainer(tmp_path / tasks, 5))
+        rows = read_metrics(tmp_path / tasks / "metrics.csv")
+        assert {stage: sum(row["stage"] == stage for row in rows) for stage in expected} == expected
