@@ -52,14 +52,14 @@ def _examine(folder: Path, config: Mapping[str, Any]) -> None:
     from icu_lightning.evaluation.stored import read
     from icu_lightning.examination.examined import examined
     from icu_lightning.examination.write import look_closer
-    from icu_lightning.results import finished_metrics, stored_digest
+    from icu_lightning.results import stored_digest, stored_metrics
     from icu_lightning.terminal import say, steps
     from icu_lightning.training.checkpoint import trained
     from icu_lightning.training.snapshots import earlier_models
     from icu_lightning.trust import check_trusted
 
     check_trusted(config, f"{folder / 'config.yaml'}")
-    predictions = read(folder / "predictions.parquet", stored_digest(finished_metrics(folder)))
+    predictions = read(folder / "predictions.parquet", stored_digest(stored_metrics(folder)))
     model = trained(folder)
     source, settings = source_and_settings(**config["data"])
     with steps("Data", 4) as step:

@@ -33,6 +33,7 @@ from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model, draws_of
 from icu_lightning.presentation import present, present_pooled
 from icu_lightning.results import cell_text, evaluated, show, write_metrics
+from icu_lightning.runfolder import to_be_finished
 from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training.checkpoint import FORMAT
 from icu_lightning.training.crew import Crew, crew_of
@@ -49,7 +50,7 @@ def run_pipeline(
         crew: the processes that train together, if they have met already.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    with crew or crew_of(config["trainer"]) as crew:
+    with crew or crew_of(config["trainer"]) as crew, to_be_finished(folder):
         if config.get("cv"):
             cross_validate(folder, config, source, settings, crew)
         else:
@@ -60,7 +61,8 @@ def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, sett
     """A run a fold, and the evaluation of all their test stays together."""
 
     def fold(path: Path, own: Mapping[str, Any], chosen: DataSettings) -> None:
-        test = run_once(path, own, source, chosen, crew)["test"]
+        with to_be_finished(path):
+            test = run_once(path, own, source, chosen, crew)["test"]
         say(f"AUROC of this fold: {cell_text(test.get('raw', {}).get('auroc'))}, before calibration")
 
     folders = run_folds(folder, config, settings, fold)

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.evaluation.evaluate import SMALLEST, evaluate
 from icu_lightning.evaluation.imputation import evaluate_imputations
@@ -75,7 +76,12 @@ def stored_digest(metrics: Mapping[str, Any] | None, file: str = "predictions") 
 
 
 def finished_metrics(folder: Path) -> dict[str, Any] | None:
-    """The content of metrics.json, which is written last; None if it is not there, or not whole."""
+    """The content of metrics.json of a run that has come to its end, report and loggers too; None of any other."""
+    return None if runfolder.is_unfinished(folder) else stored_metrics(folder)
+
+
+def stored_metrics(folder: Path) -> dict[str, Any] | None:
+    """The content of metrics.json, whatever had still to follow it; None if it is not there, or not whole."""
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

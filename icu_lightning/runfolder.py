@@ -20,9 +20,11 @@ from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError
 from icu_lightning.yaml_file import read_yaml
 
+UNFINISHED = "unfinished"  # a file that stands in the folder for as long as something has still to be written
 NEEDED = {"names", "data", "model", "trainer", "logger", "calibration", "seed", "threshold", "bootstrap"}
 OF_A_BEGUN_RUN = (
     "config.yaml",
+    UNFINISHED,
     "environment.txt",
     "attrition.csv",
     "plots/attrition.svg",
@@ -53,6 +55,18 @@ def start(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"Another run has just begun in {folder}: choose another hydra.run.dir.") from None
     write_text(folder / "environment.txt", environment())
     return stored
+
+
+@contextmanager
+def to_be_finished(folder: Path) -> Iterator[None]:
+    """What is done inside has come to its end only if it gets there: a run killed while its report is written is not finished."""
+    (folder / UNFINISHED).touch()
+    yield
+    (folder / UNFINISHED).unlink()
+
+
+def is_unfinished(folder: Path) -> bool:
+    return (folder / UNFINISHED).exists()
 
 
 def begun_by(folder: Path, config: Mapping[str, Any]) -> bool:

@@ -22,10 +22,10 @@ from icu_lightning.build import built
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import load as load_calibrator
 from icu_lightning.pipeline import run_pipeline
-from icu_lightning.results import finished_metrics
+from icu_lightning.results import finished_metrics, stored_metrics
 from icu_lightning.training.checkpoint import trained
 from icu_lightning.training.stages import StageCheckpoint, read_metrics
-from tests.conftest import CONF
+from tests.conftest import CONF, run_in
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 FILES = {
@@ -452,6 +452,25 @@ def test_a_half_written_metrics_file_is_no_finished_run(run_here):
         assert finished_metrics(folder) is None
         resumed(folder)
         assert (folder / "metrics.json").read_text() == whole
+
+
+def test_a_run_that_ends_while_its_results_are_shown_is_not_finished(tmp_path, monkeypatch):
+    """Its numbers are there; figures, report and loggers are not, and come with resume."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("icu_lightning.pipeline.present", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(tmp_path / "run", "model=logistic_regression", *SMALL)
+    assert stored_metrics(tmp_path / "run") is not None
+    assert finished_metrics(tmp_path / "run") is None
+    shown = []
+    monkeypatch.setattr("icu_lightning.pipeline.present", lambda folder, *_: shown.append(folder))
+    resumed(tmp_path / "run")
+    assert shown == [tmp_path / "run"]
+    assert finished_metrics(tmp_path / "run") == stored_metrics(tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])

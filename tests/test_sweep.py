@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
 from icu_lightning.sweep.jobs import ELSEWHERE, LAST_LINES, Job, held_sweep, jobs_of, keep, name_of, taken
-from icu_lightning.sweep.local import LocalLauncher, slots
+from icu_lightning.sweep.local import THREADS, LocalLauncher, slots
 from icu_lightning.sweep.process import Here, run_jobs
 from icu_lightning.sweep.report import Row, report
 from icu_lightning.sweep.sweeper import never, one_of_each_value, words_of_jobs
 
+ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("trainer.max_epochs=6", "data.stays=300", "report=none", "bootstrap=20", "data.cache_dir=null")
 
 
@@ -74,6 +76,41 @@ def test_each_place_has_one_gpu_or_its_share_of_the_cores():
     assert {place["OMP_NUM_THREADS"] for place in places} == {"4"}
     assert [place["POLARS_MAX_THREADS"] for place in slots(None, [], cores=2)] == ["1", "1"]
     assert len(slots(4, ["a", "b"], cores=2)) == 4, "more jobs than GPUs share them"
+
+
+def threads(told) -> None:
+    """In a job's process: what its packages take for granted."""
+    import polars as pl
+    import torch
+    from threadpoolctl import threadpool_info
+
+    told.put([pl.thread_pool_size(), torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())])
+
+
+@pytest.mark.slow
+def test_a_job_side_by_side_has_no_more_threads_than_its_share(tmp_path):
+    """In a process of its own, whose fork server starts as that of a sweep does."""
+    code = """if True:
+        import multiprocessing
+        from icu_lightning.sweep import local
+        from tests.test_sweep import threads
+
+        def one_job(jobs, begin, places, *, watch, ended):
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["icu_lightning.sweep.preloaded"])
+            told = context.Queue()
+            context.Process(target=threads, args=(told,)).start()
+            print(*told.get())
+
+        if __name__ == "__main__":
+            local.cores, local.gpus, local.run_jobs = (lambda: 2), list, one_job
+            local.LocalLauncher(jobs=2).launch([], watch=None, ended=None)
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code.replace("if True:", "", 1)))
+    settings = {name: value for name, value in os.environ.items() if name not in THREADS} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], env=settings, capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) == {"1"}, done.stdout + done.stderr
 
 
 def test_a_folder_takes_one_sweep_at_a_time_and_nothing_that_is_no_sweep(tmp_path):

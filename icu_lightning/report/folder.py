@@ -18,7 +18,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation.stored import Stored
 from icu_lightning.evaluation.stored import read as read_predictions
 from icu_lightning.report.words import chance_ece
-from icu_lightning.results import finished_metrics, stored_digest
+from icu_lightning.results import stored_digest, stored_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class Run:
 def read(path: Path) -> Run:
     """The run in a folder. Raises UserError if it is not finished, or a file of it is damaged or altered."""
     config = runfolder.configuration(path)
-    metrics = finished_metrics(path)
+    metrics = stored_metrics(path)
     if metrics is None:
         raise UserError(
             f"{path} is not finished (no whole metrics.json). Continue it with python -m icu_lightning.run "

@@ -131,10 +131,12 @@ def digest(content: Any) -> str:
 
 def without_password(url: str) -> str:
     """
-    >>> without_password("postgresql://me:secret@host/db")
+    >>> without_password("postgresql://me:sec@ret@host/db")
     'postgresql://me:***@host/db'
+    >>> without_password("postgresql://host/db?user=me&password=secret")
+    'postgresql://host/db?user=me&password=***'
     """
-    return re.sub(r"(://[^:@/\s]+):[^@\s]+@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&\s]+", r"\1***", re.sub(r"(://[^:@/\s]+):\S+@", r"\1:***@", url))
 
 
 def taken(file: TextIO, *, shared: bool = False) -> bool:

@@ -23,6 +23,8 @@ class LocalLauncher:
 
     def launch(self, jobs: Iterable[Job], *, watch: Watch, ended: End) -> None:
         places = slots(self.jobs, gpus(), cores())
+        # Before jobs' common parent imports the packages, which read them once: a job that is forked from it could not lower them
+        os.environ.update({name: places[0][name] for name in THREADS if name in places[0]})
         run_jobs(jobs, lambda job, place: Here(job, places[place]), len(places), watch=watch, ended=ended)
 
 
