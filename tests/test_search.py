@@ -251,3 +251,21 @@ def test_twenty_trials_begun_by_one_process_and_finished_by_two_at_once(tmp_path
     page = (tmp_path / "sweep" / "index.html").read_text()
     assert "Importance" in page
     assert page.count("<svg") == 2
+
+
+def test_two_searches_on_one_database_do_not_mix(tmp_path):
+    """One name for two of them would give each the other's trials, and a best line that cannot be run."""
+    url = f"sqlite:///{tmp_path}/shared.db"
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+    words = ["model=logistic_regression", "data=eicu", "data.root=/one"]
+    Search(tmp_path / "a", words, conf_of(study=url))
+    Search(tmp_path / "b", [*words[1::-1], "data.root=/another", "trainer=gpu"], conf_of(study=url, trials=9))
+    for other in (
+        {"words": ["model=logistic_regression", "data=mimic4"]},
+        {"words": words, "space": {"model.inverse_penalty": [1.0, 2.0]}},
+        {"words": words, "objectives": {"auprc": "maximize"}},
+    ):
+        with pytest.raises(UserError, match=r"The study icu_lightning is of another search.*another search\.name"):
+            Search(tmp_path / "c", other.pop("words"), conf_of(study=url, **other))
+    Search(tmp_path / "c", ["model=logistic_regression", "data=mimic4"], conf_of(study=url, name="mimic4"))

@@ -9,6 +9,7 @@ References: Algorithms for hyper-parameter optimization (Bergstra et al., 2011),
 
 import csv
 import fcntl
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,9 @@ from sqlalchemy.pool import NullPool
 
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.results import finished_metrics
-from icu_lightning.sweep.jobs import ENDED, Job, without_password
+from icu_lightning.sweep.jobs import ENDED, Job, digest, without_password
 
+OF_A_MACHINE = ("data.root", "data.cache_dir", "trainer", "logger", "launcher", "hydra")  # of words, what may differ
 WAIT = 60  # seconds for a database that another process is writing
 DIRECTIONS = ("maximize", "minimize")
 Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
@@ -39,7 +41,7 @@ class Search:
         retry: also ask again what failed in this folder; the new trial then stands for the one that failed.
         conf: trials, objectives, pruning, monitor, startup, seed, study, name, space: see conf/search_settings.yaml.
 
-    Raises UserError for settings that cannot be, and for a study that cannot be read or is of other objectives.
+    Raises UserError for settings that cannot be, and for a study that cannot be read or is of another search.
     """
 
     def __init__(self, folder: Path, words: Sequence[str], conf: Mapping[str, Any], *, retry: bool = False) -> None:
@@ -54,8 +56,24 @@ class Search:
         self.url = conf["study"] or f"sqlite:///{folder.absolute() / 'study.db'}"
         with told(self.url):
             self.study = opened(self.url, conf["name"], list(self.objectives.values()), self.startup)
+            self.check_same(conf["name"], digest([list(self.objectives), conf["space"], *self.everywhere()]))
         self.running: dict[str, Trial] = {}
         self.reported: dict[str, int] = {}
+
+    def everywhere(self) -> list[str]:
+        """The words that are the same on all machines that share the study, in any order."""
+        return sorted(word for word in self.words if not re.match(rf"[+~]*({'|'.join(OF_A_MACHINE)})(?=[.=@])", word))
+
+    def check_same(self, name: str, meaning: str) -> None:
+        """Raise UserError for a study of another search: other data, another model or other settings to try."""
+        known = self.study.user_attrs.get("search")
+        if known is None:
+            self.study.set_user_attr("search", meaning)
+        elif known != meaning:
+            raise UserError(
+                f"The study {name} is of another search, with other words, objectives or settings to try: its trials say nothing "
+                "about this one. Choose another search.name."
+            )
 
     def jobs(self) -> Iterator[Job]:
         """The next trial, until there are enough: first those of this folder that have not come to an end.
