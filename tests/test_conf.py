@@ -23,13 +23,18 @@ GROUPS = (
     "protocol",
     "report",
     "search",
+    "model/sampler",
     "model/size",
     "model/tasks",
     "model/variant",
     "model/network",
     "model/ablation",
 )
-OWNER = {"model/size": "mtdm", "model/tasks": "mtdm"}  # of a model's own groups; the others are teacher_student's
+OWNER = {
+    "model/sampler": "mtdm",
+    "model/size": "mtdm",
+    "model/tasks": "mtdm",
+}  # of a model's own groups; the others are teacher_student's
 OPTIONS = [
     (path.parent.relative_to(CONF).as_posix(), path.stem)
     for path in sorted(CONF.rglob("*.yaml"))
