@@ -40,10 +40,15 @@ def test_the_oracle_is_as_good_as_it_should_be():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_no_model_is_above_the_oracle(name, tmp_path):
-    """A model that is above the interval of the true risk has seen the outcome."""
-    data, risk = data_of(3000, name)
+    """A model that is above the interval of the true risk has seen the outcome.
+
+    Of 3,000 stays the cohort of those that read drugs, septic ones, leaves 48 to test on, which tell nothing: they get more, and
+    more epochs for their few batches.
+    """
+    stays, max_epochs = (12_000, 12) if composed(f"model={name}").plain["data"]["vis"] else (3_000, 4)
+    data, risk = data_of(stays, name)
     label = data.test.label.numpy()
-    found = roc_auc_score(label, fitted(name, data, tmp_path, max_epochs=4).predict(data.test).mean(1))
+    found = roc_auc_score(label, fitted(name, data, tmp_path, max_epochs=max_epochs).predict(data.test).mean(1))
     assert 0.6 < found < interval(label, risk)[1]
 
 

@@ -33,7 +33,14 @@ def test_what_cannot_be_is_told(monkeypatch):
 def test_a_sweep_on_ray_killed_in_the_middle_is_finished_by_the_same_line(tmp_path):
     """A job is killed with SIGKILL, then the sweep, whose other job Ray stops; they go on on a cluster that the sweep starts."""
     (typed,) = re.findall(r"```sh\n(.*launcher=ray.*)\n```", chapter("Run it on your cluster"))
-    small = ["data.stays=300", "trainer.max_epochs=10", "report=none", "bootstrap=5", "data.cache_dir=null"]
+    small = [
+        "data.stays=300",
+        "trainer.max_epochs=150",
+        "model.patience=150",
+        "report=none",
+        "bootstrap=5",
+        "data.cache_dir=null",
+    ]
     command = [sys.executable, "-m", *shlex.split(typed)[2:], *small, "hydra.sweep.dir=sweep"]
     with one_machine(tmp_path / "home") as environment:
         first = subprocess.Popen(command, cwd=tmp_path, env=os.environ | environment, stdout=subprocess.DEVNULL)
