@@ -36,6 +36,7 @@ def test_a_sweep_on_ray_killed_in_the_middle_is_finished_by_the_same_line(tmp_pa
     small = [
         "data.stays=300",
         "trainer.max_epochs=150",
+        "model.max_epochs=150",  # outlives the wait for the other and the end of the sweep
         "model.patience=150",
         "report=none",
         "bootstrap=5",
