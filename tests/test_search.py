@@ -1,6 +1,7 @@
 """A search: what is asked follows from the study, what is told from the runs; shared by processes, gone on with after a kill."""
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -11,12 +12,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
 import pytest
 from optuna.trial import TrialState
 
 from icu_lightning.errors import UserError
 from icu_lightning.sweep import study
 from icu_lightning.sweep.figures import history, importance
+from icu_lightning.sweep.report import METRICS, Progress, of_search, report
 from icu_lightning.sweep.study import Search, distribution, objectives
 from tests.conftest import composed
 from tests.postgres_server import THERE, server
@@ -37,7 +40,7 @@ def conf_of(**changes: object) -> dict[str, object]:
 def finish(one: Search, job, **metrics: float) -> None:
     """What a job leaves behind that came to these metrics of the validation split."""
     job.run.mkdir(parents=True, exist_ok=True)
-    val = {name: {"value": value} for name, value in metrics.items()}
+    val = {name: {"value": value, "low": None, "high": None} for name, value in metrics.items()}
     (job.run / "metrics.json").write_text(json.dumps({"test": {}, "val": val}))
     one.ended(job)
 
@@ -75,6 +78,26 @@ def test_several_objectives_end_in_the_trials_that_none_beats(tmp_path):
         finish(one, job, auroc=[0.6, 0.8, 0.7][i], ece=[0.01, 0.05, 0.06][i])
     assert [trial.number for trial in one.best()] == [0, 1]
     assert one.monitor is None, "Optuna prunes by one objective only"
+
+
+def test_the_page_of_a_search_shows_what_it_chooses_by_and_no_test_stays(tmp_path, capsys):
+    one = search(tmp_path, trials=2, objectives={"auroc": "maximize", "ece": "minimize"})
+    progress = Progress(2, 0, of_search(one.objectives))
+    for i, job in enumerate(one.jobs()):
+        finish(one, job, auroc=[0.61, 0.82][i], ece=[0.013, 0.054][i])
+        metrics = json.loads((job.run / "metrics.json").read_text())
+        test = {name: {"value": 0.987, "low": 0.986, "high": 0.988} for name in METRICS}
+        (job.run / "metrics.json").write_text(json.dumps(metrics | {"test": test}))
+        progress(job)
+    report(tmp_path, [one.job(trial) for trial in one.own()], compared=False, search=one)
+    said, stored = capsys.readouterr().out, tmp_path / "jobs.csv"
+    page = re.sub(r"(?s)<svg.*?</svg>", "", (tmp_path / "index.html").read_text())
+    for text in (said, page, stored.read_text()):
+        assert all(number in text for number in ("0.61", "0.82", "0.013", "0.054"))
+        assert not re.search(r"[.]98[678]", text)
+    assert pl.read_csv(stored)["val/auroc"].to_list() == [0.61, 0.82]
+    assert "val ece" in said
+    assert "test)" not in said + page
 
 
 def test_a_trial_far_behind_the_others_is_pruned(tmp_path):

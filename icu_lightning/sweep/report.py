@@ -1,12 +1,12 @@
 """What a sweep came to: a table of its jobs on the terminal, as CSV and as one page; a comparison of what may be compared.
 
-jobs.csv              a row a job: its words, state, metrics, seconds, run folder
+jobs.csv              a row a job: its words, state, metrics, seconds, run folder; of a search's trials those that it looks at itself
 index.html            the same, and the last lines of what failed
 comparison/           of the finished jobs, as `python -m icu_lightning.compare` makes it
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,21 +25,48 @@ from icu_lightning.terminal import print_table, say
 if TYPE_CHECKING:
     from icu_lightning.sweep.study import Search  # which loads Optuna
 
-METRICS = ("auroc", "auprc", "brier", "calibration_slope", "ece")  # of the test split, in jobs.csv
+METRICS = ("auroc", "auprc", "brier", "calibration_slope", "ece")  # of the test split, in a sweep's jobs.csv
 TOLD = 3  # last lines of a failed job on the terminal, where none is an error's; the page has all that are kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Which numbers of the jobs people see: of a sweep the test split's, of a search its objectives alone.
+
+    A search's trials are there to be chosen from, and who sees their test numbers chooses by them.
+
+    Arguments:
+        split: test or val.
+        headings: metric -> what stands above it in tables.
+        stored: metric -> its column in jobs.csv.
+    """
+
+    split: str
+    headings: Mapping[str, str]
+    stored: Mapping[str, str]
+
+
+OF_SWEEP = Shown(split="test", headings={"auroc": "AUROC (test)"}, stored={name: name for name in METRICS})
+
+
+def of_search(objectives: Iterable[str]) -> Shown:
+    names = list(objectives)
+    return Shown(
+        split="val", headings={name: f"val {name}" for name in names}, stored={name: f"val/{name}" for name in names}
+    )
 
 
 class Progress:
     """Says how each job ended, as it ends."""
 
-    def __init__(self, jobs: int, ended: int = 0) -> None:
-        self.jobs, self.ended = jobs, ended
+    def __init__(self, jobs: int, ended: int = 0, shown: Shown = OF_SWEEP) -> None:
+        self.jobs, self.ended, self.shown = jobs, ended, shown
 
     def __call__(self, job: Job) -> None:
         self.ended += 1
-        row = Row.of(job)
-        metric = f", AUROC {row.auroc}" if row.auroc else ""
-        say(f"[{self.ended}/{self.jobs}] {job.title}: {row.state}{metric}, {row.time}")
+        row = Row.of(job, self.shown)
+        told = "".join(f", {heading} {row.cell(name)}" for name, heading in self.shown.headings.items() if row.metrics)
+        say(f"[{self.ended}/{self.jobs}] {job.title}: {row.state}{told}, {row.time}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +76,18 @@ class Row:
     job: Job
     state: str
     last: Mapping[str, Any]
-    test: Mapping[str, Any]  # block of metrics.json; empty for a job that is not finished
+    metrics: Mapping[str, Any]  # of the split that is shown, in metrics.json; empty for a job that is not finished
 
     @classmethod
-    def of(cls, job: Job) -> "Row":
-        return cls(job=job, state=job.state, last=job.last, test=(finished_metrics(job.run) or {}).get("test", {}))
+    def of(cls, job: Job, shown: Shown = OF_SWEEP) -> "Row":
+        metrics = (finished_metrics(job.run) or {}).get(shown.split, {})
+        return cls(job=job, state=job.state, last=job.last, metrics=metrics)
 
-    @property
-    def auroc(self) -> str:
-        return cell_text(self.test.get("auroc")) if self.test else ""
+    def cell(self, name: str) -> str:
+        return cell_text(self.metrics.get(name)) if self.metrics else ""
+
+    def value(self, name: str) -> float | None:
+        return (self.metrics.get(name) or {}).get("value")
 
     @property
     def time(self) -> str:
@@ -86,24 +116,25 @@ def report(folder: Path, jobs: Sequence[Job], *, compared: bool, search: "Search
         compared: also compare the finished jobs, which takes a while.
         search: that the jobs are trials of.
     """
-    rows = [Row.of(job) for job in jobs]
+    shown = OF_SWEEP if search is None else of_search(search.objectives)
+    rows = [Row.of(job, shown) for job in jobs]
     with atomic_file(folder / "jobs.csv") as path:
-        table(rows).write_csv(path)
+        table(rows, shown).write_csv(path)
     comparison = compare_finished(folder, rows) if compared else "not made yet"
-    write_text(folder / "index.html", page(folder, rows, comparison, None if search is None else found(search)))
-    show(folder, rows)
+    write_text(folder / "index.html", page(folder, rows, shown, comparison, None if search is None else found(search)))
+    show(folder, rows, shown)
     if search is not None:
         show_best(search)
     return rows
 
 
-def table(rows: Sequence[Row]) -> pl.DataFrame:
+def table(rows: Sequence[Row], shown: Shown) -> pl.DataFrame:
     """A row a job; an axis a column."""
     axes = list(dict.fromkeys(word.split("=", 1)[0] for row in rows for word in row.job.axes))
     listed = []
     for row in rows:
         words = dict(word.split("=", 1) for word in row.job.axes)
-        values = {name: (row.test.get(name) or {}).get("value") for name in METRICS}
+        values = {column: row.value(name) for name, column in shown.stored.items()}
         facts = {
             "seconds": row.last.get("seconds"),
             "attempts": row.last.get("attempts", 0),
@@ -151,7 +182,7 @@ def show_best(search: "Search") -> None:
         say(f"    python -m icu_lightning.run {shlex.join(search.job(best[0]).overrides)}")
 
 
-def page(folder: Path, rows: Sequence[Row], comparison: str, search: Mapping[str, Any] | None) -> str:
+def page(folder: Path, rows: Sequence[Row], shown: Shown, comparison: str, search: Mapping[str, Any] | None) -> str:
     made = {
         "Made": f"{datetime.now():%Y-%m-%d %H:%M}",
         "By": f"icu_lightning {__version__}, code {git_commit()}",
@@ -161,6 +192,7 @@ def page(folder: Path, rows: Sequence[Row], comparison: str, search: Mapping[str
         Path(__file__).parent,
         "page.html",
         rows=rows,
+        headings=shown.headings,
         counts=counts(rows),
         comparison=comparison,
         search=search,
@@ -174,10 +206,13 @@ def counts(rows: Sequence[Row]) -> str:
     return ", ".join(f"{n} {state}" for state, n in found.items() if n)
 
 
-def show(folder: Path, rows: Sequence[Row]) -> None:
+def show(folder: Path, rows: Sequence[Row], shown: Shown) -> None:
     """The table on the terminal, and of what failed the last lines and the command."""
-    cells = [[row.job.title, row.state, row.auroc, row.time, f"runs/{row.job.name}"] for row in rows]
-    print_table(f"{folder}: {counts(rows)}", ["job", "state", "AUROC (test)", "time", "run folder"], cells)
+    cells = [
+        [row.job.title, row.state, *map(row.cell, shown.headings), row.time, f"runs/{row.job.name}"] for row in rows
+    ]
+    headings = ["job", "state", *shown.headings.values(), "time", "run folder"]
+    print_table(f"{folder}: {counts(rows)}", headings, cells)
     failed = [row for row in rows if row.state == "failed"]
     for row in failed:
         say(f"FAILED {row.job.title}: {row.last.get('how')}")

@@ -187,14 +187,14 @@ def search_to_the_end(
         from icu_lightning.sweep.study import Search
     except ModuleNotFoundError as error:
         raise UserError(f"A search needs Optuna ({error}): pip install 'icu-lightning[search]'.") from error
-    from icu_lightning.sweep.report import Progress
+    from icu_lightning.sweep.report import Progress, of_search
     from icu_lightning.terminal import say
 
     keep(folder, without_password(line), [], {"search": digest([conf["space"], conf["objectives"], *meaning.values()])})
     search = Search(folder, job.overrides, conf, retry=retry)
     begun = len(search.begun())
     say(f"Search of {search.trials} trials in {folder}" + f", {begun} of them begun" * bool(begun))
-    progress = Progress(search.trials, begun)
+    progress = Progress(search.trials, begun, of_search(search.objectives))
 
     def ended(trial: Job) -> None:
         search.ended(trial)
