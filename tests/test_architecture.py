@@ -28,7 +28,17 @@ ROOMS = {
     | {"data", "description", "evaluation"}
     | {"evaluate", "results", "run", "runfolder", "terminal"},  # the command is in the room
     "sweep": (SHARED - {"batch"})
-    | {"build", "compare", "plots", "results", "run", "runfolder", "pipeline", "terminal"},  # it starts runs
+    | {
+        "build",
+        "compare",
+        "evaluation",
+        "plots",
+        "results",
+        "run",
+        "runfolder",
+        "pipeline",
+        "terminal",
+    },  # it starts runs
     "training": SHARED | {"build", "data", "evaluation", "loggers", "models", "terminal", "trust"},
     "transferring": (SHARED - {"batch"}) | {"description", "evaluation", "terminal"},  # of description, its words
 }

@@ -14,15 +14,19 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import TrialState
 
 from icu_lightning.errors import UserError
 from icu_lightning.sweep import study
 from icu_lightning.sweep.figures import history, importance
 from icu_lightning.sweep.report import METRICS, Progress, of_search, report
-from icu_lightning.sweep.study import Search, distribution, objectives
+from icu_lightning.sweep.settings import distribution, objectives
+from icu_lightning.sweep.study import Search
+from icu_lightning.sweep.sweeper import folder_of, words_of_jobs
 from tests.conftest import composed
 from tests.postgres_server import THERE, server
+from tests.test_readme import chapter
 
 SPACE = {"model.inverse_penalty": {"low": 1e-3, "high": 10.0, "log": True}, "model.static": [False, True]}
 
@@ -220,12 +224,54 @@ def test_mistakes_in_a_search_are_told(tmp_path):
             distribution("model.x", values)
     with pytest.raises(UserError, match=r"Unknown direction in search.objectives 'up'"):
         objectives({"auroc": "up"})
-    one = search(tmp_path, objectives={"aurocc": "maximize"})
-    job = next(one.jobs())
-    with pytest.raises(UserError, match=r"Unknown metric in search.objectives 'aurocc'. Did you mean 'auroc'"):
-        finish(one, job, auroc=0.5)
+    for changes, message in (
+        ({"objectives": {"aurocc": "maximize"}}, r"Unknown metric in search.objectives 'aurocc'. Did you mean 'auroc'"),
+        ({"monitor": "val/aurocc"}, r"Unknown metric in search.monitor 'val/aurocc'. Did you mean 'val/auroc'"),
+        ({"monitor": "val/loss"}, r"Unknown metric in search.monitor 'val/loss'"),
+        ({"pruning": "no"}, r"search.pruning must be true or false; it is no"),
+        ({"trials": 0}, r"search.trials must be a whole number of at least 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            search(tmp_path, **changes)
+    assert not list(tmp_path.iterdir()), "told before there is a study"
+    search(tmp_path)
     with pytest.raises(UserError, match="has other objectives"):
         search(tmp_path, objectives={"auroc": "maximize", "ece": "minimize"})
+
+
+def test_mistakes_in_the_line_of_a_search_are_told_before_anything_is_begun(cli, tmp_path):
+    for line, message in {
+        ("search=lightgbm", "model=focal_lstm"): (
+            r"^error: search=lightgbm is for model=lightgbm, and model=focal_lstm does not have its settings .*'model.trees'"
+        ),
+        ("search=lightgbm", "+search.objectives.eec=minimize"): r"search.objectives 'eec'. Did you mean 'ece'",
+    }.items():
+        done = cli("-m", *line)
+        assert done.returncode == 1, line
+        assert re.search(message, done.stderr), done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "work" / "sweeps").exists()
+
+
+def test_two_searches_have_two_folders_and_a_longer_one_has_the_same():
+    def folder(*line: str) -> Path:
+        overrides = OverridesParser.create().parse_overrides(["search=lightgbm", *line])
+        return folder_of("", overrides, words_of_jobs(overrides), [])
+
+    others = [
+        ("+search.objectives.ece=minimize",),
+        ("search.seed=1",),
+        ("search.space={model.trees: [1, 2]}",),
+        ("seed=1",),
+    ]
+    assert len({folder(), *(folder(*line) for line in others)}) == 5
+    assert folder("search.trials=40") == folder("launcher=local") == folder()
+
+
+def test_an_objective_is_replaced_as_the_readme_says(tmp_path):
+    words = re.search(r"`(~search\.objectives\S+ \+search\.objectives\S+)`", chapter("Many runs: sweeps"))[1].split()
+    found = composed("search=lightgbm", *words).plain["search"]["objectives"]
+    assert found == {"auprc": "maximize"}
 
 
 def test_a_study_that_is_damaged_locked_or_out_of_reach_is_told(tmp_path, monkeypatch):

@@ -163,6 +163,12 @@ def of_flags(label: Array, flagged: Array, threshold: Array, weight: Array) -> d
     return {name: metric(*rows) for name, metric in THRESHOLD_METRICS.items()} | {"net_benefit": benefit}
 
 
+def metric_names() -> list[str]:
+    """Of all metrics of risk and of flags: keys of a split's block that have a value."""
+    label, risk, weight = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.2, 0.4, 0.5, 0.6]), np.ones((1, 4))
+    return [*of_risk(label, risk, weight), *of_flags(label, label, risk, weight)]
+
+
 def _folds(part: pl.DataFrame, score: str) -> dict[str, Any]:
     """{n, events: of each fold; <metric>: {mean, sd, values}}: what each fold's own test stays say, null where undefined.
 

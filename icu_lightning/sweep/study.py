@@ -16,20 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
 from icu_lightning.sweep.jobs import ENDED, Job, digest, without_password
+from icu_lightning.sweep.settings import Settings
 
 OF_A_MACHINE = ("data.root", "data.cache_dir", "trainer", "logger", "launcher", "hydra")  # of words, what may differ
 WAIT = 60  # seconds for a database that another process is writing
-DIRECTIONS = ("maximize", "minimize")
-Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 
 
 class Search:
@@ -46,13 +45,9 @@ class Search:
 
     def __init__(self, folder: Path, words: Sequence[str], conf: Mapping[str, Any], *, retry: bool = False) -> None:
         self.folder, self.words, self.retry = folder, tuple(words), retry
-        for name, least in {"trials": 1, "startup": 1, "seed": 0}.items():
-            whole_number(f"search.{name}", conf[name], least)
-        self.trials, self.startup, self.seed = conf["trials"], conf["startup"], conf["seed"]
-        self.objectives: dict[str, str] = objectives(conf["objectives"])
-        self.space = {name: distribution(name, values) for name, values in conf["space"].items()}
-        upwards = list(self.objectives.values()) == ["maximize"]  # as what is monitored: higher is better
-        self.monitor = conf["monitor"] if conf["pruning"] and upwards else None
+        chosen = Settings.of(conf)
+        self.trials, self.startup, self.seed = chosen.trials, chosen.startup, chosen.seed
+        self.objectives, self.space, self.monitor = chosen.objectives, chosen.space, chosen.monitor
         self.url = conf["study"] or f"sqlite:///{folder.absolute() / 'study.db'}"
         with told(self.url):
             self.study = opened(self.url, conf["name"], list(self.objectives.values()), self.startup)
@@ -197,50 +192,17 @@ class Search:
                 self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
     def values(self, job: Job) -> list[float] | None:
-        """The objectives; None where one is undefined, as AUROC is with one class. Raises UserError for an unknown metric."""
+        """The objectives; None where one is undefined, as AUROC is with one class."""
         val = (finished_metrics(job.run) or {})["val"]
-        numbers = {
-            name: metric["value"] for name, metric in val.items() if isinstance(metric, dict) and "value" in metric
-        }
-        for name in self.objectives:
-            if name not in numbers:
-                raise unknown_name("metric in search.objectives", name, numbers)
-        found = [numbers[name] for name in self.objectives]
-        return None if None in found else found
+        found = [(val.get(name) or {}).get("value") for name in self.objectives]  # an empty split has no metrics
+        known = [value for value in found if value is not None]
+        return known if len(known) == len(found) else None
 
     def best(self) -> list[FrozenTrial]:
         """The best trial, or those that no other beats in every objective; none before one is complete."""
         if not any(trial.state == TrialState.COMPLETE for trial in self.study.get_trials(deepcopy=False)):
             return []
         return self.study.best_trials
-
-
-def objectives(conf: Mapping[str, str]) -> dict[str, str]:
-    """Metric -> direction. Raises UserError for none, or a direction that is none."""
-    if not conf or not isinstance(conf, Mapping):
-        raise UserError(
-            "search.objectives names a metric or more: auroc: maximize, and others with +search.objectives.ece=minimize."
-        )
-    for direction in conf.values():
-        if direction not in DIRECTIONS:
-            raise unknown_name("direction in search.objectives", direction, DIRECTIONS)
-    return dict(conf)
-
-
-def distribution(name: str, values: Any) -> Distribution:
-    """A list of values, or {low, high} with log or step. Raises UserError for anything else."""
-    if isinstance(values, list) and values and all(isinstance(v, bool | int | float | str) for v in values):
-        return CategoricalDistribution(values)
-    try:
-        low, high = values["low"], values["high"]
-        options = {key: values[key] for key in values if key not in ("low", "high")}
-        whole = isinstance(low, int) and isinstance(high, int)
-        kind = IntDistribution if whole else FloatDistribution
-        return kind(low, high, **options)
-    except (TypeError, KeyError, ValueError) as error:
-        raise UserError(
-            f"search.space.{name} is {values} ({error}): it must be a list of values, or {{low: 1, high: 8}}, with log: true or step."
-        ) from error
 
 
 def typed(value: object) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -69,23 +70,44 @@ class Sweep(Sweeper):
                 "A search looks at validation stays, which cv pools away: leave cv out, or choose data.fold=[0,5]."
             )
         meaning = {name: digest(configuration) for name, configuration in configurations.items()}
-        line = shlex.join(["-m", *arguments])
+        line, searching = shlex.join(["-m", *arguments]), self.plain_search(jobs[0]) if searched else {}
         with held_sweep(folder, shared=searched):
             conf: Any = OmegaConf.to_container(self.cfg.launcher, resolve=True)
             launcher, retry = built(conf), bool(self.cfg.sweep.retry)
             if searched:
-                conf = self.plain_search(jobs[0])
-                search_to_the_end(folder, line, jobs[0], meaning, conf, launcher, retry=retry)
+                search_to_the_end(folder, line, jobs[0], meaning, searching, launcher, retry=retry)
             else:
                 everyone = keep(folder, line, jobs, meaning)
                 run_to_the_end(jobs, everyone, launcher, retry=retry)
 
     def plain_search(self, job: Job) -> dict[str, Any]:
-        """The configuration of the search. Raises Hydra's error for a setting in its space that the model does not have."""
+        """The configuration of the search.
+
+        Raises UserError for what cannot be in it, and if it is for another model; Hydra's error for a setting in its space that
+        the model does not have.
+        """
+        try:
+            from icu_lightning.sweep.settings import Settings
+        except ModuleNotFoundError as error:
+            raise UserError(f"A search needs Optuna ({error}): pip install 'icu-lightning[search]'.") from error
         conf: Any = OmegaConf.to_container(self.cfg.search, resolve=True)
-        for name in conf["space"]:
-            self.loader.load_sweep_config(self.cfg, [*job.overrides, f"{name}=null"])
+        Settings.of(conf)
+        try:
+            self.loader.load_sweep_config(self.cfg, [*job.overrides, *(f"{name}=null" for name in conf["space"])])
+        except HydraException as error:
+            self.refuse_another_model(error)
+            raise
         return conf
+
+    def refuse_another_model(self, error: HydraException) -> None:
+        """Raise UserError if the search brings another model than the line, whose settings it then does not know."""
+        search, model = (self.cfg.hydra.runtime.choices[group] for group in ("search", "model"))
+        own = self.loader.load_sweep_config(self.cfg, [f"search={search}"]).hydra.runtime.choices.model
+        if own != model:
+            raise UserError(
+                f"search={search} is for model={own}, and model={model} does not have its settings "
+                f"({str(error).splitlines()[0]}) Leave model={model} out, or choose a search for it (conf/search)."
+            ) from error
 
     def checked(self, job: Job) -> dict[str, Any]:
         """The configuration of a job. Raises UserError or Hydra's error for a mistake in it."""
@@ -137,7 +159,17 @@ def folder_of(
     varying = [str(o.key_or_group).split(".")[-1] for o in overrides if o.is_sweep_override()]
     varying += [str(o.input_line).replace("=", "-") for o in overrides if o.key_or_group == "search"]
     every = sorted(sorted([*passed_on, *own]) for own, _ in words)
+    every += [settings] if (settings := search_words(overrides)) else []
     return Path("sweeps") / f"{'-'.join(varying)[:60] or 'job'}-{digest(every)}"
+
+
+def search_words(overrides: Sequence[Override]) -> list[str]:
+    """Settings of the search on the line that make another search of it; more trials go on with the same one."""
+    return sorted(
+        str(o.input_line)
+        for o in overrides
+        if str(o.key_or_group).startswith("search.") and o.key_or_group != "search.trials"
+    )
 
 
 def one_of_each_value(jobs: Sequence[Job]) -> Iterator[Job]:
@@ -183,11 +215,8 @@ def search_to_the_end(
     retry: bool,
 ) -> None:
     """Ask, run and tell until the study has its trials; other processes may do the same."""
-    try:
-        from icu_lightning.sweep.study import Search
-    except ModuleNotFoundError as error:
-        raise UserError(f"A search needs Optuna ({error}): pip install 'icu-lightning[search]'.") from error
     from icu_lightning.sweep.report import Progress, of_search
+    from icu_lightning.sweep.study import Search
     from icu_lightning.terminal import say
 
     keep(folder, without_password(line), [], {"search": digest([conf["space"], conf["objectives"], *meaning.values()])})

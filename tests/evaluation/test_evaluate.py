@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, precision
 
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import AfterPrior, Identity, Isotonic, prior_corrected
-from icu_lightning.evaluation.evaluate import evaluate
+from icu_lightning.evaluation.evaluate import evaluate, metric_names
 from icu_lightning.evaluation.metrics import net_benefit
 from icu_lightning.evaluation.predictions import calibrate, cross_fitted, raw_predictions
 from icu_lightning.evaluation.smooth import smooth_calibration
@@ -83,6 +83,12 @@ def test_every_value_equals_scikit_learns(split):
         int(label.sum()),
         part["patient_id"].n_unique(),
     )
+
+
+def test_the_named_metrics_are_those_that_have_a_value():
+    block = evaluate(predictions(), 2)["val"]
+    cells = {name for name, cell in block.items() if isinstance(cell, dict) and cell.keys() == {"value", "low", "high"}}
+    assert set(metric_names()) == cells - {"auroc_delong"}
 
 
 def test_intervals_follow_from_the_seed():
