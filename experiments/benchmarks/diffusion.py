@@ -2,7 +2,7 @@
 
 The parts: a call of the denoiser (with equal weights, whose outputs must agree), a training step, and imputation; `memory` measures
 training's peak in processes of their own. `scaling` says what a cell costs in longer windows of more variables. `tradeoff` trains our
-imputer on the eICU demo and says what each choice of steps and samples costs; it needs no peer, but has one beside it if it is there.
+imputer on the eICU demo and says what each choice of steps and samples costs, without the peer; beside it: end_to_end.py.
 PyPOTS is no dependency of this package; give the benchmark an environment of its own:
 
     python -m venv peer && peer/bin/pip install torch==2.13.0 pypots
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,24 +101,24 @@ def ours(hours: int, n_variables: int, predicts: str = "epsilon") -> Imputer:
     )
 
 
-def peer(n_variables: int) -> Any:
+def peer(n_variables: int, layers: int = LAYERS, heads: int = HEADS, channels: int = CHANNELS) -> Any:
     """PyPOTS' CSDI, whose last layer says something."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pypots.imputation.csdi.core import _CSDI
 
         torch.manual_seed(0)
-        made = _CSDI(n_variables, LAYERS, HEADS, CHANNELS, 128, 16, 128, False, STEPS, "quad", 1e-4, 0.5)
+        made = _CSDI(n_variables, layers, heads, channels, 128, 16, 128, False, STEPS, "quad", 1e-4, 0.5)
     torch.nn.init.normal_(made.backbone.diff_model.output_projection2.weight, std=0.1)
     return made
 
 
-def mapped(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published names -> ours; 1 x 1 convolutions lose their last axis."""
+def paired_names(layers: int = LAYERS) -> dict[str, str]:
+    """Our parameters' names -> the published ones."""
     root = "backbone.diff_model."
     pairs = {"step_1": "diffusion_embedding.projection1", "step_2": "diffusion_embedding.projection2"}
     pairs |= {"first": "input_projection", "out_1": "output_projection1", "out_2": "output_projection2"}
-    for i in range(LAYERS):
+    for i in range(layers):
         layer = f"residual_layers.{i}."
         names = {"step": "diffusion_projection", "side_projection": "cond_projection"}
         names |= {"middle": "mid_projection", "out": "output_projection"}
@@ -128,12 +128,16 @@ def mapped(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
             names |= {f"{axis}.down": f"{inner}linear2", f"{axis}.qkv": f"{inner}self_attn.in_proj"}
             names |= {f"{axis}.norm_1": f"{inner}norm1", f"{axis}.norm_2": f"{inner}norm2"}
         pairs |= {f"layers.{i}.{own}": layer + name for own, name in names.items()}
-    weights = {"variables.weight": theirs["embed_layer.weight"]}
+    found = {"variables.weight": "embed_layer.weight"}
     for own, name in pairs.items():
         for kind in ("weight", "bias"):
-            found = theirs[f"{root}{name}_{kind}" if name.endswith("in_proj") else f"{root}{name}.{kind}"]
-            weights[f"{own}.{kind}"] = found.squeeze(-1) if found.ndim == 3 else found
-    return weights
+            found[f"{own}.{kind}"] = f"{root}{name}_{kind}" if name.endswith("in_proj") else f"{root}{name}.{kind}"
+    return found
+
+
+def mapped(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Their weights under our names; 1 x 1 convolutions lose their last axis."""
+    return {own: w.squeeze(-1) if (w := theirs[name]).ndim == 3 else w for own, name in paired_names().items()}
 
 
 def made_up(n: int, hours: int, n_variables: int) -> StayBatch:
@@ -332,7 +336,8 @@ def tradeoff(arguments: argparse.Namespace) -> None:
     """Trains the imputer of conf/model/mtdm.yaml alone, then imputes the same hidden cells with every choice."""
     from icu_lightning.data.masking import held_out_cells, hide
 
-    data, imputer = trained_imputer(arguments.size, arguments.epochs, arguments.completion, arguments.weights)
+    choice = (f"model/size={arguments.size}", f"model.imputer.completion={arguments.completion}")
+    data, imputer = trained_imputer(choice, arguments.epochs, arguments.weights)
     stays = data.test[: arguments.stays]
     hidden = held_out_cells(stays, "mcar", arguments.rate, seed=0)
     shown, truth = hide(stays, hidden), stays.values[hidden].double().numpy()
@@ -341,12 +346,7 @@ def tradeoff(arguments: argparse.Namespace) -> None:
     )
     print("\n| sampler | noise | samples | calls | MAE | RMSE | CRPS | 90 % bands cover | stays/s | times |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    first = peers_speed(shown) if arguments.size == "paper" else None
-    if first:
-        print(
-            f"| PyPOTS' CSDI, 50 steps | independent | {CUSTOMARY} | {50 * CUSTOMARY} | | | | | {first:.4f} | 1 |",
-            flush=True,
-        )
+    first = None
     choices = [("DDPM, 50 steps", DDPM(), n, False) for n in (CUSTOMARY, 10)]
     choices += [
         (name, s, n, even)
@@ -368,18 +368,6 @@ def tradeoff(arguments: argparse.Namespace) -> None:
         )
 
 
-def peers_speed(shown: StayBatch, n: int = 4) -> float | None:
-    """Stays a processor second of PyPOTS' CSDI with the customary samples, from one sample of some stays; None without PyPOTS."""
-    try:
-        theirs = peer(shown.values.shape[2]).eval()
-    except ModuleNotFoundError:
-        return None
-    given = their_inputs(shown[:n], shown[:n].observed)
-    with torch.no_grad():
-        (seconds,) = interleaved({"theirs": lambda: theirs(given, n_sampling_times=1)}, 3).values()
-    return n / statistics.median(seconds) / CUSTOMARY
-
-
 def imputed(
     imputer: Imputer, shown: StayBatch, hidden: Tensor, truth: Any, n: int, sampler: Sampler
 ) -> tuple[dict[str, Any], float]:
@@ -387,13 +375,18 @@ def imputed(
     from icu_lightning.evaluation.imputation import imputation_metrics
 
     start = time.process_time()
-    draws = imputer.impute(shown, n, 0, sampler)
+    draws = imputed_draws(imputer, shown, n, sampler)
     seconds = time.process_time() - start
-    return imputation_metrics(truth, draws.movedim(1, 0)[:, hidden].double().numpy()), seconds
+    return imputation_metrics(truth, draws[:, hidden].double().numpy()), seconds
 
 
-def trained_imputer(size: str, epochs: int, completion: str, weights: Path | None = None) -> tuple[Any, Imputer]:
-    """The data and an imputer trained on them, or that of `weights`, if there is such a file; else it is written."""
+def imputed_draws(imputer: Imputer, shown: StayBatch, n: int, sampler: Sampler) -> Tensor:
+    """(S, B, T, V)."""
+    return imputer.impute(shown, n, 0, sampler).movedim(1, 0)
+
+
+def trained_imputer(choice: Sequence[str], epochs: int, weights: Path | None = None) -> tuple[Any, Imputer]:
+    """The data and an imputer of such overrides trained on them, or that of `weights`, if there is such a file; else it is written."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
@@ -402,9 +395,9 @@ def trained_imputer(size: str, epochs: int, completion: str, weights: Path | Non
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.run import CONF
 
-    overrides = ["model=mtdm", "data=eicu", f"model/size={size}", f"model.imputer.completion={completion}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        plain: Any = OmegaConf.to_container(compose("run", [*overrides]), resolve=True)
+        composed = compose("run", ["model=mtdm", "data=eicu", *choice])
+    plain: Any = OmegaConf.to_container(composed, resolve=True)
     data = ICUDataModule(*source_and_settings(**plain["data"]))
     data.setup()
     torch.manual_seed(0)
@@ -421,7 +414,7 @@ def trained_imputer(size: str, epochs: int, completion: str, weights: Path | Non
         loader.set_epoch(epoch)
         for batch in loader:
             optimizer.zero_grad()
-            series = network.fill(batch, feedback=False) if completion == "imputed" else batch.values
+            series = network.fill(batch, feedback=False) if network.imputer.completion == "imputed" else batch.values
             network.imputation_loss(batch, series).backward()
             optimizer.step()
             schedule.step()
