@@ -77,6 +77,11 @@ class StayBatch:
     def __len__(self) -> int:
         return len(self.label)
 
+    @property
+    def n_measured(self) -> np.ndarray:
+        """(B,) cells that show a value; of a stay with 0 nothing is known but what is in `static`."""
+        return self.observed.flatten(1).sum(1).numpy(force=True)
+
     def __getitem__(self, index: Tensor | slice) -> "StayBatch":
         """The stays at these positions, by one indexing operation a tensor."""
         rows = index.numpy() if isinstance(index, Tensor) else index

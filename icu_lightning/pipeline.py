@@ -180,12 +180,22 @@ def cohort_line(data: ICUDataModule) -> str:
 
 def draws(model: Model, data: ICUDataModule) -> NDArray[np.float64]:
     """(B, S) risks of every stay of the cohort, in the order of `data.stays`."""
-    by_split = {name: draws_of(model, getattr(data, name)) for name in (*SPLITS, LEFT_OUT)}
-    risks = np.full((data.stays.height, max(part.shape[1] for part in by_split.values())), np.nan)
+    return in_order(data, {name: draws_of(model, getattr(data, name)) for name in (*SPLITS, LEFT_OUT)})
+
+
+def n_measured(data: ICUDataModule) -> NDArray[np.integer]:
+    """(B,) cells that show a value, of every stay of the cohort, in the order of `data.stays`."""
+    by_split = {name: getattr(data, name).n_measured[:, None] for name in (*SPLITS, LEFT_OUT)}
+    return in_order(data, by_split)[:, 0].astype(np.int32)
+
+
+def in_order(data: ICUDataModule, by_split: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """split -> (its stays, S) as (B, S) in the order of `data.stays`."""
+    ordered = np.full((data.stays.height, max(part.shape[1] for part in by_split.values())), np.nan)
     for name, part in by_split.items():
         rows = (data.stays["split"] == name).to_numpy()
-        risks[rows] = part if part.size else np.nan
-    return risks
+        ordered[rows] = part if part.size else np.nan
+    return ordered
 
 
 def scored(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: Model) -> pl.DataFrame:
@@ -193,7 +203,7 @@ def scored(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: 
     outcome = data.settings.outcome
     fitted = built(config["calibration"])
     calibrator = fitted if data.prior_odds is None else AfterPrior(data.prior_odds, fitted)
-    raw = prediction_table.raw_predictions(data.stays, outcome, draws(model, data))
+    raw = prediction_table.raw_predictions(data.stays, outcome, draws(model, data), n_measured(data))
     table = prediction_table.calibrate(raw, calibrator, config["threshold"])
     source = data.source
     kind = {"synthetic": source.synthetic, "open_data": is_open(source)}

@@ -71,7 +71,8 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     with steps("Data", 4) as step:
         data = ICUDataModule(source, settings, say=say, step=step)
         stays = data.apply(model.content, config["unmeasured"])
-    table = predictions(data.stays, settings.outcome, draws_of(model.model, stays), model, settings.hours)
+    risks = draws_of(model.model, stays)
+    table = predictions(data.stays, settings.outcome, risks, stays.n_measured, model, settings.hours)
     out.parent.mkdir(parents=True, exist_ok=True)
     about = {"synthetic": source.synthetic, "open_data": is_open(source)}
     write(table, out, outcome=settings.outcome, source=source.name, **about)
@@ -149,7 +150,7 @@ def chosen(data: Mapping[str, Any], content: Mapping[str, Any], own_cohort: bool
     return merged
 
 
-def predictions(stays: Any, outcome: str, draws: Any, model: Any, hours: int) -> Any:
+def predictions(stays: Any, outcome: str, draws: Any, n_measured: Any, model: Any, hours: int) -> Any:
     """One row a stay: the columns of predictions.parquet (without a split), `flagged`, and those of the MEDS evaluation schema.
 
     MEDS wants an integer subject and a moment: the subject is the patient where its id is a number, else the stay; the moment
@@ -157,9 +158,9 @@ def predictions(stays: Any, outcome: str, draws: Any, model: Any, hours: int) ->
     """
     import polars as pl
 
-    from icu_lightning.evaluation.predictions import SUBGROUPS, raw_predictions
+    from icu_lightning.evaluation.predictions import MEASURED, SUBGROUPS, raw_predictions
 
-    raw = raw_predictions(stays.with_columns(split=pl.lit("none")), outcome, draws)
+    raw = raw_predictions(stays.with_columns(split=pl.lit("none")), outcome, draws, n_measured)
     risk = model.calibrator.transform(raw["risk_raw"].to_numpy())
     table = raw.with_columns(risk=pl.Series(risk), threshold=pl.lit(model.threshold))
     return table.select(
@@ -180,6 +181,7 @@ def predictions(stays: Any, outcome: str, draws: Any, model: Any, hours: int) ->
                 "risk",
                 "risk_sd",
                 "threshold",
+                MEASURED,
                 *SUBGROUPS,
             )
         },

@@ -174,9 +174,8 @@ def scored(model: "Trained", data: "ICUDataModule", stays: Any) -> "pl.DataFrame
     from icu_lightning.evaluation.predictions import raw_predictions
     from icu_lightning.pipeline import draws_of
 
-    raw = raw_predictions(
-        data.stays.with_columns(split=pl.lit("test")), data.settings.outcome, draws_of(model.model, stays)
-    )
+    as_test = data.stays.with_columns(split=pl.lit("test"))
+    raw = raw_predictions(as_test, data.settings.outcome, draws_of(model.model, stays), stays.n_measured)
     risk = model.calibrator.transform(raw["risk_raw"].to_numpy())
     return raw.with_columns(risk=pl.Series(risk, dtype=pl.Float64), threshold=pl.lit(model.threshold))
 

@@ -62,7 +62,7 @@ def test_a_run_folder_holds_everything_and_scores_every_stay(model, run_here):
         attrition = attrition.filter(pl.col("block") == "cohort")
     assert table.height == table["stay_id"].n_unique() == attrition["stays"][-1]
     assert pl.read_parquet_metadata(folder / "predictions.parquet")["outcome"] == "died_in_hospital"
-    assert table.columns[:10] == [
+    assert table.columns[:11] == [
         "stay_id",
         "patient_id",
         "hospital_id",
@@ -73,7 +73,9 @@ def test_a_run_folder_holds_everything_and_scores_every_stay(model, run_here):
         "risk",
         "risk_sd",
         "threshold",
+        "n_measured",
     ]
+    assert (table["n_measured"] > 0).mean() > 0.9
     for split in ("test", "val"):
         part = table.filter(pl.col("split") == split)
         assert (metrics[split]["n"], metrics[split]["events"]) == (part.height, int(part["label"].sum()))
@@ -97,6 +99,7 @@ def test_the_checkpoint_alone_reproduces_the_predictions(model, run_here, synthe
     raw = restored.predict(data.test).mean(1).double().numpy()
     test = pl.read_parquet(folder / "predictions.parquet").filter(pl.col("split") == "test")
     assert raw == pytest.approx(test["risk_raw"].to_numpy(), abs=1e-6)
+    assert (test["n_measured"].to_numpy() == data.test.observed.sum((1, 2)).numpy()).all()
     assert load_calibrator(stored["calibrator"]).transform(test["risk_raw"].to_numpy()) == pytest.approx(
         test["risk"].to_numpy()
     )

@@ -196,7 +196,7 @@ def undersampled_counts(data: ICUDataModule) -> dict[str, Any] | None:
 def unmeasured_stays(data: ICUDataModule) -> dict[str, int]:
     """Split -> how many of its stays show a model no value at all."""
     splits = {"train": data.train, "val": data.val, "test": data.test}
-    return {name: int((~part.observed.flatten(1).any(1)).sum()) for name, part in splits.items()}
+    return {name: int((part.n_measured == 0).sum()) for name, part in splits.items()}
 
 
 def missingness_auroc(train: StayBatch, test: StayBatch) -> float | None:

@@ -10,6 +10,7 @@
 | risk_prior | the score with its odds corrected for undersampled training; only in runs that undersampled |
 | risk | calibrated; of a validation stay by calibrators that did not see its patient |
 | risk_sd | SD of the draws' scores; null for a model with one draw |
+| n_measured | cells of the stay's window that showed the model a value; a stay of 0 has the risk of nobody in particular |
 | threshold | a risk at or above it flags the stay |
 | sex, age, ethnicity, unit_type, insurance | for subgroups |
 """
@@ -42,20 +43,27 @@ COLUMNS = (
     *SUBGROUPS,
 )
 PRIOR = "risk_prior"  # a column of its own kind of run
+MEASURED = "n_measured"  # not in files of before there was one
 
 
 def columns(table: pl.DataFrame) -> list[str]:
-    """The file's columns in their order: COLUMNS, and PRIOR where there is one."""
-    before = COLUMNS.index("risk_raw") + 1
-    return [*COLUMNS[:before], *([PRIOR] if PRIOR in table.columns else []), *COLUMNS[before:]]
+    """The file's columns in their order: COLUMNS, and PRIOR and MEASURED where there are."""
+    order = list(COLUMNS)
+    for name, before in ((PRIOR, "risk"), (MEASURED, SUBGROUPS[0])):
+        if name in table.columns:
+            order.insert(order.index(before), name)
+    return order
 
 
-def raw_predictions(stays: pl.DataFrame, outcome: str, draws: NDArray[np.floating]) -> pl.DataFrame:
+def raw_predictions(
+    stays: pl.DataFrame, outcome: str, draws: NDArray[np.floating], n_measured: NDArray[np.integer] | None = None
+) -> pl.DataFrame:
     """Predictions before calibration.
 
     Arguments:
         stays: (B rows) with the id columns, `split`, the outcome and the subgroup columns.
         draws: (B, S) risks in [0, 1].
+        n_measured: (B,) cells that showed a value; None leaves the column out.
 
     Raises UserError if a risk is not a number in [0, 1], naming how many stays.
     """
@@ -79,6 +87,7 @@ def raw_predictions(stays: pl.DataFrame, outcome: str, draws: NDArray[np.floatin
         pl.col(outcome).cast(pl.Float64).alias("label"),
         pl.Series("risk_raw", draws.mean(axis=1), dtype=pl.Float64),
         spread,
+        *([] if n_measured is None else [pl.Series(MEASURED, n_measured, dtype=pl.Int32)]),
         *SUBGROUPS,
     )
 

@@ -9,8 +9,9 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import AfterPrior, Identity, Isotonic, prior_corrected
 from icu_lightning.evaluation.evaluate import evaluate, metric_names
 from icu_lightning.evaluation.metrics import net_benefit
-from icu_lightning.evaluation.predictions import calibrate, cross_fitted, raw_predictions
+from icu_lightning.evaluation.predictions import COLUMNS, calibrate, cross_fitted, raw_predictions, write
 from icu_lightning.evaluation.smooth import smooth_calibration
+from icu_lightning.evaluation.stored import read
 
 
 def stays(n: int = 400, deaths: float = 0.25) -> pl.DataFrame:
@@ -103,6 +104,17 @@ def test_several_draws_give_their_mean_and_spread():
     assert raw["risk_raw"].to_numpy() == pytest.approx(risks.mean(1))
     assert raw["risk_sd"].to_numpy() == pytest.approx(risks.std(1, ddof=1))
     assert raw_predictions(table, "died_in_hospital", risks[:, :1])["risk_sd"].null_count() == table.height
+
+
+def test_a_table_says_how_much_was_measured_and_old_ones_need_not(tmp_path):
+    table, risks = stays(), draws(stays())
+    n_measured = np.arange(table.height, dtype=np.int32)
+    for counts, more in ((None, set()), (n_measured, {"n_measured"})):
+        told = calibrate(raw_predictions(table, "died_in_hospital", risks, counts), Isotonic(), "f1")
+        assert set(told.columns) - set(COLUMNS) == more
+        write(told, tmp_path / "predictions.parquet", outcome="died_in_hospital", source="x", synthetic=False)
+        assert set(read(tmp_path / "predictions.parquet", None).table.columns) == {*COLUMNS, *more}
+    assert (told["n_measured"].to_numpy() == n_measured).all()
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), -0.1, 1.5, float("inf")])
