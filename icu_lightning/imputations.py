@@ -6,13 +6,13 @@
 | rate | share of the stay's measured cells that was hidden with this one |
 | hour, variable | which cell |
 | truth | its z-score |
-| draws | (S) the model's |
+| draws | (S) the model's; one, if more would be the same number |
 
 The cells follow from (seed, pattern, rate, stay_id) alone (data/masking.py), so every method is scored on the same ones.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,7 @@ def write_imputations(folder: Path, config: Mapping[str, Any], data: "ICUDataMod
     if settings is None or not hasattr(model, "impute"):
         (folder / FILE).unlink(missing_ok=True)
         return
+    settings = replace(settings, draws=min(settings.draws, getattr(model, "most_draws", None) or settings.draws))
     test = data.measured["test"]
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(test))[: settings.stays])
     stays, variables = test[torch.from_numpy(chosen)], data.shape.variables

@@ -33,7 +33,7 @@ from icu_lightning.loggers import build_loggers, log_results
 from icu_lightning.models.base import Model, draws_of
 from icu_lightning.presentation import present, present_pooled
 from icu_lightning.results import cell_text, evaluated, show, write_metrics
-from icu_lightning.runfolder import to_be_finished
+from icu_lightning.runfolder import PARTS, to_be_finished
 from icu_lightning.terminal import interactive, say, steps
 from icu_lightning.training.checkpoint import FORMAT
 from icu_lightning.training.crew import Crew, crew_of
@@ -117,7 +117,8 @@ def conclude(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]
 
 def full_name(names: Mapping[str, str]) -> str:
     """The model's name with the options of its own that were chosen, such as its size."""
-    parts = [f"{group.split('/')[1]} {name}" for group, name in names.items() if group.startswith("model/")]
+    own = [group for group in names if group.startswith("model/") or group in PARTS]
+    parts = [f"{group.removeprefix('model/')} {names[group]}" for group in own]
     parts += [f"protocol {names['protocol']}"] if names.get("protocol", "clean") != "clean" else []
     return f"{names['model']} ({', '.join(parts)})" if parts else names["model"]
 

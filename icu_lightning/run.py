@@ -92,6 +92,8 @@ def nearest(error: hydra.errors.HydraException, typed: Sequence[str]) -> str:
         found = get_close_matches(option, error.options, n=1)
         return f"\nDid you mean {group}={found[0]}?" if found else ""
     key = re.match(r"Could not override '([^'@]+)'", str(error))
+    if key and key[1] in runfolder.PARTS:
+        return f"\nOnly model=two_stage has an {' and a '.join(runfolder.PARTS)}."
     found = get_close_matches(key[1], known_keys(typed), n=1) if key else []
     return f"\nDid you mean {found[0]}?" if found else ""
 
@@ -241,7 +243,7 @@ def composed_config(cfg: DictConfig) -> dict[str, Any]:
         "names": {
             group: choices[group]
             for group in choices
-            if group in ("data", "model", "trainer", "logger", "calibration", "protocol")
+            if group in ("data", "model", *runfolder.PARTS, "trainer", "logger", "calibration", "protocol")
             or group.startswith("model/")
             or (group == "experiment" and choices[group])
         },

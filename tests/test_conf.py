@@ -15,8 +15,10 @@ GROUPS = (
     "cohort",
     "data",
     "generator",
+    "imputer",
     "launcher",
     "model",
+    "predictor",
     "trainer",
     "logger",
     "calibration",
@@ -61,6 +63,8 @@ def part(group: str, *overrides: str):
         return composed(
             "data=synthetic", *(o.replace("generator=", "generator@data.generator=") for o in overrides)
         ).plain["data"]["generator"]
+    if group in ("imputer", "predictor"):  # parts of model=two_stage
+        return composed("model=two_stage", *overrides).plain["model"][group]
     if group == "protocol":
         return composed(*overrides).plain["data"]
     if group.startswith("model/"):  # parts of the models that have them

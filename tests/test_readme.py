@@ -48,6 +48,7 @@ def shortened(command: str) -> str:
     epochs = "" if "trainer.max_epochs" in command else "trainer.max_epochs=2"
     tiny = "model/size=tiny imputation.stays=10" if "model=mtdm" in command else ""
     tiny += "model/network=tiny" if "model=teacher_student" in command and "model/network" not in command else ""
+    tiny += "imputation.stays=10" if "model=two_stage" in command else ""
     explanation = "" if "report=none" in command else "report.explanation.stays=4"
     return f"{command} {stays} {epochs} {tiny} {explanation} bootstrap=20"
 

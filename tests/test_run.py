@@ -286,6 +286,11 @@ MISTAKES = {
     "unknown cohort": (["cohort=h24"], r"Could not find 'cohort/h24'(.|\n)*everyone\n\s*h48\n\s*mtdm\n\s*sepsis"),
     "unknown key": (["model.hiden=3"], r"Key 'hiden' is not in struct(.|\n)*Did you mean model.hidden\?"),
     "unknown group": (["modle=mtdm"], r"Could not override 'modle'(.|\n)*Did you mean model\?"),
+    "a part of another model": (
+        ["imputer=knn"],
+        r"Could not override 'imputer'(.|\n)*Only model=two_stage has an imputer",
+    ),
+    "unknown imputer": (["model=two_stage", "imputer=knm"], r"Did you mean imputer=knn\?"),
     "unknown option": (["model=mdtm"], r"Could not find 'model/mdtm'(.|\n)*Did you mean model=mtdm\?"),
     "unknown key of a model that was chosen": (["model=mtdm", "model.snapshot=[1]"], r"Did you mean model.snapshots\?"),
     "help with a mistake": (["model=focal", "--help"], r"Could not find 'model/focal'"),

@@ -133,8 +133,14 @@ def _flat(node: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def _name(facts: Mapping[str, Any], everyone: Sequence[Mapping[str, Any]]) -> str:
     """The model's name, with what sets it apart from others of that name."""
-    namesakes = [other for other in everyone if other["names.model"] == facts["names.model"]]
+    namesakes = [other for other in everyone if _named(other) == _named(facts)]
     settings = sorted({name for other in namesakes for name in other if not name.startswith("names.")})
     apart = [name for name in settings if len({json.dumps(o.get(name), default=str) for o in namesakes}) > 1]
     told = ", ".join(f"{name}={facts.get(name)}" for name in apart)
-    return f"{facts['names.model']} ({told})" if told else str(facts["names.model"])
+    return f"{_named(facts)} ({told})" if told else _named(facts)
+
+
+def _named(facts: Mapping[str, Any]) -> str:
+    """The model, or its parts where it has an imputer and a predictor: `csdi + lstm`."""
+    parts = [str(facts[f"names.{part}"]) for part in ("imputer", "predictor") if f"names.{part}" in facts]
+    return " + ".join(parts) or str(facts["names.model"])

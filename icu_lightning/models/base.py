@@ -61,7 +61,8 @@ class StageTrainer(Protocol):
 class Model(Protocol):
     """A mortality model. Its constructor takes `shape` beside its own settings.
 
-    Optionally `impute(batch, n_samples) -> (B, S, T, V)`, z-scores; observed cells unchanged. And optionally
+    Optionally `impute(batch, n_samples) -> (B, S, T, V)`, z-scores; observed cells unchanged; with `most_draws` of 1, if further draws
+    are the same numbers. And optionally
     `embed(batch) -> (B, D)`, what the model makes of a stay before it gives a risk; a stay's row does not depend on the others'.
     And optionally `notes`, sentences about what of it was off in this fit, which the run says.
     """

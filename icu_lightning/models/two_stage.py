@@ -1,0 +1,116 @@
+"""Any imputer, then any predictor: the imputer is fitted on the training stays, and the predictor reads what it filled in.
+
+    stay -> imputer -> filled series (the median of its draws) -> predictor -> a risk
+
+The two know nothing of one another. A filled stay has a value in every cell and calls every cell observed, so that whatever reads a
+StayBatch can be a predictor: the other models of this package are. What was measured is still told by `hours_since`, which is 0 there.
+
+References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), tables 4 to 6; METHODS B.3.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import UserError, whole_number
+from icu_lightning.models.base import Data, Model, StageTrainer
+
+STAYS_AT_ONCE = 256  # filled in one call; bounds the memory of their draws
+
+
+class Imputer(Protocol):
+    """Fills what is not observed. Its constructor takes `shape` beside its own settings.
+
+    draws_differ: whether two draws of a cell are two numbers; else one says all.
+    """
+
+    draws_differ: bool
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        """Learn from data.train, without its labels; choose epochs and the like on data.val."""
+
+    def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
+        """(B, S, T, V) z-scores; observed cells are as they were, and what stands in the others enters nothing."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> object: ...
+
+
+class TwoStage:
+    """The model of the rest of the package.
+
+    Arguments:
+        shape: of the data.
+        imputer, predictor: made here, given `shape`. A predictor is any `Model`; one that is a part of an imputer has `join`.
+        samples: draws of an imputer whose draws differ; the predictor reads their median.
+
+    Raises UserError for a predictor that is another imputer's.
+    """
+
+    def __init__(
+        self, *, shape: BatchShape, imputer: "partial[Imputer]", predictor: "partial[Model]", samples: int
+    ) -> None:
+        self.imputer, self.predictor = imputer(shape=shape), predictor(shape=shape)
+        self.samples = whole_number("model.samples", samples, 1) if self.imputer.draws_differ else 1
+        self.seed_of_predictor = int(torch.randint(2**31 - 1, ()))
+        if hasattr(self.predictor, "join"):
+            self.predictor.join(self.imputer)
+        elif hasattr(self.predictor, "embed"):
+            self.embed = self._embed
+
+    @property
+    def most_draws(self) -> int | None:
+        """1, if more draws of a cell would be the same number; else None."""
+        return None if self.imputer.draws_differ else 1
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        check_observed(data.train)
+        self.imputer.fit(data, trainer)
+        filled: Any = copy.copy(data)  # the same loaders, over filled stays
+        filled.train, filled.val = self.filled(data.train), self.filled(data.val)
+        # Of the imputer's training, which a resumed run does not repeat, nothing may be left in torch's random numbers
+        torch.manual_seed(self.seed_of_predictor)
+        self.predictor.fit(filled, trainer)
+
+    def predict(self, batch: StayBatch) -> Tensor:
+        return self.predictor.predict(self.filled(batch))
+
+    def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
+        """(B, S, T, V) z-scores, observed cells unchanged."""
+        return self.imputer.impute(batch, n_samples)
+
+    def filled(self, batch: StayBatch) -> StayBatch:
+        """The stays with the imputer's median wherever nothing was observed; see the module."""
+        parts = [batch[i : i + STAYS_AT_ONCE] for i in range(0, len(batch), STAYS_AT_ONCE)]
+        values = [self.imputer.impute(part, self.samples).median(1).values.to(batch.values) for part in parts]
+        series = torch.cat(values) if values else batch.values
+        return replace(batch, values=series, observed=torch.ones_like(batch.observed))
+
+    def _embed(self, batch: StayBatch) -> Tensor:
+        reader: Any = self.predictor
+        return reader.embed(self.filled(batch))
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"imputer": dict(self.imputer.state_dict()), "predictor": dict(self.predictor.state_dict())}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.imputer.load_state_dict(state_dict["imputer"])
+        self.predictor.load_state_dict(state_dict["predictor"])
+
+
+def check_observed(train: StayBatch) -> None:
+    """Raise UserError for training stays without a single measurement: there is nothing to learn imputing from."""
+    if not train.observed.any():
+        raise UserError("No training stay has a single measurement of data.variables: there is nothing to impute from.")
+
+
+def measured(filled: StayBatch) -> Tensor:
+    """(B, T, V) True where a value of filled stays was measured."""
+    return filled.hours_since == 0

@@ -1,0 +1,151 @@
+"""Laws of every imputer, by globbing conf/imputer: a new one is tested because its file exists."""
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from sklearn.impute import KNNImputer
+
+from icu_lightning.batch import hide
+from icu_lightning.build import built
+from icu_lightning.data.masking import shown
+from icu_lightning.models.two_stage import TwoStage
+from icu_lightning.training.stages import StageTrainer, stable_seed
+from tests.conftest import CONF, composed
+
+IMPUTERS = sorted(path.stem for path in (CONF / "imputer").glob("*.yaml"))
+RATES = (0.1, 0.5, 0.9)
+QUICK = {"zero", "mean", "locf", "knn"}  # that do not train
+LONGER = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in IMPUTERS]
+
+
+@pytest.fixture(scope="module")
+def stays(request):
+    return request.getfixturevalue("synthetic_data")(400)
+
+
+def of_conf(name: str, shape):
+    return built(composed("model=two_stage", f"imputer={name}").plain["model"]["imputer"], shape=shape)
+
+
+def fitted(name: str, data, folder, max_epochs: int = 1):
+    torch.manual_seed(stable_seed(0, "initial weights"))
+    imputer = of_conf(name, data.shape)
+    folder.mkdir(exist_ok=True)
+    device = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
+    imputer.fit(data, StageTrainer(folder=folder, seed=0, max_epochs=max_epochs, **device))
+    return imputer
+
+
+def mae(imputer, batch, rate: float) -> float:
+    hidden = shown(batch, "mcar", rate, 0)
+    estimate = imputer.impute(hidden, 1 if not imputer.draws_differ else 5).median(1).values
+    return float((estimate - batch.values).abs()[hidden.held_out].mean())
+
+
+@pytest.mark.parametrize("name", IMPUTERS)
+def test_observed_cells_are_unchanged_and_hidden_truth_changes_nothing(name, stays, tmp_path):
+    """Bit for bit: what stands in cells that are not observed, labels and held-out marks enter nothing."""
+    imputer = fitted(name, stays, tmp_path)
+    batch = shown(stays.test[:20], "mcar", 0.4, 1)
+    other = dataclasses.replace(
+        batch,
+        values=torch.where(batch.observed, batch.values, 50.0),
+        held_out=~batch.held_out,
+        label=1 - batch.label,
+        in_icu=~batch.in_icu,
+    )
+    draws = imputer.impute(batch, 2)
+    assert draws.shape == (20, 2, *batch.values.shape[1:])
+    assert draws.isfinite().all()
+    assert torch.equal(draws, imputer.impute(other, 2))
+    seen = batch.observed.unsqueeze(1).expand_as(draws)
+    assert torch.equal(draws[seen], batch.values.unsqueeze(1).expand_as(draws)[seen])
+    assert imputer.draws_differ == bool((draws[:, 0] != draws[:, 1]).any())
+
+
+@pytest.mark.parametrize("name", IMPUTERS)
+def test_a_stay_is_imputed_alike_alone_and_in_company_and_one_without_measurements_too(name, stays, tmp_path):
+    imputer = fitted(name, stays, tmp_path)
+    batch = stays.test[:8]
+    nothing = hide(batch[:1], batch[:1].observed)
+    assert torch.allclose(imputer.impute(batch, 2)[2:3], imputer.impute(batch[2:3], 2), atol=1e-6)
+    assert imputer.impute(nothing, 2).isfinite().all()
+    assert imputer.impute(batch[:0], 2).shape == (0, 2, *batch.values.shape[1:])
+
+
+@pytest.mark.parametrize("name", IMPUTERS)
+def test_it_is_fitted_on_training_stays_without_their_labels_and_the_same_seed_gives_the_same(name, stays, tmp_path):
+    other = dataclasses.replace
+    data = type(stays)(stays.source, stays.settings, seed=0)
+    data.setup()
+    first = fitted(name, data, tmp_path / "a")
+    data.train, data.val = (other(part, label=1 - part.label) for part in (data.train, data.val))
+    del data.test  # whoever touches it while fitting fails
+    second = fitted(name, data, tmp_path / "b")
+    assert torch.equal(first.impute(stays.test[:10], 2), second.impute(stays.test[:10], 2))
+
+
+@pytest.mark.parametrize("name", IMPUTERS)
+def test_its_state_is_plain_and_restores_it(name, stays, tmp_path):
+    imputer = fitted(name, stays, tmp_path / "run")
+    torch.save(dict(imputer.state_dict()), tmp_path / "state.ckpt")
+    again = of_conf(name, stays.shape)
+    again.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))
+    assert torch.equal(imputer.impute(stays.test[:10], 2), again.impute(stays.test[:10], 2))
+
+
+@pytest.mark.parametrize("name", LONGER)
+def test_its_error_weakly_rises_with_the_missing_rate(name, stays, tmp_path):
+    """In shares of the mean's error, because the cells differ between the rates, and some are easier; within their noise."""
+    imputer, zero = fitted(name, stays, tmp_path, max_epochs=20), of_conf("zero", stays.shape)
+    found = [mae(imputer, stays.test, rate) / mae(zero, stays.test, rate) for rate in RATES]
+    assert all(later > before - 0.02 for before, later in pairwise(found)), found
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in IMPUTERS])
+def test_whatever_learns_more_than_a_mean_beats_it(name, stays, tmp_path):
+    imputer, mean = fitted(name, stays, tmp_path, max_epochs=40), fitted("mean", stays, tmp_path / "mean")
+    if name in ("zero", "mean"):
+        assert mae(imputer, stays.test, 0.3) == pytest.approx(mae(mean, stays.test, 0.3), abs=1e-6)
+    else:
+        assert mae(imputer, stays.test, 0.3) < 0.95 * mae(mean, stays.test, 0.3)
+
+
+def test_zero_and_mean_are_one_method(stays, tmp_path):
+    """METHODS B.5, 1: in z-space to 1e-6."""
+    zero, mean = (fitted(name, stays, tmp_path / name) for name in ("zero", "mean"))
+    assert torch.allclose(zero.impute(stays.test, 1), mean.impute(stays.test, 1), atol=1e-6)
+
+
+def test_the_nearest_stays_are_scikit_learns(stays, tmp_path):
+    """On numbers without ties, which scikit-learn breaks by who else is asked about."""
+    rng = np.random.default_rng(0)
+    data = type(stays)(stays.source, stays.settings, seed=0)
+    data.setup()
+    noise = torch.from_numpy(rng.normal(0, 0.1, data.train.values.shape)).float()
+    values = torch.where(data.train.observed, data.train.values + noise, 0.0)
+    data.train = dataclasses.replace(data.train, values=values)
+    asked = data.train[:40]
+    asked = hide(
+        asked, asked.observed & (torch.rand(asked.values.shape, generator=torch.Generator().manual_seed(0)) < 0.3)
+    )
+    nan = float("nan")
+    reference = KNNImputer(n_neighbors=5, keep_empty_features=True)
+    reference.fit(torch.where(data.train.observed, data.train.values, nan).flatten(1).numpy())
+    expected = reference.transform(torch.where(asked.observed, asked.values, nan).flatten(1).numpy())
+    found = fitted("knn", data, tmp_path).impute(asked, 1)[:, 0].flatten(1).numpy()
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_a_filled_stay_has_a_value_everywhere_and_still_tells_what_was_measured(stays, tmp_path):
+    from icu_lightning.models.two_stage import measured
+
+    conf = composed("model=two_stage", "imputer=locf", "predictor=logistic_regression").plain["model"]
+    model: TwoStage = built(conf, shape=stays.shape)
+    filled = model.filled(stays.test)
+    assert filled.observed.all()
+    assert torch.equal(measured(filled), stays.test.observed)
+    assert torch.equal(filled.values[stays.test.observed], stays.test.values[stays.test.observed])

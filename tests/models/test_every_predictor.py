@@ -1,0 +1,83 @@
+"""Laws of every predictor of filled stays, by globbing conf/predictor: a new one is tested because its file exists."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from icu_lightning.build import built
+from icu_lightning.training.stages import StageTrainer, stable_seed
+from tests.conftest import CONF, composed
+
+PREDICTORS = sorted(path.stem for path in (CONF / "predictor").glob("*.yaml"))
+OWN = {"brits": "brits"}  # predictors that are parts of an imputer
+
+
+def conf_of(name: str) -> dict:
+    return composed("model=two_stage", f"imputer={OWN.get(name, 'locf')}", f"predictor={name}").plain["model"]
+
+
+def fitted(name: str, data, folder, max_epochs: int | None = 2):
+    torch.manual_seed(stable_seed(0, "initial weights"))
+    model = built(conf_of(name), shape=data.shape)
+    folder.mkdir(exist_ok=True)
+    device = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
+    model.fit(data, StageTrainer(folder=folder, seed=0, max_epochs=max_epochs, **device))
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
+    data = synthetic_data(1200)
+    risk = fitted(name, data, tmp_path, max_epochs=12).predict(data.test).mean(1)
+    assert roc_auc_score(data.test.label, risk) > (0.55 if name == "kmeans" else 0.68)
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_a_risk_does_not_depend_on_the_batch_and_labels_and_ids_are_no_features(name, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    model = fitted(name, data, tmp_path)
+    together = model.predict(data.test)
+    assert together.shape == (len(data.test), 1)
+    assert ((together >= 0) & (together <= 1)).all()
+    alone = torch.cat([model.predict(data.test[i : i + 1]) for i in range(12)])
+    assert torch.allclose(together[:12], alone, atol=1e-6)
+    other = dataclasses.replace(
+        data.test,
+        label=1 - data.test.label,
+        hospital_hours=torch.ones_like(data.test.hospital_hours),
+        stay_id=np.flip(data.test.stay_id),
+    )
+    assert torch.equal(together, model.predict(other))
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_hidden_truth_cannot_change_a_risk(name, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    model = fitted(name, data, tmp_path, max_epochs=1)
+    values = torch.where(data.test.observed, data.test.values, 7.0)
+    assert torch.equal(model.predict(data.test), model.predict(dataclasses.replace(data.test, values=values)))
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_its_state_is_plain_and_restores_it_and_test_stays_are_never_seen(name, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    test = data.test
+    del data.test  # whoever touches it while fitting fails
+    model = fitted(name, data, tmp_path / "run")
+    torch.save(dict(model.state_dict()), tmp_path / "state.ckpt")
+    again = built(conf_of(name), shape=data.shape)
+    again.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))
+    assert torch.equal(model.predict(test), again.predict(test))
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_a_run_started_again_ends_alike(name, synthetic_data, tmp_path):
+    """The finished stages are loaded, the others trained: the same risks, whatever random numbers the first had drawn."""
+    data = synthetic_data(400)
+    first = fitted(name, data, tmp_path)
+    again = fitted(name, data, tmp_path)
+    assert torch.equal(first.predict(data.test), again.predict(data.test))
