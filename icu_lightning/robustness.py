@@ -69,10 +69,33 @@ def _write(folder: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -
     result = robustness(model, data.test, config["worse"], bootstrap=config["bootstrap"], seed=config["seed"])
     result = {"source": data.source.name, "synthetic": data.source.synthetic, **result}
     write_text(folder / FILE, json.dumps(result, indent=2) + "\n")
+    _draw(folder, stored, result)
     for kind, rows in result["kinds"].items():
         say(f"AUROC, {kind}: " + ", ".join(f"{row['amount']:g}: {row['auroc']['value']:.3f}" for row in rows))
     say(f"Robustness: {folder / FILE}")
     return result
+
+
+def _draw(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    """Figure and report, of a run that has them."""
+    from icu_lightning.plots.kinds import figures_asked
+    from icu_lightning.plots.robustness import Worse, robustness_figure
+    from icu_lightning.plots.save import write_figure
+    from icu_lightning.plots.sheet import Facts
+    from icu_lightning.report.write import write_report
+
+    asked = figures_asked(config, None)
+    if asked == "none":
+        return
+    names, kinds = config["names"], {kind: rows for kind, rows in result["kinds"].items() if rows}
+    about = f"{names['model']} on {names['data']}, {result['stays']:,} test stays, {result['deaths']:,} deaths"
+    figure = robustness_figure(
+        Worse(kinds=kinds, titles=result["titles"], facts=Facts(about=about, synthetic=result["synthetic"]))
+    )
+    alt = "AUROC of the test stays with vasoactive drugs charted worse; see robustness.json."
+    write_figure(figure, folder / "plots" / "robustness.svg", alt, png=asked == "png")
+    if (folder / "report.html").is_file():
+        write_report(folder)
 
 
 if __name__ == "__main__":

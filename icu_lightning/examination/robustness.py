@@ -63,12 +63,20 @@ def _shown_from(batch: StayBatch, source: Tensor) -> StayBatch:
 
 
 KINDS: dict[str, Worse] = {"hours": without_hours, "spans": without_spans, "held": held, "shifted": shifted}
+TITLES = {
+    "hours": "Single hours unknown",
+    "spans": "Spans of 4 to 8 hours unknown",
+    "held": "Hours that repeat the hour before",
+    "shifted": "Hours too early or too late",
+}
 
 
 def robustness(
     model: Model, test: StayBatch, asked: Mapping[str, Sequence[float]], *, bootstrap: int, seed: int
 ) -> dict[str, Any]:
-    """{stays, deaths, seed, auroc, kinds: {kind: [{amount, auroc, change}]}}, each number with its 95 % interval over patients.
+    """{stays, deaths, seed, auroc, titles: {kind: words}, kinds: {kind: [{amount, auroc, change}]}}.
+
+    Each number with its 95 % interval over patients.
 
     Arguments:
         test: the stays as charted.
@@ -102,7 +110,7 @@ def robustness(
         for kind, amounts in asked.items()
     }
     counts = {"stays": len(test), "deaths": int(label.sum()), "seed": seed}
-    return {**counts, "auroc": cells["auroc"], "kinds": kinds}
+    return {**counts, "auroc": cells["auroc"], "titles": {kind: TITLES[kind] for kind in kinds}, "kinds": kinds}
 
 
 def check(test: StayBatch, asked: Mapping[str, Sequence[float]]) -> None:

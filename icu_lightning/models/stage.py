@@ -71,5 +71,5 @@ class Stage(lightning.LightningModule):
         return (
             f"The training loss is {float(terms['loss'].detach())} in epoch {self.current_epoch} ({', '.join(wrong)}), in the batch "
             f"of the stays {stays}{more}. The weights as they were when this epoch began are in last.ckpt, the best so far in "
-            "best.ckpt, of this stage's folder in checkpoints/. Look at those stays' values, or try a lower model.optimizer.lr."
+            "best.ckpt, of this stage's folder in checkpoints/. Look at those stays' values, or try a lower learning rate (the optimizer's lr in config.yaml)."
         )

@@ -37,6 +37,7 @@ class Run:
     cleaning: pl.DataFrame | None
     history: pl.DataFrame | None
     hours_observed: pl.DataFrame | None
+    robustness: Any
 
     @property
     def test(self) -> dict[str, Any]:
@@ -125,6 +126,7 @@ def read(path: Path) -> Run:
         cleaning=_csv(path / "cleaning.csv"),
         history=_csv(path / "metrics.csv"),
         hours_observed=_csv(path / "hours_observed.csv"),
+        robustness=_json(path / "robustness.json"),
     )
 
 

@@ -23,6 +23,7 @@ def sections(run: Run) -> list[Section]:
         *gaps.gaps(run),
         explained.explanation(run),
         inside.early(run),
+        *inside.robustness(run),
         inside.training(run),
         origin.audit(run),
         origin.cleaning(run),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from icu_lightning.errors import UserError
-from icu_lightning.examination.robustness import KINDS, robustness
+from icu_lightning.examination.robustness import KINDS, TITLES, robustness
 from icu_lightning.models.teacher_student.masking import fixed_numbers
 from icu_lightning.models.vis import rates
 from icu_lightning.robustness import write_robustness
@@ -90,11 +90,16 @@ def test_what_cannot_be_asked_is_refused(asked, said):
 def test_the_command_writes_into_the_run_and_refuses_one_without_drugs(tmp_path):
     shorter = ("data.stays=400", "bootstrap=20", "data.cache_dir=null", "cohort=mtdm", "data.hours=24")
     columns = ("data.static=[age]", "model.columns=[vis_max,vis_last,vis_slope]")
-    run = run_in(tmp_path / "run", "model=vis_logistic", *shorter, *columns)
+    report = ("report=full", "report.explanation.stays=0", "report.stays=0", "report.embedding=0")
+    run = run_in(tmp_path / "run", "model=vis_logistic", *shorter, *columns, *report)
+    assert "charted worse?" not in (run / "report.html").read_text()
     asked = {"run": str(run), "worse": ASKED, "bootstrap": 20, "seed": 0}
     write_robustness(asked)
     written = json.loads((run / "robustness.json").read_text())
     assert written["synthetic"] is True
+    assert "charted worse?" in (run / "report.html").read_text()
+    figure = (run / "plots" / "robustness.svg").read_text()
+    assert all(said in figure for said in (*TITLES.values(), "SYNTHETIC"))
     stored = json.loads((run / "metrics.json").read_text())
     assert written["auroc"]["value"] == pytest.approx(stored["test"]["raw"]["auroc"]["value"])
     with pytest.raises(UserError, match="Which run"):

@@ -26,6 +26,19 @@ AUDIT = {
     "missingness_auroc": 0.61,
 }
 NONE = dict.fromkeys(("values", "values_low", "values_high", "missingness", "missingness_low", "missingness_high"))
+
+
+def _cell(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
+ROBUSTNESS = {
+    "titles": {"hours": "Single hours unknown", "shifted": "Hours too early or too late"},
+    "kinds": {
+        "hours": [{"amount": 0.4, "auroc": _cell(0.61, 0.5, 0.7), "change": _cell(-0.02, -0.03, -0.01)}],
+        "shifted": [{"amount": 2.0, "auroc": _cell(0.6, 0.5, 0.7), "change": _cell(-0.03, -0.04, -0.02)}],
+    },
+}
 EXPLANATION = {
     "n": 64, "events": 12, "risk": "raw", "base_value": 0.2, "background": 8, "block_hours": 8, "evaluations_spent": 37530,
     "largest_error": 1e-16, "tolerance": 1e-6, "stay_id": 990_000_008,
@@ -117,6 +130,7 @@ def _optional(folder: Path, rows: pl.DataFrame, audit: dict) -> None:
     hours = {"hours": [6, 12], "auroc": [0.61, 0.67], "auroc_low": [0.5, 0.58], "auroc_high": [0.7, 0.75]}
     pl.DataFrame(hours).write_csv(folder / "hours_observed.csv")
     (folder / "explanation.json").write_text(json.dumps(EXPLANATION))
+    (folder / "robustness.json").write_text(json.dumps(ROBUSTNESS))
     commit = "0123456789abcdef0123456789abcdef01234567"
     typed = (
         "/home/somebody/icu_lightning/run.py data=eicu 'data.variables=[heart_rate, lactate]' hydra.run.dir=runs/mine"

@@ -96,6 +96,12 @@ def test_nothing_is_fetched(made):
     assert "@import" not in text
 
 
+def test_robustness_is_a_section_where_it_was_asked_for(made, make_run):
+    for said in ("Single hours unknown", "40%", "up to 2 h", "0.020"):
+        assert said in made["report.md"]
+    assert "charted worse?" not in pages(read(make_run("bare", bare=True)))["report.html"]
+
+
 def test_single_stays_are_linked_and_not_shown(made, make_run):
     for name in ("stays/index.html", "plots/shap_stay_1.svg"):
         assert f'<a href="{name}">' in made["report.html"]
