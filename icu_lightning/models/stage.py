@@ -71,5 +71,6 @@ class Stage(lightning.LightningModule):
         return (
             f"The training loss is {float(terms['loss'].detach())} in epoch {self.current_epoch} ({', '.join(wrong)}), in the batch "
             f"of the stays {stays}{more}. The weights as they were when this epoch began are in last.ckpt, the best so far in "
-            "best.ckpt, of this stage's folder in checkpoints/. Look at those stays' values, or try a lower learning rate (the optimizer's lr in config.yaml)."
+            "best.ckpt, of this stage's folder in checkpoints/. Look at those stays' values, or try a lower learning rate "
+            "(the optimizer's lr in config.yaml)."
         )
