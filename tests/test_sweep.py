@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
+from icu_lightning.sweep import local
 from icu_lightning.sweep.jobs import ELSEWHERE, LAST_LINES, Job, held_sweep, jobs_of, keep, name_of, taken
 from icu_lightning.sweep.local import THREADS, LocalLauncher, slots
 from icu_lightning.sweep.process import Here, run_jobs
 from icu_lightning.sweep.report import Row, report
-from icu_lightning.sweep.sweeper import never, one_of_each_value, words_of_jobs
+from icu_lightning.sweep.sweeper import Sweep, never, one_of_each_value, words_of_jobs
+from tests.conftest import composed
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("trainer.max_epochs=6", "data.stays=300", "report=none", "bootstrap=20", "data.cache_dir=null")
@@ -78,6 +81,34 @@ def test_each_place_has_one_gpu_or_its_share_of_the_cores():
     assert len(slots(4, ["a", "b"], cores=2)) == 4, "more jobs than GPUs share them"
 
 
+def test_jobs_of_the_cpu_have_the_cores_and_jobs_of_gpus_have_the_gpus(tmp_path, monkeypatch):
+    """On a machine with one GPU: else four jobs of the CPU would wait for it one after another."""
+    monkeypatch.setattr(local, "gpus", lambda: ["the only one"])
+    monkeypatch.setattr(local, "cores", lambda: 4)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    seen: list[tuple[list[Job], int]] = []
+    monkeypatch.setattr(local, "run_jobs", lambda jobs, begin, places, **_: seen.append((list(jobs), places)))
+    line = words("trainer=cpu,gpu", "seed=0,1")
+    jobs = [replace(job(tmp_path, *own), gpu="trainer=gpu" in own) for own, _ in line]
+    LocalLauncher(jobs=None).launch(sorted(jobs, key=lambda one: one.gpu), watch=never, ended=print)
+    assert [(places, [one.gpu for one in alike]) for alike, places in seen] == [(4, [False] * 2), (1, [True] * 2)]
+
+
+def test_a_job_knows_from_its_configuration_whether_it_trains_on_a_gpu(tmp_path):
+    class Composing(Sweep):
+        def __init__(self) -> None: ...
+
+        def checked(self, job: Job) -> dict[str, object]:
+            return composed(*job.overrides[: -len(QUICK)]).plain
+
+    jobs = [job(tmp_path, *own) for own, _ in words("seed=0,1", "trainer=gpu,ddp_cpu", "+trainer.x=1")]
+    for one in (jobs, [*jobs, job(tmp_path, "trainer.accelerator=auto")]):
+        first = {one[0].name: Composing().checked(one[0])}
+        found = {name.split("_")[-1]: gpu for name, gpu in ((j.name, j.gpu) for j in Composing().placed(one, first))}
+        expected = {j.name.split("_")[-1]: not any("ddp_cpu" in word for word in j.overrides) for j in one}
+        assert found == expected
+
+
 def threads(told) -> None:
     """In a job's process: what its packages take for granted."""
     import polars as pl
@@ -92,6 +123,7 @@ def test_a_job_side_by_side_has_no_more_threads_than_its_share(tmp_path):
     """In a process of its own, whose fork server starts as that of a sweep does."""
     code = """if True:
         import multiprocessing
+        from types import SimpleNamespace
         from icu_lightning.sweep import local
         from tests.test_sweep import threads
 
@@ -104,7 +136,7 @@ def test_a_job_side_by_side_has_no_more_threads_than_its_share(tmp_path):
 
         if __name__ == "__main__":
             local.cores, local.gpus, local.run_jobs = (lambda: 2), list, one_job
-            local.LocalLauncher(jobs=2).launch([], watch=None, ended=None)
+            local.LocalLauncher(jobs=2).launch([SimpleNamespace(gpu=False)], watch=None, ended=None)
     """
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(code.replace("if True:", "", 1)))

@@ -48,12 +48,14 @@ class Job:
         name: of its files, the same for the same overrides.
         overrides: as typed, one value each.
         axes: those of them that vary in this sweep.
+        gpu: whether it trains on one; of a job that is only looked at, false.
     """
 
     sweep: Path
     name: str
     overrides: tuple[str, ...]
     axes: tuple[str, ...] = ()
+    gpu: bool = False
 
     @property
     def run(self) -> Path:

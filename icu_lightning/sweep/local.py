@@ -1,8 +1,10 @@
-"""Jobs side by side on this machine: each sees one GPU, or has its share of the cores."""
+"""Jobs side by side on this machine: each that trains on a GPU sees one, each other has its share of the cores."""
 
 import os
 import subprocess
 from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import groupby
 
 from icu_lightning.errors import UserError, whole_number
 from icu_lightning.sweep.jobs import Job
@@ -15,17 +17,22 @@ class LocalLauncher:
     """Runs jobs here.
 
     Arguments:
-        jobs: how many at a time; None: one a GPU, or one a core where there is none.
+        jobs: how many at a time; None: one a GPU if they train on GPUs, else one a core.
     """
 
     def __init__(self, *, jobs: int | None) -> None:
         self.jobs = None if jobs is None else whole_number("launcher.jobs", jobs, 1)
 
     def launch(self, jobs: Iterable[Job], *, watch: Watch, ended: End) -> None:
-        places = slots(self.jobs, gpus(), cores())
-        # Before jobs' common parent imports the packages, which read them once: a job that is forked from it could not lower them
-        os.environ.update({name: places[0][name] for name in THREADS if name in places[0]})
-        run_jobs(jobs, lambda job, place: Here(job, places[place]), len(places), watch=watch, ended=ended)
+        for on_gpus, alike in groupby(jobs, key=lambda job: job.gpu):
+            places = slots(self.jobs, gpus() if on_gpus else [], cores())
+            # Before jobs' common parent imports the packages, which read them once: a job that is forked from it could not lower them
+            os.environ.update({name: places[0][name] for name in THREADS if name in places[0]})
+            run_jobs(alike, partial(in_its_place, places), len(places), watch=watch, ended=ended)
+
+
+def in_its_place(places: Sequence[dict[str, str]], job: Job, place: int) -> Here:
+    return Here(job, places[place])
 
 
 def slots(jobs: int | None, gpus: Sequence[str], cores: int) -> list[dict[str, str]]:

@@ -38,13 +38,16 @@ class Search:
         folder: the sweep's.
         words: overrides of every trial.
         retry: also ask again what failed in this folder; the new trial then stands for the one that failed.
+        gpu: whether trials train on one.
         conf: trials, objectives, pruning, monitor, startup, seed, study, name, space: see conf/search_settings.yaml.
 
     Raises UserError for settings that cannot be, and for a study that cannot be read or is of another search.
     """
 
-    def __init__(self, folder: Path, words: Sequence[str], conf: Mapping[str, Any], *, retry: bool = False) -> None:
-        self.folder, self.words, self.retry = folder, tuple(words), retry
+    def __init__(
+        self, folder: Path, words: Sequence[str], conf: Mapping[str, Any], *, retry: bool = False, gpu: bool = False
+    ) -> None:
+        self.folder, self.words, self.retry, self.gpu = folder, tuple(words), retry, gpu
         chosen = Settings.of(conf)
         self.trials, self.startup, self.seed = chosen.trials, chosen.startup, chosen.seed
         self.objectives, self.space, self.monitor = chosen.objectives, chosen.space, chosen.monitor
@@ -161,7 +164,7 @@ class Search:
     def job(self, trial: FrozenTrial) -> Job:
         chosen = tuple(f"{name}={typed(value)}" for name, value in trial.params.items())
         name = trial.user_attrs.get("run", f"trial-{trial.number:04d}")
-        return Job(sweep=self.folder, name=name, overrides=(*self.words, *chosen), axes=chosen)
+        return Job(sweep=self.folder, name=name, overrides=(*self.words, *chosen), axes=chosen, gpu=self.gpu)
 
     def watch(self, job: Job) -> bool:
         """Report the epochs of a running trial; True if it is to be pruned."""

@@ -5,6 +5,7 @@ checkpoint, and what failed is run again with `sweep.retry=true`. See jobs.py fo
 """
 
 import itertools
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,6 +70,7 @@ class Sweep(Sweeper):
             raise UserError(
                 "A search looks at validation stays, which cv pools away: leave cv out, or choose data.fold=[0,5]."
             )
+        jobs = self.placed(jobs, configurations)
         meaning = {name: digest(configuration) for name, configuration in configurations.items()}
         line, searching = shlex.join(["-m", *arguments]), self.plain_search(jobs[0]) if searched else {}
         with held_sweep(folder, shared=searched):
@@ -79,6 +81,20 @@ class Sweep(Sweeper):
             else:
                 everyone = keep(folder, line, jobs, meaning)
                 run_to_the_end(jobs, everyone, launcher, retry=retry)
+
+    def placed(self, jobs: Sequence[Job], configurations: Mapping[str, Mapping[str, Any]]) -> list[Job]:
+        """The jobs, each knowing whether it trains on a GPU; those that do after the others, which have smaller shares.
+
+        Arguments:
+            configurations: of some of them, by name.
+        """
+        known = {job.name: configurations[job.name]["trainer"] for job in jobs if job.name in configurations}
+        trainers = {trainer_words(job): known[job.name] for job in jobs if job.name in known}
+        for job in jobs:
+            if trainer_words(job) not in trainers:
+                trainers[trainer_words(job)] = self.checked(job)["trainer"]
+        found = [replace(job, gpu=trainers[trainer_words(job)].get("accelerator", "cpu") != "cpu") for job in jobs]
+        return sorted(found, key=lambda job: job.gpu)
 
     def plain_search(self, job: Job) -> dict[str, Any]:
         """The configuration of the search.
@@ -122,6 +138,11 @@ class Sweep(Sweeper):
         check(plain)
         data = {name: value for name, value in plain["data"].items() if name not in NOT_THE_JOB}
         return {name: value for name, value in plain.items() if name not in OF_A_SWEEP} | {"data": data}
+
+
+def trainer_words(job: Job) -> tuple[str, ...]:
+    """Those of a job's words that can say what it trains on."""
+    return tuple(word for word in job.overrides if re.match(r"[+~]*(trainer|experiment)\b", word))
 
 
 def words_of_jobs(overrides: Sequence[Override]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -220,7 +241,7 @@ def search_to_the_end(
     from icu_lightning.terminal import say
 
     keep(folder, without_password(line), [], {"search": digest([conf["space"], conf["objectives"], *meaning.values()])})
-    search = Search(folder, job.overrides, conf, retry=retry)
+    search = Search(folder, job.overrides, conf, retry=retry, gpu=job.gpu)
     begun = len(search.begun())
     say(f"Search of {search.trials} trials in {folder}" + f", {begun} of them begun" * bool(begun))
     progress = Progress(search.trials, begun, of_search(search.objectives))
