@@ -1,4 +1,7 @@
-"""A Slurm cluster of one node, for a test: munged, slurmctld and slurmd with a configuration of their own, stopped afterwards."""
+"""A Slurm cluster of one node, for a test: munged, slurmctld and slurmd with a configuration of their own, stopped afterwards.
+
+A job that is queued again waits for cred_expire (seconds) before it starts: usually two minutes, here five seconds.
+"""
 
 import getpass
 import os
@@ -17,7 +20,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}

@@ -4,6 +4,8 @@ The sweep waits on the machine on which it was started. If it is killed, what it
 line waits for that instead of submitting it again.
 """
 
+import math
+import os
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -11,11 +13,13 @@ from typing import Any
 
 from icu_lightning.errors import UserError, whole_number
 from icu_lightning.results import finished_metrics
-from icu_lightning.sweep.jobs import INTERRUPTED, Job, last_lines
+from icu_lightning.sweep.jobs import INTERRUPTED, LAST_LINES, Job, last_lines
 from icu_lightning.sweep.process import End, Watch, run_here, run_jobs
 
-ASK = 1.0  # seconds between looks at the queue
-TRIES = 30  # of a question that Slurm does not answer
+ASK = 10.0  # seconds between looks at the queue, one for all jobs of the sweep
+TRIES, PAUSE = 30, 2.0  # of a question that Slurm does not answer, and seconds between them
+OF_SLURM = 5  # of a failed job's last lines, how many are Slurm's own
+WAITING = ("PENDING", "RUNNING", "REQUEUED", "CONFIGURING", "COMPLETING", "SUSPENDED", "RESIZING", "REQUEUE_HOLD")
 STOPPED = 143  # exit code of a job that was told to stop
 
 
@@ -61,7 +65,8 @@ class SlurmLauncher:
         self.options["slurm_additional_parameters"] = dict(more)
 
     def launch(self, jobs: Iterable[Job], *, watch: Watch, ended: End) -> None:
-        run_jobs(jobs, lambda job, place: Queued(job, self.options), self.jobs, watch=watch, ended=ended)
+        queue = Queue()
+        run_jobs(jobs, lambda job, place: Queued(job, self.options, queue), self.jobs, watch=watch, ended=ended)
 
 
 class Queued:
@@ -69,18 +74,20 @@ class Queued:
 
     Arguments:
         options: of submitit's executor.
+        queue: in which it is.
 
     Raises UserError if Slurm does not take it.
     """
 
-    def __init__(self, job: Job, options: Mapping[str, Any]) -> None:
+    def __init__(self, job: Job, options: Mapping[str, Any], queue: "Queue") -> None:
         import submitit
 
+        self.queue = queue
         self.job, self.ended = job, 0 if finished_metrics(job.run) is not None else None
         self.told = False  # to stop: then it has not failed, and the same line goes on with it
-        self.folder, self.looked = job.sweep / ".submitit", 0.0
+        self.folder, self.submitted = job.sweep / ".submitit", -math.inf
         self.id = str(job.last.get("slurm"))
-        if self.ended is None and (not self.id.isdigit() or not queued(self.id)):
+        if self.ended is None and (not self.id.isdigit() or not queue.holds(self.id)):
             executor = submitit.AutoExecutor(folder=self.folder, cluster="slurm", slurm_max_num_timeout=1000)
             executor.update_parameters(name=job.name, **options)
             job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -88,15 +95,15 @@ class Queued:
                 self.id = executor.submit(OnNode(), job).job_id
             except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
                 raise UserError(f"Slurm does not take the job: {error}") from error
+            self.submitted = time.monotonic()
             job.note(**{**job.last, "slurm": self.id, "exit": None})
 
     @property
     def code(self) -> int | None:
-        if self.ended is None and time.monotonic() - self.looked > ASK:
-            self.looked = time.monotonic()
-            if not queued(self.id):
-                code = self.job.last.get("exit")
-                self.ended = STOPPED if self.told and code != 0 else 1 if code is None else code
+        seen = time.monotonic() - self.submitted > ASK  # by every answer of the queue that is young enough
+        if self.ended is None and seen and not self.queue.holds(self.id):
+            code = self.job.last.get("exit")
+            self.ended = STOPPED if self.told and code != 0 else 1 if code is None else code
         return self.ended
 
     def tell(self, number: int) -> None:
@@ -111,7 +118,8 @@ class Queued:
         ):  # the node's process had no time to say anything
             said = [line for path in sorted(self.folder.glob(f"{self.id}_*_log.err")) for line in last_lines(path, 0)]
             how = f"ended by Slurm, job {self.id}: out of memory, out of time, cancelled, or its node failed"
-            last |= {"exit": self.ended, "how": how, "last_lines": [*last_lines(self.job.log, 0), *said]}
+            lines = [*last_lines(self.job.log, 0), *said[-OF_SLURM:]][-LAST_LINES:]
+            last |= {"exit": self.ended, "how": how, "last_lines": lines}
         if self.ended == STOPPED:
             last |= {"exit": STOPPED}
         self.job.note(**{**last, "pruned": pruned})
@@ -130,27 +138,31 @@ class OnNode:
         return submitit.helpers.DelayedSubmission(self, job)
 
 
-def queued(identity: str) -> bool:
-    """True while the queue knows the job as waiting or running. Raises UserError if Slurm cannot be asked."""
-    asked = ["squeue", "--noheader", "--states=all", f"--jobs={identity}", "--format=%T"]
+class Queue:
+    """What Slurm knows of this user's jobs, asked once for all of them, and not again within ASK seconds."""
+
+    def __init__(self) -> None:
+        self.asked, self.waiting = -math.inf, set[str]()
+
+    def holds(self, identity: str) -> bool:
+        """True while the queue knows the job as waiting or running. Raises UserError if Slurm cannot be asked."""
+        if time.monotonic() - self.asked > ASK:
+            self.waiting, self.asked = waiting(), time.monotonic()
+        return identity in self.waiting
+
+
+def waiting() -> set[str]:
+    """This user's jobs that wait or run, and those that are about to again. Raises UserError if Slurm cannot be asked."""
+    asked = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i %T"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     for _ in range(TRIES):
-        if not done.returncode or "Invalid job id" in done.stderr:
+        if not done.returncode:
             break
-        time.sleep(ASK)  # a controller that is busy or restarts is back soon
+        time.sleep(PAUSE)  # a controller that is busy or restarts is back soon
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    if done.returncode and "Invalid job id" not in done.stderr:
+    if done.returncode:
         raise UserError(
             f"Slurm cannot be asked (squeue: {done.stderr.strip()}). The jobs stay in the queue; the same line goes on."
         )
-    state = done.stdout.strip()
-    return state in (
-        "PENDING",
-        "RUNNING",
-        "REQUEUED",
-        "CONFIGURING",
-        "COMPLETING",
-        "SUSPENDED",
-        "RESIZING",
-        "REQUEUE_HOLD",
-    )
+    states = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip())
+    return {identity for identity, state in states.items() if state.strip() in WAITING}
