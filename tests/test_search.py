@@ -338,3 +338,24 @@ def test_two_searches_on_one_database_do_not_mix(tmp_path):
         with pytest.raises(UserError, match=r"The study icu_lightning is of another search.*another search\.name"):
             Search(tmp_path / "c", other.pop("words"), conf_of(study=url, **other))
     Search(tmp_path / "c", ["model=logistic_regression", "data=mimic4"], conf_of(study=url, name="mimic4"))
+
+
+@pytest.mark.slow
+def test_a_search_prunes_what_is_behind_and_its_page_says_when(cli, tmp_path):
+    """For real: Optuna's median pruner stops trials of the focal LSTM that are behind the first one."""
+    line = ["search=focal_lstm", "search.trials=4", "search.startup=1", "trainer.max_epochs=20", "model.patience=20"]
+    line += ["data.stays=500", "report=none", "bootstrap=5"]
+    done = cli("-m", *line, "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "work" / "sweep"
+    found = study.opened(f"sqlite:///{folder}/study.db", "icu_lightning", ["maximize"], startup=1)
+    pruned = [trial for trial in found.trials if trial.state == TrialState.PRUNED]
+    assert pruned
+    assert {trial.state for trial in found.trials} == {TrialState.PRUNED, TrialState.COMPLETE}
+    page = (folder / "index.html").read_text()
+    for trial in pruned:
+        assert f"pruned at epoch {trial.last_step}" in page
+        assert trial.last_step < 19, "before its end"
+        assert not (folder / "runs" / f"trial-{trial.number:04d}" / "metrics.json").exists()
+    assert f"{len(pruned)} pruned" in done.stdout
+    assert "failed" not in done.stdout

@@ -1,5 +1,8 @@
 """Jobs on a Ray cluster: a task of Ray's each, on whichever of its machines has room.
 
+Ray is driven directly, not by hydra-ray-launcher (1.2.2): that one starts every job at once, blocks on them in order and raises the
+first error (no states, no going on, no lock, no next trial), needs boto3 and cloudpickle < 3, and upstream Hydra 1.4.
+
 The machines share the disk and the installation. Ray stops the tasks of a command that is gone: the jobs of a sweep that is
 killed stop as if they were told to, and the same line goes on with them from their checkpoints. With a cluster of its own, on
 this machine, it is as with launcher=local: they run on, and are waited for.

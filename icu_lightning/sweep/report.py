@@ -78,10 +78,17 @@ class Row:
     last: Mapping[str, Any]
     metrics: Mapping[str, Any]  # of the split that is shown, in metrics.json; empty for a job that is not finished
 
+    epoch: int | None = None  # at which a trial was pruned
+
     @classmethod
-    def of(cls, job: Job, shown: Shown = OF_SWEEP) -> "Row":
+    def of(cls, job: Job, shown: Shown = OF_SWEEP, epoch: int | None = None) -> "Row":
         metrics = (finished_metrics(job.run) or {}).get(shown.split, {})
-        return cls(job=job, state=job.state, last=job.last, metrics=metrics)
+        return cls(job=job, state=job.state, last=job.last, metrics=metrics, epoch=epoch)
+
+    @property
+    def end(self) -> str:
+        """The state, of a trial that was pruned with the epoch."""
+        return self.state if self.state != "pruned" or self.epoch is None else f"pruned at epoch {self.epoch}"
 
     def cell(self, name: str) -> str:
         return cell_text(self.metrics.get(name)) if self.metrics else ""
@@ -117,7 +124,8 @@ def report(folder: Path, jobs: Sequence[Job], *, compared: bool, search: "Search
         search: that the jobs are trials of.
     """
     shown = OF_SWEEP if search is None else of_search(search.objectives)
-    rows = [Row.of(job, shown) for job in jobs]
+    epochs = {} if search is None else search.last_epochs()
+    rows = [Row.of(job, shown, epochs.get(job.name)) for job in jobs]
     with atomic_file(folder / "jobs.csv") as path:
         table(rows, shown).write_csv(path)
     comparison = compare_finished(folder, rows) if compared else "not made yet"
@@ -208,9 +216,7 @@ def counts(rows: Sequence[Row]) -> str:
 
 def show(folder: Path, rows: Sequence[Row], shown: Shown) -> None:
     """The table on the terminal, and of what failed the last lines and the command."""
-    cells = [
-        [row.job.title, row.state, *map(row.cell, shown.headings), row.time, f"runs/{row.job.name}"] for row in rows
-    ]
+    cells = [[row.job.title, row.end, *map(row.cell, shown.headings), row.time, f"runs/{row.job.name}"] for row in rows]
     headings = ["job", "state", *shown.headings.values(), "time", "run folder"]
     print_table(f"{folder}: {counts(rows)}", headings, cells)
     failed = [row for row in rows if row.state == "failed"]

@@ -1,5 +1,9 @@
 """Jobs on a Slurm cluster, submitted by submitit: a job of the queue each, gone on with when it is preempted or out of time.
 
+submitit is driven directly, not by hydra-submitit-launcher (1.2.0): that one submits all jobs as one array, blocks until the last
+result and raises the first error, so there is no state of a job to show, nothing to go on with after a kill, no lock that a job
+holds for itself, and no place to ask a search for its next trial.
+
 The sweep waits on the machine on which it was started. If it is killed, what it has submitted stays in the queue, and the same
 line waits for that instead of submitting it again.
 """

@@ -201,6 +201,10 @@ class Search:
         known = [value for value in found if value is not None]
         return known if len(known) == len(found) else None
 
+    def last_epochs(self) -> dict[str, int]:
+        """Name of a job -> the last epoch, from 0, that was compared with the other trials' epochs."""
+        return {self.job(trial).name: trial.last_step for trial in self.own() if trial.last_step is not None}
+
     def best(self) -> list[FrozenTrial]:
         """The best trial, or those that no other beats in every objective; none before one is complete."""
         if not any(trial.state == TrialState.COMPLETE for trial in self.study.get_trials(deepcopy=False)):
