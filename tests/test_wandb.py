@@ -1,17 +1,23 @@
 """What W&B gets of a run, read back from the file that it keeps offline; and a server that does not answer stops nothing."""
 
+import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from icu_lightning.errors import UserError
+from icu_lightning.evaluation.curves import roc_curve
 from icu_lightning.loggers import _run_id, build_loggers, tell_epoch
 from icu_lightning.training.stages import read_metrics
-from icu_lightning.wandb_results import ARTIFACTS, results
+from icu_lightning.wandb_results import ARTIFACTS, FIGURES, OF_STAYS, results
+from tests.training.test_preemption import stopped
 from tests.wandb_file import OfflineRun
 
 LINE = (
@@ -55,6 +61,80 @@ def test_an_offline_run_read_back(cli, tmp_path):
     content = path.read_bytes()
     table = pl.read_parquet(folder / "predictions.parquet")
     assert not any(str(patient).encode() in content for patient in table["patient_id"].unique())
+
+
+FIGURED = (
+    "report=full",
+    "report.explanation.stays=2",
+    "report.explanation.evaluations=200",
+    "report.explanation.background=2",
+    "report.stays=0",
+)
+
+
+@pytest.mark.slow
+def test_two_processes_keep_one_run_with_every_curve_and_figure(cli, tmp_path):
+    """trainer=ddp_cpu: rank 0 alone speaks to W&B. Curves, tables and figures are read back from what it keeps offline."""
+    folder = tmp_path / "run"
+    line = ("trainer=ddp_cpu", "model=focal_lstm", "trainer.max_epochs=2", "data.stays=500", "bootstrap=20", *FIGURED)
+    done = cli(*line, "logger=wandb", f"hydra.run.dir={folder}", WANDB_MODE="offline")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.rglob("run-*.wandb")
+    kept = OfflineRun(path)
+    assert len([row for row in kept.history if "train/loss" in row]) == 2
+    last = kept.history[-1]
+
+    def content(name: str) -> str:
+        return (path.parent / "files" / last[f"{name}.path"]).read_text()
+
+    figures = {name[len("figures/") : -len(".path")] for name in last if re.fullmatch(r"figures/.*[.]path", name)}
+    assert figures == {name for name in FIGURES + OF_STAYS if (folder / "plots" / f"{name}.svg").exists()}
+    assert {
+        "shap_bar",
+        "shap_beeswarm",
+        "embedding",
+        "calibration_smooth",
+        "decision_curve",
+        "learning_curves",
+    } <= figures
+    for name in figures:
+        assert (folder / "plots" / f"{name}.svg").read_text() in content(f"figures/{name}"), name
+    test = pl.read_parquet(folder / "predictions.parquet").filter(pl.col("split") == "test")
+    rows = {
+        name: json.loads(content(f"test/{name}"))["data"] for name in ("roc_table", "pr_table", "calibration_table")
+    }
+    x, y = roc_curve(test["label"].to_numpy(), test["risk"].to_numpy())
+    assert rows["roc_table"] == pytest.approx(np.column_stack([x, y]), abs=1e-9)
+    assert rows["pr_table"][-1][0] == pytest.approx(1)
+    assert rows["calibration_table"]
+    counted = {(died, flagged): n for died, flagged, n in json.loads(content("test/confusion"))["data"]}
+    flagged = test.filter(pl.col("risk") >= pl.col("threshold"))
+    assert counted["died", "flagged"] == flagged["label"].sum()
+    assert sum(counted.values()) == test.height
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_is_the_same_run_at_wandb(cli, tmp_path):
+    """Two files offline, as it was begun twice, which W&B makes one of by their id; each epoch is in one of them at least."""
+    folder = tmp_path / "run"
+    line = [
+        "data.stays=600",
+        "trainer.max_epochs=12",
+        "model.patience=12",
+        "report=none",
+        "bootstrap=20",
+        "logger=wandb",
+    ]
+    ended, said = stopped([*line, f"hydra.run.dir={folder}"], folder, signal.SIGTERM, WANDB_MODE="offline")
+    assert ended == 143, said
+    done = cli(f"resume={folder}", WANDB_MODE="offline")
+    assert done.returncode == 0, done.stderr
+    begun, ended = (OfflineRun(path) for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb")))
+    assert begun.run.run_id == ended.run.run_id
+    epochs = [row["epoch"] for one in (begun, ended) for row in one.history if "train/loss" in row]
+    assert set(epochs) == set(range(12))
+    assert len(epochs) <= 13, "at most the epoch that was cut off is told twice"
+    assert "test" in ended.summary
 
 
 def test_tables_and_figures_of_the_results(tmp_path):
