@@ -79,33 +79,55 @@ def answer(hydra_command: Callable[[], None]) -> None:
     try:
         hydra_command()
     except hydra.errors.HydraException as error:
-        cause = f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-        sys.exit(f"error: {error}{cause}{nearest(error, sys.argv[1:])}")
+        sys.exit(f"error: {told(error, sys.argv[1:])}")
     except (UserError, OSError, OmegaConfBaseException) as error:
         sys.exit(f"error: {error}")
+    except ValueError as error:
+        if not str(error).startswith(TWO_OPTIONS):
+            raise
+        sys.exit("error: -m cannot be combined with --cfg or --info, which are of one run: leave -m and the lists out.")
+
+
+TWO_OPTIONS = "Only one of --run, --multirun, --cfg, --info"  # as Hydra's error begins
+UNKNOWN = re.compile(r"Could not (?:override '(?P<key>[^'@]+)'|delete from config. '(?P<away>[^']+)' does not exist)")
+
+
+def told(error: hydra.errors.HydraException, typed: Sequence[str]) -> str:
+    """Hydra's error in a line: what is unknown and why, the nearest that is known, and how a new key is added."""
+    first, *more = str(error).splitlines()
+    cause = isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__).splitlines()[0]
+    if UNKNOWN.match(first):
+        why = f": {cause}." if cause else "."
+        add = f" ({more[0]}.)" if more else ""
+        return f"{first.rstrip('.')}{why}{nearest(error, typed)}{add}"
+    behind = f"\n{error.__cause__}" if cause else ""
+    return f"{error}{behind}{nearest(error, typed)}"
 
 
 def nearest(error: hydra.errors.HydraException, typed: Sequence[str]) -> str:
-    """For a word that Hydra does not know, the nearest that it does, as one more line; nothing if none is near."""
+    """For a word that Hydra does not know, the nearest that it does, as a question; nothing if none is near."""
     if isinstance(error, hydra.errors.MissingConfigException) and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         found = get_close_matches(option, error.options, n=1)
         return f"\nDid you mean {group}={found[0]}?" if found else ""
-    key = re.match(r"Could not override '([^'@]+)'", str(error))
-    if key and key[1] in runfolder.PARTS:
-        return f"\nOnly model=two_stage has an {' and a '.join(runfolder.PARTS)}."
-    found = get_close_matches(key[1], known_keys(typed), n=1) if key else []
-    return f"\nDid you mean {found[0]}?" if found else ""
+    unknown = UNKNOWN.match(str(error))
+    if unknown is None:
+        return ""
+    if unknown["key"] in runfolder.PARTS:
+        return f" Only model=two_stage has an {' and a '.join(runfolder.PARTS)}."
+    found = get_close_matches(unknown["key"] or unknown["away"], known_keys(typed), n=1)
+    return f" Did you mean {'~' * (unknown['key'] is None)}{found[0]}?" if found else ""
 
 
 def known_keys(typed: Sequence[str]) -> list[str]:
-    """What can be overridden with the options that were chosen: groups, and settings with their dots."""
+    """What can be overridden with the options that were chosen: groups, and settings with their dots, Hydra's among them."""
     groups = [path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()]
     chosen = [word for word in typed if word.split("=")[0] in groups and "," not in word]
+    command = Path(sys.argv[0]).stem
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose("run", chosen)
-    return [*groups, *_keys(cfg, "")]
+        cfg = hydra.compose(command if (CONF / f"{command}.yaml").exists() else "run", chosen, return_hydra_config=True)
+    return [*groups, *(f"hydra/{name}" for name in cfg.hydra), *_keys(cfg, "")]
 
 
 def _keys(node: DictConfig, above: str) -> Iterator[str]:

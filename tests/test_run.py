@@ -17,7 +17,7 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
-from icu_lightning import runfolder
+from icu_lightning import run, runfolder
 from icu_lightning.build import built
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import load as load_calibrator
@@ -278,6 +278,31 @@ def test_help_shows_groups_and_common_overrides(cli):
         "trainer.max_epochs=1",
     ):
         assert word in done.stdout
+    people = re.search(r"What people change most:\n\n(.*?)\n\n", done.stdout, re.S)[1]
+    assert len(people.splitlines()) == 10
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("~sede", r"Could not delete from config. 'sede' does not exist. Did you mean ~seed\?"),
+        (
+            "hydra.run.dri=x",
+            r"Could not override 'hydra.run.dri': Key 'dri' not in 'RunDir'. Did you mean hydra.run.dir\?.*",
+        ),
+        (
+            "run.dir=/x",
+            r"Could not override 'run.dir': Key 'run' is not in struct. Did you mean hydra.run.dir\? .*\+run.dir=/x\.\)",
+        ),
+        ("hydra/job_loging=x", r"Could not override 'hydra/job_loging': .* Did you mean hydra/job_logging\?.*"),
+        ("-m --cfg job", r"-m cannot be combined with --cfg or --info, .*"),
+    ],
+)
+def test_a_typo_is_one_line_with_the_nearest_name(typed, line, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [run.__file__, *typed.split()])
+    with pytest.raises(SystemExit) as told:
+        run.main()
+    assert re.fullmatch(rf"error: {line}", told.value.code)
 
 
 MISTAKES = {
