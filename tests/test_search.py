@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from icu_lightning.errors import UserError
 from icu_lightning.sweep import study
@@ -186,6 +187,25 @@ def test_a_trial_that_another_machine_made_one_too_many_counts_for_nothing(tmp_p
     assert [trial.state for trial in one.study.trials] == [TrialState.RUNNING, TrialState.FAIL]
     assert len(one.begun()) == 1
     assert search(tmp_path, trials=2).ask().number == 2
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_trial_whose_process_was_killed_before_it_had_a_folder_is_given_up(shared, tmp_path, monkeypatch):
+    """Between the study's `ask` and the trial's folder; in a study that machines share only when it is a day old."""
+    changes = {"trials": 2} | ({"study": f"sqlite:///{tmp_path}/shared.db"} if shared else {})
+    one = search(tmp_path, **changes)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trial, "set_user_attr", lambda *_: (_ for _ in ()).throw(SystemExit(137)))
+        with pytest.raises(SystemExit):
+            one.ask()
+    assert [trial.state for trial in one.study.trials] == [TrialState.RUNNING]
+    if shared:
+        assert [job.name for job in search(tmp_path, **changes).jobs()] == ["trial-0001"], "it may be another machine's"
+        monkeypatch.setattr(study, "FORGOTTEN", timedelta(0))
+    again = search(tmp_path, **changes)
+    names = [job.name for job in again.jobs()]
+    assert names == ["trial-0001", "trial-0002"], "as many as were asked for"
+    assert again.study.trials[0].state == TrialState.FAIL
 
 
 def test_what_failed_is_asked_again_with_retry_in_its_own_folder_and_only_then(tmp_path):

@@ -66,6 +66,14 @@ def test_a_job_is_its_words_in_any_order():
     assert re.fullmatch(r"[\w.-]+", name_of(["x=/a b"], ["x=/a b"])), "a name for a file, typed without quotes"
 
 
+def test_two_sweeps_of_one_name_are_not_one_for_a_logger(tmp_path, monkeypatch):
+    here, there = (job(tmp_path / root / "night-1", "seed=1").sweep_id for root in ("a", "b"))
+    assert here != there
+    assert here.startswith("night-1-")
+    monkeypatch.chdir(tmp_path)
+    assert job(Path("a/night-1"), "seed=2").sweep_id == here
+
+
 def test_every_value_is_composed_at_least_once(tmp_path):
     jobs = [job(tmp_path, *own) for own, _ in words("model=a,b,c", "seed=0,1")]
     looked_at = {word for one in one_of_each_value(jobs) for word in one.overrides}

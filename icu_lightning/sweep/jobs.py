@@ -74,6 +74,12 @@ class Job:
         return self.sweep / "jobs" / f"{self.name}.json"
 
     @property
+    def sweep_id(self) -> str:
+        """For loggers: which runs belong together. Two sweeps of one name in different places do not."""
+        folder = self.sweep.resolve()
+        return f"{folder.name[:40]}-{digest(str(folder))}"
+
+    @property
     def title(self) -> str:
         return " ".join(self.axes or self.overrides) or "defaults"
 

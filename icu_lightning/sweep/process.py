@@ -193,7 +193,7 @@ def be(job: Job, lock: Lock, arguments: Sequence[str], environment: Mapping[str,
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # submitit's to our parent, which Slurm sends to everybody in the job
-    os.environ.update(environment, ICU_SWEEP_ID=job.sweep.resolve().name)  # for loggers: which runs belong together
+    os.environ.update(environment, ICU_SWEEP_ID=job.sweep_id)
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(log, stream.fileno())

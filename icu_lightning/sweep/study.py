@@ -12,6 +12,7 @@ import fcntl
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from icu_lightning.sweep.jobs import ENDED, Job, digest, without_password
 from icu_lightning.sweep.settings import Settings
 
 OF_A_MACHINE = ("data.root", "data.cache_dir", "trainer", "logger", "launcher", "hydra")  # of words, what may differ
+FORGOTTEN = timedelta(days=1)  # after which a trial in a shared study has no folder because its process was killed
 WAIT = 60  # seconds for a database that another process is writing
 
 
@@ -51,6 +53,7 @@ class Search:
         chosen = Settings.of(conf)
         self.trials, self.startup, self.seed = chosen.trials, chosen.startup, chosen.seed
         self.objectives, self.space, self.monitor = chosen.objectives, chosen.space, chosen.monitor
+        self.shared = bool(conf["study"])
         self.url = conf["study"] or f"sqlite:///{folder.absolute() / 'study.db'}"
         with told(self.url):
             self.study = opened(self.url, conf["name"], list(self.objectives.values()), self.startup)
@@ -82,6 +85,7 @@ class Search:
         with told(self.url):
             if self.retry:
                 self.enqueue_failed()
+            self.fail_ownerless()
             for trial in self.own():
                 if self.runs(trial.number):
                     left = Trial(self.study, trial._trial_id)
@@ -143,6 +147,17 @@ class Search:
                 job = self.job(trial)
                 if trial.state == TrialState.FAIL and job.state == "failed":
                     self.study.enqueue_trial(trial.params, user_attrs={"stands_for": trial.number, "run": job.name})
+
+    def fail_ownerless(self) -> None:
+        """Tell the study of trials whose process was killed before it had said in which folder they run: nobody goes on with them.
+
+        In a study of this folder nobody asks meanwhile; in one that machines share, another may be about to say so, but not for a day.
+        """
+        with self.alone():
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                began = trial.datetime_start or datetime.min
+                if "folder" not in trial.user_attrs and (not self.shared or datetime.now() - began > FORGOTTEN):
+                    self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def begun(self) -> list[FrozenTrial]:
         """The trials that count, by number: not those that wait, were one too many, or that another stands for."""
