@@ -7,7 +7,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from icu_lightning.batch import BatchShape
 from icu_lightning.build import built
+from icu_lightning.errors import UserError
 from icu_lightning.training.stages import StageTrainer, stable_seed
 from tests.conftest import CONF, composed
 
@@ -72,6 +74,13 @@ def test_its_state_is_plain_and_restores_it_and_test_stays_are_never_seen(name, 
     again = built(conf_of(name), shape=data.shape)
     again.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))
     assert torch.equal(model.predict(test), again.predict(test))
+
+
+@pytest.mark.parametrize("imputer", ["locf", "csdi"])
+def test_the_head_of_brits_is_refused_with_another_imputer_before_any_training(imputer):
+    conf = composed("model=two_stage", f"imputer={imputer}", "predictor=brits").plain["model"]
+    with pytest.raises(UserError, match=r"predictor=brits is a head of imputer=brits .* choose imputer=brits"):
+        built(conf, shape=BatchShape(6, ("a", "b"), ()))
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
