@@ -5,7 +5,7 @@ network at all and fit itself; it may draw several risks a stay. `run` calls `fi
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -37,8 +37,16 @@ class Data(Protocol):
         """Stays of a wider cohort, to be learnt from without labels first; never of patients whom `val`, or the test split, has."""
 
 
+class Part(Protocol):
+    """Something that has a state of tensors and plain values."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> object: ...
+
+
 class StageTrainer(Protocol):
-    """What a model sees of the trainer: one method, called once a stage, in order."""
+    """What a model sees of the trainer: `fit`, called once a stage, in order; and `fit_once`, for a part that other runs share."""
 
     def fit(
         self,
@@ -55,6 +63,14 @@ class StageTrainer(Protocol):
         """Train a stage; `module` leaves with its best weights. A stage finished in an interrupted run is not repeated.
 
         With `checkpoint`, a run folder or a best.ckpt, nothing is trained: the weights are those of that run's stage.
+        """
+
+    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> None:
+        """Leave `part` of a model fitted: as an earlier run with the same data, settings and seed left it, or else by `fit`.
+
+        Arguments:
+            name: of the part's settings among the model's.
+            beside: plain values that its state follows from besides.
         """
 
 

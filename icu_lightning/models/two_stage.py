@@ -28,9 +28,11 @@ class Imputer(Protocol):
     """Fills what is not observed. Its constructor takes `shape` beside its own settings.
 
     draws_differ: whether two draws of a cell are two numbers; else one says all.
+    trains: whether fitting it takes so long that other runs should have it, too.
     """
 
     draws_differ: bool
+    trains: bool
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """Learn from data.train, without its labels; choose epochs and the like on data.val."""
@@ -72,7 +74,11 @@ class TwoStage:
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         check_observed(data.train)
-        self.imputer.fit(data, trainer)
+        beside = {"label_weight": getattr(self.predictor, "label_weight", None)}  # of a predictor that is trained along
+        if self.imputer.trains:
+            trainer.fit_once(self.imputer, lambda: self.imputer.fit(data, trainer), name="imputer", beside=beside)
+        else:
+            self.imputer.fit(data, trainer)
         filled: Any = copy.copy(data)  # the same loaders, over filled stays
         filled.train, filled.val = self.filled(data.train), self.filled(data.val)
         # Of the imputer's training, which a resumed run does not repeat, nothing may be left in torch's random numbers

@@ -20,6 +20,7 @@ from icu_lightning.data.module import ICUDataModule
 from icu_lightning.errors import UserError
 from icu_lightning.models.base import Data, Model
 from icu_lightning.training.crew import Crew, lost, one_of_ours
+from icu_lightning.training.kept import Kept
 from icu_lightning.training.stages import StageTrainer, stable_seed
 
 
@@ -42,19 +43,27 @@ def fitted(
     progress: bool = False,
 ) -> Model:
     """The model of `config`, fitted by all of the crew. Raises UserError for what the model or the trainer refuses."""
-    model, trainer = _model_and_trainer(folder, config, data, crew, loggers, progress)
+    # Several processes would have to agree on what is there: they fit anew
+    kept = Kept.of(config, data) if crew.size == 1 else None
+    model, trainer = _model_and_trainer(folder, config, data, crew, loggers, progress, kept)
     with crew.ready_for(lambda: Task(folder, config, TrainingData.of(data, data.settings.batch_size, data.seed))):
         model.fit(data, trainer)
     return model
 
 
 def _model_and_trainer(
-    folder: Path, config: Mapping[str, Any], data: Data, crew: Crew, loggers: Sequence[Logger], progress: bool
+    folder: Path,
+    config: Mapping[str, Any],
+    data: Data,
+    crew: Crew,
+    loggers: Sequence[Logger],
+    progress: bool,
+    kept: Kept | None = None,
 ) -> tuple[Model, StageTrainer]:
     torch.manual_seed(stable_seed(config["seed"], "initial weights"))
     model = built(config["model"], shape=data.shape)
     given: dict[str, Any] = {"folder": folder, "seed": config["seed"], "loggers": loggers, "progress": progress}
-    return model, built(config["trainer"], **given, crew=crew)
+    return model, built(config["trainer"], **given, crew=crew, kept=kept)
 
 
 def follow(crew: Crew) -> None:

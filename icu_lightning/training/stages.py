@@ -15,7 +15,7 @@ import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ from torch import nn
 from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.errors import UserError
 from icu_lightning.loggers import tell_epoch
+from icu_lightning.models.base import Part
 from icu_lightning.terminal import say
 from icu_lightning.training.crew import Crew
+from icu_lightning.training.kept import Kept
 
 # Warnings: torch 2.13 of what Lightning 2.6 asks; of our find_unused_parameters; that Slurm is installed, and not used here
 EXPECTED = ".*(LeafSpec|find_unused_parameters=True was specified|The `srun` command is available).*"
@@ -50,6 +52,7 @@ class StageTrainer:
         loggers: Lightning loggers beside metrics.csv.
         progress: show a bar.
         crew: the processes that train together, of which this is one; by default it is alone.
+        kept: parts that earlier runs have fitted; None fits all anew.
 
     With several GPUs, BatchNorm is SyncBatchNorm; on CPUs, where that does not train, each process keeps its own statistics.
     """
@@ -69,8 +72,9 @@ class StageTrainer:
         loggers: Sequence[Logger] = (),
         progress: bool = False,
         crew: Crew | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self.folder, self.seed, self.max_epochs = folder, seed, max_epochs
+        self.folder, self.seed, self.max_epochs, self.kept = folder, seed, max_epochs, kept
         self.loggers, self.progress, self.crew = list(loggers), progress, crew or Crew()
         self._told = False
         device = {"accelerator": accelerator, "devices": devices, "num_nodes": nodes}
@@ -130,6 +134,12 @@ class StageTrainer:
                 write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
             self.crew.agreed(None)  # rank 0 has written everything
         restore(module, folder / "best.ckpt")
+
+    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> None:
+        """See `Kept.fit_once`; without a cache, `fit`."""
+        if self.kept is None:
+            return fit()
+        self.kept.fit_once(part, fit, name=name, beside=beside)
 
     def _lightning(self, epochs: int, callbacks: list[lightning.Callback]) -> lightning.Trainer:
         bar: list[lightning.Callback] = [RichProgressBar(leave=True)] if self.progress else []

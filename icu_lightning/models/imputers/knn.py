@@ -31,7 +31,7 @@ class KNN(nn.Module):
     Raises UserError for a checkpoint of another shape when it imputes.
     """
 
-    draws_differ = False
+    draws_differ, trains = False, False
     values: Tensor  # (N, T V) of the training stays, 0 where not observed
     observed: Tensor  # (N, T V) bool
 

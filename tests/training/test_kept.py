@@ -1,0 +1,89 @@
+"""An imputer is fitted once for all predictors beside it; another seed, setting, split or code is another imputer."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from icu_lightning.build import built
+from icu_lightning.training.kept import STATE, Kept, digest_of
+from icu_lightning.training.stages import StageTrainer
+from tests.conftest import composed
+
+DEVICE = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
+
+
+@pytest.fixture
+def data(synthetic_data):
+    return synthetic_data(300)
+
+
+@pytest.fixture
+def fit(data, tmp_path):
+    """A function: predictor, further words of a run, the data -> the fitted model, and the stages that it trained."""
+    runs = 0
+
+    def fitted(predictor: str, *words: str, data=data):
+        nonlocal runs
+        runs += 1
+        folder = tmp_path / f"run{runs}"
+        folder.mkdir()
+        parts = ["model=two_stage", "imputer=brits", f"predictor={predictor}", "trainer.max_epochs=1"]
+        config = composed(*parts, *words).plain
+        data.settings = dataclasses.replace(data.settings, cache_dir=str(tmp_path / "cache"))
+        torch.manual_seed(config["seed"])
+        model = built(config["model"], shape=data.shape)
+        kept = Kept.of(config, data)
+        model.fit(data, StageTrainer(folder=folder, seed=config["seed"], max_epochs=1, **DEVICE, kept=kept))
+        return model, sorted(path.name for path in (folder / "checkpoints").glob("*"))
+
+    return fitted
+
+
+def entries(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache" / "imputers").glob("imputer-*"))
+
+
+def test_an_imputer_is_fitted_once_for_all_predictors(fit, data, tmp_path, capsys):
+    first, trained = fit("lstm")
+    assert trained == ["fit", "imputer"]
+    second, trained = fit("gru_d")
+    assert trained == ["fit"]
+    assert "The imputer was fitted before" in capsys.readouterr().out
+    assert len(entries(tmp_path)) == 1
+    assert torch.equal(first.impute(data.test, 1), second.impute(data.test, 1))
+    again, _ = fit("lstm")
+    assert torch.equal(first.predict(data.test), again.predict(data.test)), "what was kept changes no risk"
+
+
+def test_whatever_it_follows_from_makes_another_one(fit, synthetic_data, tmp_path):
+    fit("logistic_regression")
+    for words in (["seed=1"], ["model.imputer.hidden=8"], ["trainer.max_epochs=2"]):
+        assert fit("logistic_regression", *words)[1] == ["imputer"], words
+    assert fit("logistic_regression", data=synthetic_data(300, split_seed=1))[1] == ["imputer"]
+    assert fit("brits")[1] == ["imputer"], "trained with labels, it is another one"
+    assert len(entries(tmp_path)) == 6
+
+
+def test_a_damaged_entry_is_told_and_fitted_again(fit, tmp_path, capsys):
+    fit("logistic_regression")
+    (entry,) = entries(tmp_path)
+    (entry / STATE).write_bytes(b"broken")
+    assert fit("logistic_regression")[1] == ["imputer"]
+    assert "is damaged (state.ckpt is changed)" in capsys.readouterr().out
+    assert fit("logistic_regression")[1] == []
+
+
+def test_without_a_cache_nothing_is_kept(data):
+    data.settings = dataclasses.replace(data.settings, cache_dir=None)
+    assert Kept.of(composed("model=two_stage", "imputer=brits").plain, data) is None
+
+
+def test_the_digest_is_of_all_that_can_be_learnt_from(data):
+    before = digest_of(data)
+    assert before == digest_of(data)
+    data.test = data.test[:3]
+    assert digest_of(data) == before, "the test split is nothing to learn from"
+    data.val = dataclasses.replace(data.val, values=data.val.values + data.val.observed * 1e-6)
+    assert digest_of(data) != before
