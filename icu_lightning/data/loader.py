@@ -88,6 +88,7 @@ class TrainingData(lightning.LightningDataModule):
         batch_size: of a training step, over all processes.
         seed: of the training batches' order.
         pretraining: the same of the wider cohort that a model may learn from without labels first; None if there is none.
+        prior_odds: share of the training survivors that undersampling left in; None if nobody was left out.
     """
 
     def __init__(
@@ -99,16 +100,17 @@ class TrainingData(lightning.LightningDataModule):
         batch_size: int,
         seed: int,
         pretraining: "TrainingData | None" = None,
+        prior_odds: float | None = None,
     ) -> None:
         super().__init__()
-        self.pretraining = pretraining
+        self.pretraining, self.prior_odds = pretraining, prior_odds
         self.train, self.val, self.shape = train, val, shape
         self.batch_size, self.seed = batch_size, seed
 
     @classmethod
     def of(cls, data: Any, batch_size: int, seed: int) -> "TrainingData":
         """That of a whole data module."""
-        parts = {name: getattr(data, name) for name in ("train", "val", "shape", "pretraining")}
+        parts = {name: getattr(data, name) for name in ("train", "val", "shape", "pretraining", "prior_odds")}
         return cls(**parts, batch_size=batch_size, seed=seed)
 
     def train_dataloader(self) -> StayLoader:

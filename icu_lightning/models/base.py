@@ -33,6 +33,10 @@ class Data(Protocol):
     def shape(self) -> BatchShape: ...
 
     @property
+    def prior_odds(self) -> float | None:
+        """The share of the training survivors that undersampling left in; None if nobody was left out."""
+
+    @property
     def pretraining(self) -> "Data | None":
         """Stays of a wider cohort, to be learnt from without labels first; never of patients whom `val`, or the test split, has."""
 

@@ -9,6 +9,7 @@ import torch
 
 from icu_lightning.batch import StayBatch, hours_since_last
 from icu_lightning.data.audit import audit, audit_line
+from icu_lightning.data.loader import TrainingData
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.data.sources.eicu import EICU
@@ -291,6 +292,7 @@ def test_undersampling_touches_the_training_stays_alone(synthetic_data):
     deaths, survivors = int(whole.train.label.sum()), int((1 - whole.train.label).sum())
     assert (int(data.train.label.sum()), len(data.train)) == (deaths, 2 * deaths)
     assert data.prior_odds == pytest.approx(deaths / survivors)
+    assert TrainingData.of(data, 8, 0).prior_odds == data.prior_odds  # what a model sees
     assert whole.prior_odds is None
     assert data.scaler.state() != whole.scaler.state()
 

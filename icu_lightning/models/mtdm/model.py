@@ -90,7 +90,12 @@ class MTDM(nn.Module):
             stage: MTDMStage = WarmUp(snapshots=self.kept, **common)
             trainer.fit(stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=epochs)
         rankable = monitored(data.val)[0] == "val/auroc"
-        stage = Joint(rankable=rankable, snapshots=[epoch - epochs for epoch in self.kept], **common)
+        stage = Joint(
+            rankable=rankable,
+            survivor_weight=data.prior_odds or 1.0,
+            snapshots=[epoch - epochs for epoch in self.kept],
+            **common,
+        )
         until: dict[str, Any] = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
         # The joint loss, not AUROC: of a few validation deaths an early epoch has the highest by chance, before the imputer has learnt
         trainer.fit(stage, data, stage="stage2", monitor="val/loss", mode="min", **until)

@@ -119,11 +119,18 @@ class WarmUp(MTDMStage):
 
 
 class Joint(MTDMStage):
-    """stage2: everything at once; the best epoch is that of the joint loss of validation stays, without its contrastive part."""
+    """stage2: everything at once; the best epoch is that of the joint loss of validation stays, without its contrastive part.
 
-    def __init__(self, *, rankable: bool, **settings: Any) -> None:
+    Arguments:
+        rankable: validation has both classes.
+        survivor_weight: of validation survivors in the mortality loss, where deaths have 1. Validation keeps its prevalence when
+            training survivors were undersampled; unless they weigh as much less, the best epoch is an early one that has learnt
+            little of the training's prevalence.
+    """
+
+    def __init__(self, *, rankable: bool, survivor_weight: float, **settings: Any) -> None:
         super().__init__(**settings)
-        self.rankable = rankable  # validation has both classes
+        self.rankable, self.survivor_weight = rankable, survivor_weight
         self.train_auroc, self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAUROC(), BinaryAveragePrecision()
         self.val_mortality = mean_of_losses()  # over stays
 
@@ -150,12 +157,21 @@ class Joint(MTDMStage):
     def validation_step(self, batch: StayBatch, _: int) -> None:
         w = self.weights
         logit, _embedding = self.network.read(self.network.fill(batch, feedback=False), batch)
-        self.val_mortality.update(mortality_loss(logit, batch.label, w.bce, w.mse, w.death_weight), len(batch))
+        for rows, weight in self._sides(batch.label):
+            loss = mortality_loss(logit[rows], batch.label[rows], w.bce, w.mse, w.death_weight)
+            self.val_mortality.update(loss, weight)
         self.val_imputation.update(*self.network.imputer.validation_loss(batch, self.network.seed))
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())
         self.log_dict({"val/mortality": self.val_mortality, "val/imputation": self.val_imputation, **ranking})
+
+    def _sides(self, label: Tensor) -> list[tuple[Tensor, float]]:
+        """(B) -> stays that weigh alike, bool (B), and what they weigh together in the mean."""
+        if self.survivor_weight == 1:
+            return [(torch.ones_like(label, dtype=torch.bool), len(label))]
+        sides = [(label == 1, 1.0), (label != 1, self.survivor_weight)]
+        return [(rows, weight * n) for rows, weight in sides if (n := int(rows.sum()))]
 
     def on_validation_epoch_end(self) -> None:
         w = self.weights

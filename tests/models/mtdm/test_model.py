@@ -20,7 +20,9 @@ CONF = Path(__file__).resolve().parents[3] / "conf"
 
 def joint(model, **weights) -> Joint:
     changed = dataclasses.replace(model.weights, **weights)
-    return Joint(rankable=True, network=model.network.train(), weights=changed, optimizer=None, decay_at=[])
+    return Joint(
+        rankable=True, survivor_weight=1.0, network=model.network.train(), weights=changed, optimizer=None, decay_at=[]
+    )
 
 
 def reached(module) -> set[str]:
@@ -92,6 +94,24 @@ def test_deaths_may_weigh_more_than_survivors(make_model):
         make_model("model.weights.death_weight=0")
 
 
+def test_of_undersampled_training_the_best_epoch_is_chosen_at_its_prevalence(make_model):
+    """Survivors that weigh a third are deaths that are there three times."""
+    batch, model = gaussian_stays(24)[0], make_model()
+    deaths = torch.where(batch.label == 1)[0]
+    thrice = batch[torch.cat([torch.arange(24), deaths, deaths])]
+
+    def loss(of, weight):
+        settings = {"weights": model.weights, "optimizer": None, "decay_at": []}
+        stage = Joint(rankable=False, survivor_weight=weight, network=model.network.eval(), **settings)
+        stage.log_dict = lambda *_: None
+        stage.validation_step(of, 0)
+        return float(stage.val_mortality.compute())
+
+    assert 0 < len(deaths) < 24
+    assert loss(batch, 1 / 3) == pytest.approx(loss(thrice, 1.0), rel=1e-5)
+    assert loss(batch, 1 / 3) != pytest.approx(loss(batch, 1.0), rel=1e-3)
+
+
 def test_the_papers_numbers():
     """METHODS B.1 and B.3."""
     conf = composed("model=mtdm", "model/size=paper").plain["model"]
@@ -131,6 +151,7 @@ def data():
 
     class Stays(lightning.LightningDataModule):
         train, val, shape = gaussian_stays(96, 1)[0], gaussian_stays(48, 2)[0], shape()
+        prior_odds = None
 
         def train_dataloader(self):
             return StayLoader(self.train, 32, shuffle_seed=0)

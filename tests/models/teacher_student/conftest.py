@@ -58,7 +58,7 @@ def stays(n: int, seed: int = 0, left: bool = False) -> StayBatch:
 class Stays(lightning.LightningDataModule):
     """Made-up stays as a data module."""
 
-    shape = SHAPE
+    shape, prior_odds = SHAPE, None
 
     def __init__(
         self, train: StayBatch | None = None, val: StayBatch | None = None, pretraining: "Stays | None" = None
