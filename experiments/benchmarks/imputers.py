@@ -1,0 +1,233 @@
+"""BRITS, SAITS and GRU-D of this package against PyPOTS': training speed, and errors in the same cells of PhysioNet 2012.
+
+Both sides have the same widths, batches of 64, Adam at 1e-3, and are trained by their own loops as a user would: this package's with
+its trainer, checkpoints and validation, PyPOTS' with its own. Sides are taken in turn, in one process, after a warm-up of each; speeds
+are medians of the rounds, in training samples a processor second, which what else the machine does disturbs least.
+`mae`: both are trained for as many epochs on set a, the best epoch of the same hidden validation cells is kept, and the same cells of
+test stays are hidden from both. PyPOTS is no dependency of this package; give the benchmark an environment of its own:
+
+    python -m venv peer && peer/bin/pip install torch==2.13.0 pypots && peer/bin/pip install -e .
+    PYTHONPATH=. peer/bin/python experiments/benchmarks/imputers.py --out imputers.json
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from icu_lightning.atomic import write_text
+from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
+from icu_lightning.build import built
+from icu_lightning.data.loader import TrainingData
+from icu_lightning.data.masking import shown
+from icu_lightning.models.imputers.pypots import with_gaps
+from icu_lightning.run import CONF
+from icu_lightning.training.stages import StageTrainer
+
+METHODS = ("brits", "saits", "gru_d")
+GOAL = 1.5  # times PyPOTS' samples a second
+BATCH, HOURS, VARIABLES, MISSING = 64, 48, 15, 0.7
+RATES = (0.1, 0.5, 0.9)
+PEERS = {"brits": "BRITS", "saits": "SAITS"}
+SAME = ["model.imputer.name={}", "model.imputer.usual.d_k=32", "model.imputer.usual.d_v=32"]
+
+
+def main() -> None:
+    arguments = parsed()
+    import pypots.imputation  # noqa: F401  looks at the encoding of standard output, which is still there
+
+    torch.set_num_threads(arguments.threads)
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    found: dict[str, Any] = {"torch": torch.__version__, "threads": arguments.threads}
+    if "speed" in arguments.parts:
+        found["speed"] = {name: speed(name, arguments) for name in arguments.methods}
+    if "mae" in arguments.parts:
+        found["mae"] = errors(arguments)
+    if arguments.out:
+        write_text(arguments.out, json.dumps(found, indent=2) + "\n")
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--parts", nargs="+", choices=("speed", "mae"), default=["speed", "mae"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=640, help="training stays of an epoch whose speed is measured")
+    parser.add_argument("--stays", type=int, default=1500, help="of PhysioNet 2012, whose errors are measured")
+    parser.add_argument("--epochs", type=int, default=30, help="of training before errors are measured")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="JSON of all that is printed")
+    return parser.parse_args()
+
+
+def conf(*words: str) -> dict[str, Any]:
+    """A composed configuration of two_stage."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain: Any = OmegaConf.to_container(compose("run", ["model=two_stage", *words]), resolve=True)
+    return plain
+
+
+def ours(name: str, data: TrainingData, epochs: int) -> Any:
+    """This package's, fitted: an imputer, or a predictor on what was carried forward."""
+    part = "predictor" if name == "gru_d" else "imputer"
+    torch.manual_seed(0)
+    model = built(conf(f"{part}={name}")["model"][part], shape=data.shape)
+    device: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True}
+    with tempfile.TemporaryDirectory() as folder:
+        model.fit(
+            data,
+            StageTrainer(folder=Path(folder), seed=0, max_epochs=epochs, threads=torch.get_num_threads(), **device),
+        )
+    return model
+
+
+def theirs(name: str, data: TrainingData, epochs: int) -> Any:
+    """PyPOTS', fitted."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        if name == "gru_d":
+            return _their_gru_d(data, epochs)
+        words = [word.format(PEERS[name]) for word in SAME]
+        model = built(conf("imputer=pypots", *words)["model"]["imputer"], shape=data.shape)
+        model.max_epochs = epochs
+        model.fit(data, None)
+        return model
+
+
+def _their_gru_d(data: TrainingData, epochs: int) -> Any:
+    from pypots.classification import GRUD
+
+    model = GRUD(
+        n_steps=data.shape.hours,
+        n_features=data.shape.n_variables,
+        n_classes=2,
+        rnn_hidden_size=64,
+        batch_size=BATCH,
+        epochs=epochs,
+        device="cpu",
+        verbose=False,
+    )
+    sides = [{"X": with_gaps(part), "y": part.label.long().numpy()} for part in (data.train, data.val)]
+    model.fit(*sides)
+    return model
+
+
+def speed(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Training samples a processor second, and the ratio within each round."""
+    data = made_up(arguments.samples)
+    filled = carried(data) if name == "gru_d" else data
+    sides: Mapping[str, Callable[[], object]] = {
+        "ours": lambda: ours(name, filled, 1),
+        "pypots": lambda: theirs(name, data, 1),
+    }
+    rounds = [{side: timed(run) for side, run in sides.items()} for _ in range(arguments.rounds + 1)][1:]
+    per_second = {side: [arguments.samples / seconds[side] for seconds in rounds] for side in sides}
+    ratio = [seconds["pypots"] / seconds["ours"] for seconds in rounds]
+    medians = {side: statistics.median(values) for side, values in per_second.items()}
+    times = statistics.median(ratio)
+    verdict = "met" if times >= GOAL else "MISSED"
+    print(
+        f"{name}: ours {medians['ours']:.0f}, PyPOTS {medians['pypots']:.0f} samples/s; {times:.2f} times "
+        f"({min(ratio):.2f} to {max(ratio):.2f}; goal {GOAL}: {verdict})",
+        flush=True,
+    )
+    return {**medians, "ratio": times, "ratios": ratio, "goal": GOAL}
+
+
+def timed(run: Callable[[], object]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def errors(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Mean absolute errors in the same hidden cells of test stays, in z-scores."""
+    data, test = physionet(arguments.stays)
+    print(f"PhysioNet 2012: {len(data.train)} training, {len(data.val)} validation, {len(test)} test stays", flush=True)
+    found: dict[str, Any] = {"stays": len(test), "epochs": arguments.epochs}
+    for name in (method for method in arguments.methods if method in PEERS):
+        sides = {"ours": ours(name, data, arguments.epochs), "pypots": theirs(name, data, arguments.epochs)}
+        found[name] = {side: [mae(model, test, rate) for rate in RATES] for side, model in sides.items()}
+        for rate, mine, peer in zip(RATES, *found[name].values(), strict=True):
+            print(f"{name} at {rate:.0%}: MAE ours {mine:.4f}, PyPOTS {peer:.4f} ({mine / peer - 1:+.1%})", flush=True)
+    return found
+
+
+def mae(model: Any, test: StayBatch, rate: float) -> float:
+    hidden = shown(test, "mcar", rate, 0)
+    made = torch.cat([model.impute(hidden[i : i + 256], 1)[:, 0] for i in range(0, len(test), 256)])
+    return float((made - test.values).abs()[hidden.held_out].mean())
+
+
+def physionet(stays: int) -> tuple[TrainingData, StayBatch]:
+    """So many stays of PhysioNet 2012 below ICU_DATA_ROOT, 48 h x 37, split by patient; test stays as measured."""
+    from icu_lightning.data.module import ICUDataModule
+    from icu_lightning.data.settings import source_and_settings
+
+    data = ICUDataModule(*source_and_settings(**conf("data=physionet2012")["data"]), seed=0, say=lambda _: None)
+    data.setup()
+    train, val = data.train[: round(0.7 * stays)], data.val[: round(0.1 * stays)]
+    return training(train, val, data.shape), data.measured["test"][: round(0.2 * stays)]
+
+
+def made_up(n: int) -> TrainingData:
+    """n training stays of 48 h x 15, seven in ten cells missing, and a tenth as many of validation."""
+    generator = torch.Generator().manual_seed(0)
+    shape = BatchShape(HOURS, tuple(f"v{i}" for i in range(VARIABLES)), ())
+
+    def some(count: int) -> StayBatch:
+        truth = torch.randn(count, HOURS, VARIABLES, generator=generator)
+        observed = torch.rand(truth.shape, generator=generator) >= MISSING
+        label = torch.arange(count).remainder(2).float()
+        known = torch.ones(count)
+        return StayBatch(
+            values=torch.where(observed, truth, 0.0),
+            observed=observed,
+            held_out=torch.zeros_like(observed),
+            hours_since=hours_since_last(observed),
+            static=torch.zeros(count, 0),
+            in_icu=torch.ones(count, HOURS, dtype=torch.bool),
+            label=label,
+            died_in_hospital=label,
+            died_in_icu=label,
+            hospital_hours=known,
+            stay_id=np.arange(count),
+            patient_id=np.arange(count),
+            severity=torch.zeros(count, 5),
+            severity_observed=torch.zeros(count, 5, dtype=torch.bool),
+        )
+
+    return training(some(n), some(max(2, n // 10)), shape)
+
+
+def training(train: StayBatch, val: StayBatch, shape: BatchShape) -> TrainingData:
+    return TrainingData(train=train, val=val, shape=shape, batch_size=BATCH, seed=0)
+
+
+def carried(data: TrainingData) -> TrainingData:
+    """Filled by the last observation, as model=two_stage hands it to GRU-D."""
+    from icu_lightning.models.imputers.locf import carried_forward
+
+    parts: Sequence[StayBatch] = [
+        replace(part, values=carried_forward(part.values, part.observed), observed=torch.ones_like(part.observed))
+        for part in (data.train, data.val)
+    ]
+    return training(parts[0], parts[1], data.shape)
+
+
+if __name__ == "__main__":
+    main()
