@@ -14,7 +14,7 @@ from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, atomic_folder, write_text
 from icu_lightning.comparison.runs import Run, models
 from icu_lightning.comparison.statistics import Comparison, compare
-from icu_lightning.errors import UserError, whole_number
+from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.plots.kinds import KINDS
 from icu_lightning.run import one_line_errors, time_and_suffix
 
@@ -29,6 +29,8 @@ def main() -> None:
     asked = arguments(sys.argv[1:])
     folder = Path(asked.out or f"comparisons/{time_and_suffix()}").expanduser()
     with one_line_errors(Path(), new=False):
+        if asked.published:
+            return compare_published(asked.runs, folder, asked.published, by=asked.by, synthetic=asked.synthetic)
         by_data = asked.by == "data"
         compare_runs(
             asked.runs, folder, by_data=by_data, bootstrap=asked.bootstrap, seed=asked.seed, kind=asked.figures
@@ -44,6 +46,10 @@ def arguments(typed: Sequence[str]) -> argparse.Namespace:
         "runs", nargs="+", help="run folders, folders that hold runs, or patterns such as 'runs/eicu-*'"
     )
     parser.add_argument("--by", choices=["data"], help="a table for each data set, instead of refusing to mix them")
+    parser.add_argument(
+        "--published", metavar="TABLE", help="put the runs beside that table of the MTDM paper: table1 to table6"
+    )
+    parser.add_argument("--synthetic", action="store_true", help="with --published: also runs of synthetic stays")
     parser.add_argument("--out", help="new or empty folder for the results (default: comparisons/<time>-<suffix>)")
     parser.add_argument("--bootstrap", type=int, default=1000, help="patient resamples behind every interval (1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
@@ -72,6 +78,36 @@ def compare_runs(
     for part in parts.values():
         refuse_unlike(part)
     show(compared(list(parts.values()), folder, bootstrap=bootstrap, seed=seed, kind=kind), folder)
+
+
+def compare_published(named: Sequence[str], folder: Path, table: str, *, by: str | None, synthetic: bool) -> None:
+    """Print a table of the MTDM paper with the runs in it, and write it into `folder`. Runs that are not finished are named.
+
+    Raises UserError for what is no table, runs that cannot stand in it, or a folder that holds anything.
+    """
+    from icu_lightning.comparison import published_text as text
+    from icu_lightning.comparison.published import TABLES, filled
+    from icu_lightning.results import finished_metrics
+    from icu_lightning.terminal import print_table, say
+
+    if table not in TABLES:
+        raise unknown_name("table in --published", table, TABLES)
+    if by:
+        raise UserError("--by is not for --published: a table is of one database.")
+    check_empty(folder)
+    metrics = {path: finished_metrics(path) for path in run_folders(named)}
+    found = filled(table, [(read_run(path), m) for path, m in metrics.items() if m], synthetic=synthetic)
+    for column, heading in text.COLUMNS.items():
+        print_table(f"{text.title(found)}: {heading.upper()}", *text.terminal_rows(found, column))
+    for note in text.notes(found):
+        say(note)
+    if unfinished := [str(path) for path, m in metrics.items() if m is None]:
+        say(f"Not finished, so not in the table: {', '.join(unfinished)}")
+    with atomic_file(folder / f"{table}.csv") as path:
+        text.csv_rows(found).write_csv(path)
+    write_text(folder / f"{table}.md", text.markdown(found))
+    write_text(folder / f"{table}.tex", text.latex(found))
+    say(f"Table: {folder / f'{table}.md'}")
 
 
 def compare_alike(named: Sequence[str], folder: Path) -> str:

@@ -29,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError, whole_number
+from icu_lightning.sweep.grids import refuse_alone
 from icu_lightning.sweep.sweeper import OF_A_SWEEP, PLUGIN, Sweep
 from icu_lightning.training import preemption
 from icu_lightning.training.ranks import check_devices, quiet, started
@@ -64,7 +65,7 @@ class Experiments(SearchPathPlugin):
 
 Plugins.instance().register(Experiments)
 Plugins.instance().class_name_to_class[PLUGIN] = Sweep  # Hydra makes a sweeper only of a name in its own namespace
-ConfigStore.instance().store(group="hydra/sweeper", name="icu_lightning", node={"_target_": PLUGIN})
+ConfigStore.instance().store(group="hydra/sweeper", name="icu_lightning", node={"_target_": PLUGIN, "grids": []})
 OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replace=True)
 
 
@@ -179,6 +180,7 @@ def one_line_errors(folder: Path, stopped: str = "Start it again.", *, new: bool
 def run(folder: Path, cfg: DictConfig) -> None:
     """One run, new or resumed, into `folder`; the further processes of torchrun or srun train along with the first one's."""
     refuse_words_of_a_sweep(HydraConfig.get().overrides.task)
+    refuse_alone(HydraConfig.get().sweeper.get("grids") or (), HydraConfig.get().overrides.task)
     rank, processes = started()
     if processes == 1:
         return run_alone(folder, cfg, None)

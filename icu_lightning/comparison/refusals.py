@@ -19,7 +19,7 @@ SAME: dict[str, Callable[[Run], Any]] = {  # in the order in which a difference 
     "synthetic or real data": _kind,
     "data": lambda run: run.data,
     "outcome": lambda run: run.facts.get("outcome"),
-    "protocol": lambda run: run.config.get("protocol", "clean"),
+    "protocol": lambda run: run.config["names"].get("protocol", "clean"),
     "window of prediction (data.hours)": _setting("hours"),
     "cohort (data.cohort)": _setting("cohort"),
     "cells hidden from the models (data.held_out)": _setting("held_out"),

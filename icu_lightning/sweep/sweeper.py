@@ -21,6 +21,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from icu_lightning.errors import UserError
+from icu_lightning.sweep.grids import lines_of
 from icu_lightning.sweep.jobs import Job, digest, held_sweep, keep, name_of, without_password
 
 PLUGIN = "hydra_plugins.icu_lightning.Sweep"
@@ -38,7 +39,14 @@ OTHERS = (
 
 
 class Sweep(Sweeper):
-    """Hydra's sweeper of `python -m icu_lightning.run -m ...`."""
+    """Hydra's sweeper of `python -m icu_lightning.run -m ...`.
+
+    Arguments:
+        grids: lines that an experiment brings, each what would be typed after -m; see grids.py.
+    """
+
+    def __init__(self, grids: Sequence[str] = ()) -> None:
+        self.grids = list(grids)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.loader, self.cfg = hydra_context.config_loader, config
@@ -50,8 +58,8 @@ class Sweep(Sweeper):
         parser = OverridesParser.create(config_loader=self.loader)
         overrides = parser.parse_overrides(arguments)
         passed_on = [o for o in self.cfg.hydra.overrides.hydra if not o.startswith(OTHERS)]
-        words = words_of_jobs(overrides)
-        folder = folder_of(str(self.cfg.hydra.sweep.dir), overrides, words, passed_on)
+        words = words_of_lines(lines_of(self.grids, overrides, parser.parse_overrides))
+        folder = folder_of(str(self.cfg.hydra.sweep.dir), overrides, words, passed_on, brought=bool(self.grids))
         searched = self.cfg.get("search") is not None
         if searched and len(words) > 1:
             raise UserError("A search takes no lists of values: name what varies in search.space, as conf/search does.")
@@ -130,6 +138,10 @@ class Sweep(Sweeper):
         from icu_lightning.run import check
 
         cfg = self.loader.load_sweep_config(self.cfg, list(job.overrides))
+        if list(cfg.hydra.sweeper.grids) != self.grids:
+            raise UserError(
+                f"{' '.join(job.axes)} is an experiment of many runs (hydra.sweeper.grids): run it in a line of its own."
+            )
         with open_dict(cfg):
             del cfg["hydra"]
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -168,16 +180,32 @@ def words_of_jobs(overrides: Sequence[Override]) -> list[tuple[tuple[str, ...], 
     ]
 
 
+def words_of_lines(lines: Sequence[Sequence[Override]]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """As `words_of_jobs`, of several lines: each job once; what not all jobs have varies."""
+    if len(lines) == 1:
+        return words_of_jobs(lines[0])
+    jobs = list({tuple(sorted(own)): own for line in lines for own, _ in words_of_jobs(line)}.values())
+    shared = set(jobs[0]).intersection(*jobs)
+    return [(own, tuple(word for word in own if word not in shared)) for own in jobs]
+
+
 def folder_of(
     asked: str,
     overrides: Sequence[Override],
     words: Sequence[tuple[tuple[str, ...], tuple[str, ...]]],
     passed_on: Sequence[str],
+    *,
+    brought: bool = False,
 ) -> Path:
-    """Where the sweep lies: what was asked for, else a name that follows from its jobs."""
+    """Where the sweep lies: what was asked for, else a name that follows from its jobs.
+
+    Arguments:
+        brought: whether an experiment brings what varies, whose name is then the folder's.
+    """
     if asked:
         return Path(asked).expanduser()
-    varying = [str(o.key_or_group).split(".")[-1] for o in overrides if o.is_sweep_override()]
+    varying = [str(o.value()) for o in overrides if brought and o.key_or_group == "experiment"]
+    varying += [str(o.key_or_group).split(".")[-1] for o in overrides if o.is_sweep_override()]
     varying += [str(o.input_line).replace("=", "-") for o in overrides if o.key_or_group == "search"]
     every = sorted(sorted([*passed_on, *own]) for own, _ in words)
     every += [settings] if (settings := search_words(overrides)) else []

@@ -15,7 +15,7 @@ UNLIKE = {
     "window": ({"data__hours": 24}, r"data\.hours\) is 48 and 24"),
     "cohort": ({"data__cohort": ["age_known"]}, r"data\.cohort\) is .*age_at_least.* and .*age_known"),
     "split": ({"data__split_seed": 1}, r"data\.split_seed\) is 0 and 1"),
-    "protocol": ({"protocol": "paper"}, r"protocol is clean and paper"),
+    "protocol": ({"names__protocol": "paper"}, r"protocol is clean and paper"),
     "fewer stays": ({"predicted": table(n=200)}, r"their test stays differ \(240 and 200, 200 in both\)"),
     "other labels": ({"predicted": table().with_columns(label=1 - pl.col("label"))}, r"240 of 240 test stays have another label"),
     "other patients": ({"predicted": table().with_columns(patient_id=pl.lit("x"))}, r"240 of 240 .* another patient_id"),
@@ -33,7 +33,7 @@ def test_unlike_runs_are_refused_with_both_names_and_the_difference(name, make_r
 
 def test_alike_runs_pass(make_run):
     refuse_unlike([make_run("a"), make_run("b", table(0.1, 5), names__model="other", trainer__max_epochs=9)])
-    refuse_unlike([make_run("a", protocol="paper"), make_run("b", protocol="paper", seed=1)])
+    refuse_unlike([make_run("a", names__protocol="paper"), make_run("b", names__protocol="paper", seed=1)])
 
 
 def test_an_older_file_without_facts_is_synthetic_by_the_name_of_its_data(make_run):

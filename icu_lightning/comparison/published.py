@@ -1,0 +1,270 @@
+"""Finished runs in the cells of tables 1 to 6 of the MTDM paper: published, ours under the paper's protocol, ours clean.
+
+The three are of different stays and never stand in one column. `published.csv` holds the paper's numbers, which have no interval. Of
+ours a cell is one setting with one or several seeds; its interval is its patients' (of several seeds the widest that holds all of
+theirs), and it is best only if its interval is wholly better than the second's. Where a run stands follows from its configuration:
+
+    model=two_stage                   predictor x imputer
+    model=mtdm, multi_siamese         the paper's Siamese network
+    model=mtdm, multi                 the paper's LSTM on the MTDM's series: its own LSTM, trained jointly without the contrastive term
+
+References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), tables 1 to 6.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from icu_lightning.comparison.refusals import refuse_unlike
+from icu_lightning.comparison.runs import Run, identity
+from icu_lightning.errors import UserError
+
+FACTS = Path(__file__).with_name("published.csv")
+TABLES = ("table1", "table2", "table3", "table4", "table5", "table6")
+PROTOCOLS = ("paper", "clean")
+OF_MTDM = {"multi": "lstm", "multi_siamese": "siamese"}  # model/tasks -> row of an AUROC table
+HIGHER = ("auroc",)  # is better; of the others lower
+HIDDEN = ("pattern", "seed", "stays")  # of `imputation`: which cells are hidden
+SCALE = ("variables", "outliers", "before_split")  # of `data`: what an error is measured in
+Result = tuple[Run, Mapping[str, Any]]  # and its metrics.json
+Key = tuple[str, str, str]  # row, column (the imputer), metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """Mean over seeds; `sd` over them, None of one; the interval None where there is none."""
+
+    value: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A number of the paper, and ours where there is one."""
+
+    published: float
+    ours: Mapping[str, Ours | None]  # by protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the paper.
+
+    Arguments:
+        data: that the paper's numbers are of.
+        cells: (row, column, metric) -> cell, in the paper's order. A row is a missing rate in per cent, or a predictor.
+        runs: by protocol, those that stand in it.
+        others: names of runs that are in no cell.
+    """
+
+    name: str
+    data: str
+    cells: Mapping[Key, Cell]
+    runs: Mapping[str, Sequence[Run]]
+    others: Sequence[str]
+
+    @property
+    def synthetic(self) -> bool:
+        return any(run.synthetic for runs in self.runs.values() for run in runs)
+
+
+def facts(name: str) -> pl.DataFrame:
+    """The rows of a table in published.csv: data, row, imputer, metric, value."""
+    table = pl.read_csv(FACTS).filter(pl.col("table") == name)
+    return table.with_columns(row=pl.coalesce(pl.col("missing_percent").cast(pl.String), "predictor"))
+
+
+def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
+    """The table of that name with these runs in it.
+
+    Arguments:
+        synthetic: whether synthetic stays may stand in it, under a title that says so.
+
+    Raises UserError for synthetic stays otherwise, for runs of several databases, of one protocol and other stays, for two settings
+    of one cell, and if no run is in any cell.
+    """
+    rows = facts(name)
+    metrics = rows["metric"].unique(maintain_order=True).to_list()
+    published: dict[Key, float] = {
+        (row["row"], row["imputer"], row["metric"]): row["value"] for row in rows.iter_rows(named=True)
+    }
+    places = _placed(results, published, of_errors="auroc" not in metrics)
+    placed = {id(run) for found in places.values() for run, _ in found}
+    used = [result for result in results if id(result[0]) in placed]
+    if not used:
+        raise UserError(
+            f"None of the {len(results)} runs is in a cell of {name}: python -m icu_lightning.run -m experiment={name}"
+        )
+    by_protocol = {p: [result for result in used if protocol(result[0]) == p] for p in PROTOCOLS}
+    _refuse(used, by_protocol, synthetic=synthetic, hidden="auroc" not in metrics)
+    ours = {
+        p: _best({key: _ours(key, [r for r in found if protocol(r[0]) == p]) for key, found in places.items()})
+        for p in PROTOCOLS
+    }
+    return Table(
+        name=name,
+        data=str(rows["data"][0]),
+        cells={k: Cell(published=v, ours={p: ours[p].get(k) for p in PROTOCOLS}) for k, v in published.items()},
+        runs={p: [run for run, _ in found] for p, found in by_protocol.items()},
+        others=[run.name for run, _ in results if id(run) not in placed],
+    )
+
+
+def protocol(run: Run) -> str:
+    """Paper or clean. Raises UserError for a run that is called clean and is not."""
+    name = str(run.config["names"].get("protocol", "clean"))
+    early = run.config["data"].get("before_split")
+    if name == "clean" and early:
+        raise UserError(
+            f"{run.name} is of protocol=clean with data.before_split={early}, so of neither column. Leave it out."
+        )
+    return name
+
+
+def predictor_and_imputer(run: Run) -> tuple[str, str] | None:
+    """Of a run the row and column of an AUROC table that it would be in; None if it would be in none."""
+    names = run.config["names"]
+    if names["model"] == "two_stage":
+        return str(names["predictor"]), str(names["imputer"])
+    row = OF_MTDM.get(names.get("model/tasks")) if names["model"] == "mtdm" else None
+    return (row, "mtdm") if row else None
+
+
+def _placed(results: Sequence[Result], published: Mapping[Key, float], *, of_errors: bool) -> dict[Key, list[Result]]:
+    """The runs of each published cell.
+
+    An imputer's errors are the same whatever predictor follows, but for BRITS when it was trained along with its own head: such runs
+    are in a table of errors only where there are no others. Of the MTDM only the whole one is.
+    """
+    found: dict[Key, list[Result]] = {}
+    for result in results:
+        row, column = predictor_and_imputer(result[0]) or ("", "")
+        for key in published:
+            scored = (row, column) != ("lstm", "mtdm") and bool(_rate(result, key[0])) if of_errors else row == key[0]
+            if column == key[1] and scored:
+                found.setdefault(key, []).append(result)
+    if not of_errors:
+        return found
+    return {
+        key: [r for r in runs if r[0].config["names"].get("predictor") != "brits"] or runs
+        for key, runs in found.items()
+    }
+
+
+def _rate(result: Result, percent: str) -> Mapping[str, Any]:
+    """The errors at a missing rate; nothing if it was not scored."""
+    return (result[1].get("imputation") or {}).get(f"{int(percent) / 100:g}", {})
+
+
+def _refuse(
+    used: Sequence[Result], by_protocol: Mapping[str, Sequence[Result]], *, synthetic: bool, hidden: bool
+) -> None:
+    first = used[0][0]
+    for other, _ in used:
+        if (first.synthetic, first.data) != (other.synthetic, other.data):
+            raise UserError(
+                f"{first.name} is of {first.data} and {other.name} of {other.data}: a table is of one database."
+            )
+    if first.synthetic and not synthetic:
+        raise UserError(
+            f"{first.name} is of synthetic stays, which say nothing beside published numbers of patients. --synthetic prints "
+            "them, under a title that says so."
+        )
+    for results in by_protocol.values():
+        runs = [run for run, _ in results]
+        refuse_unlike(runs, purpose="stand in one column", other_data="Leave one out.")
+        for run, metrics in results if hidden else ():
+            _refuse_other_cells(results[0], (run, metrics))
+
+
+def _refuse_other_cells(first: Result, other: Result) -> None:
+    """Raise UserError if the errors are of other cells, or in other units."""
+    for part, names in {"imputation": HIDDEN, "data": SCALE}.items():
+        for name in names:
+            a, b = ((run.config.get(part) or {}).get(name) for run, _ in (first, other))
+            if a != b:
+                raise UserError(
+                    f"{first[0].name} and {other[0].name} cannot stand in one column: {part}.{name} is {a} and {b}. Leave one out."
+                )
+    for rate in first[1]["imputation"].keys() & other[1]["imputation"].keys():
+        a, b = (metrics["imputation"][rate]["n"] for _, metrics in (first, other))
+        if a != b:
+            raise UserError(
+                f"{first[0].name} and {other[0].name} hid {a:,} and {b:,} cells at {rate}: they are not the same cells. Leave one out."
+            )
+
+
+def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
+    """Mean over seeds. Raises UserError for two settings, or two results of one seed, in one cell."""
+    row, _, metric = key
+    of_errors = metric not in HIGHER
+    by_seed: dict[int, tuple[Run, Mapping[str, Any]]] = {}
+    for run, metrics in results:
+        cell = (_rate((run, metrics), row) if of_errors else metrics["test"]).get(metric) or {"value": None}
+        if results[0][0] is not run:
+            _refuse_two_settings(results[0][0], run, of_errors=of_errors)
+        twin = by_seed.setdefault(run.seed, (run, cell))
+        if twin[0] is not run and not (of_errors and _same(twin[1]["value"], cell["value"])):
+            raise UserError(
+                f"{twin[0].name} and {run.name} are both seed {run.seed} of one cell ({', '.join(key)}). Leave one out."
+            )
+    cells = [cell for _, cell in by_seed.values() if cell["value"] is not None]
+    if not cells:
+        return None
+    values = [cell["value"] for cell in cells]
+    ends = [(cell["low"], cell["high"]) for cell in cells if cell.get("low") is not None]
+    whole = len(ends) == len(cells)
+    return Ours(
+        value=float(np.mean(values)),
+        sd=float(np.std(values, ddof=1)) if values[1:] else None,
+        low=min(low for low, _ in ends) if whole else None,
+        high=max(high for _, high in ends) if whole else None,
+        seeds=len(values),
+    )
+
+
+def _same(a: float | None, b: float | None) -> bool:
+    """As one imputer's errors are in front of two predictors, but for the last digits."""
+    return a == b or (a is not None and b is not None and bool(np.isclose(a, b, rtol=1e-6)))
+
+
+def _refuse_two_settings(first: Run, other: Run, *, of_errors: bool) -> None:
+    """Raise UserError if the two differ in more than the seed; of errors, in more than seed and predictor."""
+    a, b = identity(first), identity(other)
+    apart = [
+        name
+        for name in sorted(a.keys() | b.keys())
+        if json.dumps(a.get(name), default=str) != json.dumps(b.get(name), default=str)
+        and not (of_errors and name.startswith(("names.predictor", "model.predictor")))
+    ]
+    if apart:
+        told = ", ".join(f"{name} is {a.get(name)} and {b.get(name)}" for name in apart[:3])
+        raise UserError(f"{first.name} and {other.name} are two settings of one cell: {told}. Leave one out.")
+
+
+def _best(cells: Mapping[Key, Ours | None]) -> dict[Key, Ours]:
+    """The cells that are there, marked if best: of errors among the imputers at one rate, of AUROC in the whole table."""
+    known = {key: cell for key, cell in cells.items() if cell}
+    for contest in {(key[2], key[0] if key[2] not in HIGHER else "") for key in known}:
+        keys = [key for key in known if key[2] == contest[0] and contest[1] in ("", key[0])]
+        sign = 1 if contest[0] in HIGHER else -1
+        first, *rest = sorted(keys, key=lambda key: -sign * known[key].value)
+        if rest and _apart(known[first], known[rest[0]], sign):
+            known[first] = Ours(**{**vars(known[first]), "best": True})
+    return known
+
+
+def _apart(first: Ours, second: Ours, sign: int) -> bool:
+    """Whether the first's interval is wholly on the better side of the second's."""
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return False
+    return first.low > second.high if sign > 0 else first.high < second.low

@@ -1,0 +1,201 @@
+"""Runs in the cells of the paper's tables: what stands where, what is never mixed, and what is refused. All runs are made up."""
+
+import json
+import re
+
+import polars as pl
+import pytest
+
+from icu_lightning.compare import compare_published
+from icu_lightning.comparison.published import TABLES, facts, filled
+from icu_lightning.comparison.published_text import csv_rows, latex, markdown, notes, terminal_rows, title
+from icu_lightning.errors import UserError
+from tests.comparison.conftest import table
+
+RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
+
+
+def two_stage(imputer: str, predictor: str, **more) -> dict:
+    return {"names__model": "two_stage", "names__imputer": imputer, "names__predictor": predictor} | more
+
+
+def mtdm(tasks: str, **more) -> dict:
+    return {"names__model": "mtdm", "names__model/tasks": tasks} | more
+
+
+def interval(value: float, half: float = 0.02) -> dict:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+@pytest.fixture
+def result(make_run):
+    """A function: AUROC, or errors at every rate, and changes of the configuration -> a run with the metrics of its file."""
+    made = []
+
+    def make(auroc: float = 0.6, error: float | None = None, n: int = 100, half: float = 0.02, **changes):
+        metrics: dict = {"test": {"auroc": interval(auroc, half)}}
+        if error is not None:
+            metrics["imputation"] = {
+                r: {"n": n, "mae": interval(error, half), "rmse": interval(error * 1.5, half)} for r in RATES
+            }
+        made.append(make_run(f"runs/{len(made)}", **changes))
+        return made[-1], metrics
+
+    return make
+
+
+def test_the_facts_are_whole():
+    for name in TABLES:
+        found = facts(name)
+        errors = name in TABLES[:3]
+        assert found.height == (7 * 5 * 2 if errors else 4 * 7 + 2)
+        assert found.select("row", "imputer", "metric").is_unique().all()
+        assert found["value"].is_between(0, 1.5).all()
+    assert facts("table6").filter(row="siamese")["value"].to_list() == [0.93]
+    assert facts("table1").filter(row="90", imputer="mtdm", metric="mae")["value"].to_list() == [0.361]
+
+
+def test_a_cell_has_the_mean_over_its_seeds_and_one_seed_its_interval(result):
+    runs = [result(0.6 + 0.1 * seed, seed=seed, **two_stage("csdi", "lstm")) for seed in (0, 1)]
+    runs += [result(0.55, **mtdm("multi")), result(0.65, **mtdm("multi_siamese"))]
+    found = filled("table6", runs, synthetic=False)
+    several = found.cells["lstm", "csdi", "auroc"]
+    assert several.published == 0.821
+    ours = several.ours["clean"]
+    assert (ours.value, ours.seeds) == (pytest.approx(0.65), 2)
+    assert ours.sd == pytest.approx(0.1 / 2**0.5)
+    assert (ours.low, ours.high) == (pytest.approx(0.58), pytest.approx(0.72)), "the widest, not their mean"
+    assert found.cells["lstm", "mtdm", "auroc"].ours["clean"].value == 0.55
+    assert found.cells["siamese", "mtdm", "auroc"].ours["clean"].value == 0.65
+    assert found.cells["knn", "mtdm", "auroc"].ours == {"paper": None, "clean": None}
+    row = {cells[0]: cells for cells in terminal_rows(found, "clean")[1]}
+    assert row["LSTM"][1:] == ["-", "-", "-", "-", "-", "0.650\n± 0.071", "0.550\n0.530 to\n0.570"]
+    assert row["BRITS"][1:] == ["-", *[""] * 6], "the paper has no other cell in this row"
+
+
+def test_three_numbers_of_a_cell_stand_in_three_columns(result):
+    paper = two_stage("zero", "knn", names__protocol="paper")
+    found = filled("table4", [result(0.71, **paper), result(0.62, **two_stage("zero", "knn"))], synthetic=False)
+    cell = csv_rows(found).filter(row="knn", imputer="zero").row(0, named=True)
+    assert (cell["published"], cell["paper_value"], cell["clean_value"]) == (0.495, 0.71, 0.62)
+    lines = [line.split("|")[1:-1] for line in markdown(found).splitlines() if line.startswith("|")]
+    heads, knn = lines[0], next(line for line in lines if line[0].strip() == "KNN")
+    assert {len(line) for line in lines} == {1 + 3 * 7}
+    cells = dict(zip((h.strip() for h in heads), (c.strip() for c in knn), strict=True))
+    assert cells["Zero: published"] == "0.495"
+    assert cells["Zero: ours, paper's protocol"] == "0.710 (0.690 to 0.730)"
+    assert cells["Zero: ours, clean"] == "0.620 (0.600 to 0.640)"
+    assert cells["CSDI: ours, clean"] == "-"
+    rows = [line for line in latex(found).splitlines() if line.endswith(r" \\") and "multicolumn" not in line]
+    assert {line.count("&") for line in rows} == {3 * 7}
+
+
+@pytest.mark.parametrize(("second", "told"), [(0.60, True), (0.67, False)])
+def test_best_is_only_what_its_interval_sets_apart(result, second, told):
+    paper = [result(0.9, **two_stage("zero", "lstm", names__protocol="paper"))]  # has no second, and beats no clean run
+    runs = [result(0.7, **two_stage("csdi", "lstm")), result(second, **two_stage("knn", "lstm")), *paper]
+    text = markdown(filled("table5", runs, synthetic=False))
+    assert ("**0.700 (0.680 to 0.720)**" in text) == told
+    assert text.count("**") == 2 + 2 * told, "the title, and no published number"
+
+
+def test_of_errors_the_lowest_is_best_at_its_rate(result):
+    runs = [
+        result(error=0.7, half=0.01, **two_stage("zero", "lstm")),
+        result(error=0.4, half=0.01, **mtdm("multi_siamese")),
+    ]
+    found = filled("table2", runs, synthetic=False)
+    best = {key for key, cell in found.cells.items() if cell.ours["clean"] and cell.ours["clean"].best}
+    assert best == {(rate, "mtdm", metric) for rate in ("10", "30", "50", "70", "90") for metric in ("mae", "rmse")}
+    assert found.cells["10", "zero", "rmse"].ours["clean"].value == pytest.approx(1.05)
+
+
+def test_an_imputer_has_one_error_whatever_predictor_follows(result):
+    alike = [result(error=0.5, **two_stage("brits", predictor)) for predictor in ("kmeans", "lstm")]
+    along = result(error=0.9, **two_stage("brits", "brits"))
+    cell = filled("table1", [*alike, along], synthetic=False).cells["30", "brits", "mae"]
+    assert (cell.ours["clean"].value, cell.ours["clean"].seeds) == (0.5, 1)
+    assert filled("table1", [along], synthetic=False).cells["30", "brits", "mae"].ours["clean"].value == 0.9
+    with pytest.raises(UserError, match=r"runs/0 and runs/3 are both seed 0 of one cell \(10, brits, rmse\)"):
+        filled("table1", [alike[0], result(error=0.6, **two_stage("brits", "knn"))], synthetic=False)
+
+
+def test_what_is_in_no_cell_is_named(result):
+    runs = [
+        result(error=0.5, **two_stage("saits", "lstm")),
+        result(error=0.5, **two_stage("zero", "lstm")),
+        result(error=0.4, **mtdm("single")),
+        result(error=0.4, **mtdm("multi")),
+    ]
+    found = filled("table3", runs, synthetic=False)
+    assert list(found.others) == ["runs/0", "runs/2", "runs/3"]
+    assert "In no cell of this table: runs/0, runs/2, runs/3." in notes(found)
+    with pytest.raises(UserError, match=r"None of the 1 runs is in a cell of table6: .*-m experiment=table6"):
+        filled("table6", [result(**two_stage("saits", "gru_d"))], synthetic=False)
+
+
+A, B = two_stage("zero", "lstm"), two_stage("knn", "lstm")
+REFUSED = {
+    "two settings": (A, A | {"model__hidden": 32}, {}, r"two settings of one cell: model.hidden is 64 and 32"),
+    "one seed twice": (A, A, {}, r"both seed 0 of one cell"),
+    "two databases": (A, B | {"source": "mimic3"}, {}, r"of eicu and .* of mimic3: a table is of one database"),
+    "other stays": (A, B | {"data__split_seed": 1}, {}, r"cannot stand in one column: split \(data.split_seed\)"),
+    "clean in name": (A, B | {"data__before_split": ["outliers"]}, {}, r"protocol=clean with data.before_split="),
+    "synthetic": (A | {"synthetic": "true"}, B | {"synthetic": "true"}, {}, r"--synthetic prints them, under a title"),
+    "other cells": (A, B | {"imputation": {"seed": 1}}, {}, r"imputation.seed is None and 1"),
+    "another scale": (A, B | {"data__outliers": "iqr"}, {}, r"data.outliers is None and iqr"),
+    "other counts": (A, B, {"n": 99}, r"hid 100 and 99 cells at 0\.\d"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_stand_in_a_table_is_refused(name, result):
+    first, second, more, message = REFUSED[name]
+    runs = [result(error=0.5, **first), result(error=0.5, **more, **second)]
+    with pytest.raises(UserError, match=message):
+        filled("table1" if "other" in name or "scale" in name else "table4", runs, synthetic=False)
+
+
+@pytest.fixture
+def compare(cli):
+    return lambda *arguments: cli(*map(str, arguments), module="icu_lightning.compare")
+
+
+def test_the_command_prints_and_writes_and_marks_what_is_synthetic(compare, make_folder, tmp_path):
+    for seed in (0, 1):
+        made = make_folder(f"made/{seed}", table(1.0, seed), "synthetic", True, seed=seed, **two_stage("mean", "lstm"))
+    (make_folder("made/2", table(), "synthetic", True, **two_stage("knn", "lstm")) / "metrics.json").unlink()
+    refused = compare(tmp_path / "runs", "--published", "table6")
+    assert refused.returncode == 1
+    assert "are of" not in refused.stdout
+    assert "--synthetic prints them" in refused.stderr
+    assert not list((tmp_path / "work").iterdir())
+    done = compare(tmp_path / "runs", "--published", "table6", "--synthetic", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"SYNTHETIC STAYS, no patients, .*table6 of the MTDM paper, AUROC: published eicu, ours synthetic", done.stdout
+    )
+    assert re.search(r"Not finished, so not in the table: .*made/2", done.stdout)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"table6.csv", "table6.md", "table6.tex"}
+    for path in (tmp_path / "out").glob("*.[mt]*"):
+        assert "SYNTHETIC STAYS" in path.read_text()
+    cell = pl.read_csv(tmp_path / "out" / "table6.csv").filter(row="lstm", imputer="mean").row(0, named=True)
+    aurocs = [
+        json.loads((made.parent / str(seed) / "metrics.json").read_text())["test"]["auroc"]["value"] for seed in (0, 1)
+    ]
+    assert cell["clean_value"] == pytest.approx(sum(aurocs) / 2)
+    assert (cell["published"], cell["paper_value"], cell["synthetic"]) == (0.734, None, True)
+
+
+def test_a_table_that_is_not_published_is_one_message(make_folder, tmp_path):
+    folder = str(make_folder("a", **two_stage("zero", "lstm")))
+    with pytest.raises(UserError, match=r"Unknown table in --published 'table7'\. Did you mean"):
+        compare_published([folder], tmp_path / "out", "table7", by=None, synthetic=False)
+    with pytest.raises(UserError, match="--by is not for --published"):
+        compare_published([folder], tmp_path / "out", "table6", by="data", synthetic=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_title_names_both_databases(result):
+    found = filled("table4", [result(source="physionet2012", **A)], synthetic=False)
+    assert title(found) == "table4 of the MTDM paper, AUROC: published mimic3, ours physionet2012"

@@ -1,0 +1,159 @@
+"""Experiments that bring the lines of their sweep: what is typed beside them, and that tables 1 to 6 are the paper's."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from icu_lightning.comparison.published import OF_MTDM, TABLES, facts
+from icu_lightning.errors import UserError
+from icu_lightning.sweep.grids import lines_of, refuse_alone
+from icu_lightning.sweep.sweeper import folder_of, words_of_lines
+from tests.conftest import CONF, composed
+
+EXPERIMENTS = CONF.parent / "experiments" / "experiment"
+BRINGING = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if "grids:" in path.read_text())
+PARSE = OverridesParser.create().parse_overrides
+GRIDS = [
+    "model=two imputer=zero,knn predictor=lstm,knn",
+    "model=two imputer=brits predictor=brits",
+    "model=mtdm size=s",
+]
+
+
+def jobs(grids: list[str], *typed: str) -> list[str]:
+    """The words of each job, sorted, in one string."""
+    return [" ".join(sorted(own)) for own, _ in words_of_lines(lines_of(grids, PARSE(list(typed)), PARSE))]
+
+
+def grids_of(name: str) -> list[str]:
+    return yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text())["hydra"]["sweeper"]["grids"]
+
+
+def test_the_lines_are_one_sweep_and_what_is_typed_beside_them_is_in_every_job():
+    assert len(jobs(GRIDS)) == 4 + 1 + 1
+    seeds = jobs(GRIDS, "seed=0,1", "data=eicu")
+    assert len(seeds) == 12
+    assert all("data=eicu" in job and "seed=" in job for job in seeds)
+    assert len(jobs([GRIDS[0], GRIDS[0]])) == 4, "each job once"
+    assert jobs([], "a=1,2") == ["a=1", "a=2"], "without lines, what was typed"
+
+
+NARROWED = {
+    ("predictor=knn", "model=two"): {("zero", "knn"), ("knn", "knn")},
+    ("predictor=brits", "model=two"): {("brits", "brits")},
+    ("imputer=brits", "model=two"): {("brits", "brits")},
+    ("imputer=saits", "model=two"): {("saits", "lstm"), ("saits", "knn")},  # new: to the first line that has imputers
+    ("imputer=saits,brits", "model=two"): {("saits", "lstm"), ("saits", "knn"), ("brits", "brits")},
+}
+
+
+@pytest.mark.parametrize("typed", NARROWED)
+def test_typed_values_narrow_the_lines_that_name_their_setting(typed):
+    found = [dict(word.split("=") for word in job.split()) for job in jobs(GRIDS, *typed)]
+    assert {(job["imputer"], job["predictor"]) for job in found} == NARROWED[typed]
+    assert len(found) == len(NARROWED[typed])
+
+
+def test_a_line_that_does_not_name_what_was_typed_stays():
+    assert jobs(GRIDS, "size=l").count("model=mtdm size=l") == 1
+    assert len(jobs(GRIDS, "size=l")) == 6
+    assert jobs(GRIDS, "model=mtdm") == ["model=mtdm size=s"]
+    with pytest.raises(UserError, match=r"imputer=zero predictor=brits model=two: the experiment has no run of these"):
+        jobs(GRIDS, "imputer=zero", "predictor=brits", "model=two")
+    with pytest.raises(UserError, match="has no end"):
+        jobs(GRIDS, "imputer=interval(0,1)")
+
+
+def test_what_sets_the_jobs_apart_is_told_of_each():
+    axes = [axes for _, axes in words_of_lines(lines_of(GRIDS, PARSE(["seed=0"]), PARSE))]
+    assert axes[0] == ("model=two", "imputer=zero", "predictor=lstm")
+    assert axes[-1] == ("model=mtdm", "size=s")
+
+
+def test_the_folder_has_the_experiments_name_and_other_lines_are_another_sweep():
+    def folder(grids: list[str], *typed: str) -> Path:
+        overrides = PARSE(["experiment=table6", *typed])
+        return folder_of("", overrides, words_of_lines(lines_of(grids, overrides, PARSE)), [], brought=True)
+
+    assert folder(GRIDS).name.startswith("table6-")
+    assert folder(GRIDS, "seed=0,1").name.startswith("table6-seed-")
+    assert len({folder(GRIDS), folder(GRIDS[:2]), folder(GRIDS, "data=eicu")}) == 3
+    assert folder(GRIDS) == folder(list(GRIDS))
+
+
+def test_such_an_experiment_is_no_single_run_but_each_of_its_jobs_is():
+    with pytest.raises(UserError, match=r"many runs: python -m icu_lightning.run -m experiment=table6 model=two$"):
+        refuse_alone(GRIDS, ["experiment=table6", "model=two"])
+    refuse_alone(GRIDS, ["experiment=table6", "model=two", "imputer=zero", "predictor=lstm"])
+    refuse_alone([], ["model=two"])
+
+
+def cell_of(words: dict[str, str]) -> tuple[str, str]:
+    """(predictor, imputer), as comparison/published.py places the run of these words."""
+    if words["model"] == "mtdm":
+        return OF_MTDM[words["model/tasks"]], "mtdm"
+    return words["predictor"], words["imputer"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_has_every_published_cell_that_there_is_a_model_of_and_no_other(name):
+    """Under both protocols. Not built: other predictors than its own on what the MTDM fills in."""
+    published = facts(name)
+    asked = [dict(word.split("=") for word in job.split()) for job in jobs(grids_of(name))]
+    cells = sorted((*cell_of(words), words["protocol"]) for words in asked)
+    if name in TABLES[:3]:
+        expected = {(imputer, p) for imputer in published["imputer"] for p in ("clean", "paper")}
+        assert {(imputer, p) for _, imputer, p in cells} == expected
+        assert len(cells) == len(expected)
+        return
+    rows = set(published.select("row", "imputer").iter_rows()) - {(p, "mtdm") for p in ("kmeans", "knn", "transformer")}
+    assert cells == sorted((*row, p) for row in rows for p in ("clean", "paper"))
+
+
+@pytest.mark.parametrize("data", [None, "physionet2012", "synthetic"])
+@pytest.mark.parametrize("name", BRINGING)
+def test_all_jobs_see_the_same_stays_and_hidden_cells_on_any_data(name, data):
+    """They leave the window to the data, so that one which has its own can take the paper's database's place."""
+    stored = (EXPERIMENTS / f"{name}.yaml").read_text()
+    assert stored.startswith("# @package _global_\n# ")
+    database = [f"data={data}"] if data else []
+    seen = set()
+    for grid in grids_of(name):
+        words = lines_of([grid], PARSE(["protocol=clean"] if "protocol" in grid else []), PARSE)
+        own, _ = words_of_lines(words)[-1]
+        plain = composed(f"experiment={name}", *own, *database).plain
+        pinned = {key: value for key, value in plain["data"].items() if key not in ("root", "cache_dir", "batch_size")}
+        seen.add(json.dumps([pinned, plain["imputation"], plain["cv"], plain["report"]["write"]], default=str))
+    assert len(seen) == 1
+    source = json.loads(seen.pop())[0]["source"]
+    expected = {None: facts(name)["data"][0] if name in TABLES else "mimic3"}.get(data, data)
+    assert source.split(".")[-2] == expected
+
+
+@pytest.mark.slow
+def test_one_command_runs_a_table_goes_on_and_is_printed(cli):
+    line = [
+        "-m", "experiment=table4", "data=synthetic", "data.stays=300", "cv=null", "protocol=clean", "model=two_stage", "imputer=zero",
+        "predictor=kmeans,knn", "bootstrap=5", "imputation.stays=10",
+    ]  # fmt: skip
+    done = cli(*line)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "2 finished" in done.stdout
+    again = cli(*line)
+    assert again.returncode == 0
+    assert "Sweep of 2 jobs in sweeps/table4-" in again.stdout
+    assert ", 2 finished" in again.stdout
+    shown = cli("sweeps", "--published", "table4", "--synthetic", module="icu_lightning.compare")
+    assert shown.returncode == 0, shown.stderr
+    assert "SYNTHETIC STAYS" in shown.stdout
+    assert "2 runs." in shown.stdout
+    errors = cli("sweeps", "--published", "table1", "--synthetic", "--out", "errors", module="icu_lightning.compare")
+    assert errors.returncode == 0, errors.stderr
+    alone = cli("experiment=table4")
+    assert alone.returncode == 1
+    assert "many runs: python -m icu_lightning.run -m experiment=table4" in alone.stderr
+    mixed = cli("-m", "experiment=table4,table5")
+    assert "is an experiment of many runs (hydra.sweeper.grids): run it in a line of its own" in mixed.stderr
