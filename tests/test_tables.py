@@ -149,7 +149,7 @@ def test_one_command_runs_a_table_goes_on_and_is_printed(cli):
     shown = cli("sweeps", "--published", "table4", "--synthetic", module="icu_lightning.compare")
     assert shown.returncode == 0, shown.stderr
     assert "SYNTHETIC STAYS" in shown.stdout
-    assert "2 runs." in shown.stdout
+    assert "runs: 2." in shown.stdout
     errors = cli("sweeps", "--published", "table1", "--synthetic", "--out", "errors", module="icu_lightning.compare")
     assert errors.returncode == 0, errors.stderr
     alone = cli("experiment=table4")

@@ -43,6 +43,8 @@ def notes(table: Table) -> list[str]:
         "Of one seed the 95 % interval over patients, of several mean ± SD over seeds. Best (bold, on the terminal *): its "
         "interval (of several seeds the widest) is wholly better than the second's. Published numbers have none.",
     ]
+    if any(metric in HIGHER for _, _, metric in table.cells):
+        found.append("Ours is the AUROC of calibrated risks; of runs with cv of all folds' test stays together.")
     if any(column == "mtdm" and row == "lstm" for row, column, _ in table.cells):
         found.append(
             "What the MTDM fills in is read by its own LSTM alone here: row LSTM is model/tasks=multi, Siamese network "
@@ -58,7 +60,7 @@ def _stays(runs: Sequence[Run]) -> str:
         return "not run."
     test = runs[0].test
     patients, events = test["patient_id"].n_unique(), int(test["label"].sum())
-    return f"{test.height:,} test stays of {patients:,} patients, {events:,} with the outcome; {len(runs)} runs."
+    return f"{test.height:,} test stays of {patients:,} patients, {events:,} with the outcome; runs: {len(runs)}."
 
 
 def shown(cell: Cell, column: str, bold: Bold = str) -> str:
