@@ -205,6 +205,12 @@ class RiskModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"}}
 
 
+def check_observed(train: StayBatch) -> None:
+    """Raise UserError for training stays without a single measurement: there is nothing to learn imputing from."""
+    if not train.observed.any():
+        raise UserError("No training stay has a single measurement of data.variables: there is nothing to impute from.")
+
+
 def monitored(val: StayBatch) -> tuple[str, str]:
     """What decides about the best epoch: val/auroc, or val/loss where validation has one class only."""
     return ("val/auroc", "max") if len(val.label.unique()) == 2 else ("val/loss", "min")

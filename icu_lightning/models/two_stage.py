@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import UserError, whole_number
-from icu_lightning.models.base import Data, Model, StageTrainer
+from icu_lightning.errors import whole_number
+from icu_lightning.models.base import Data, Model, StageTrainer, check_observed
 
 STAYS_AT_ONCE = 256  # filled in one call; bounds the memory of their draws
 
@@ -109,12 +109,6 @@ class TwoStage:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         self.imputer.load_state_dict(state_dict["imputer"])
         self.predictor.load_state_dict(state_dict["predictor"])
-
-
-def check_observed(train: StayBatch) -> None:
-    """Raise UserError for training stays without a single measurement: there is nothing to learn imputing from."""
-    if not train.observed.any():
-        raise UserError("No training stay has a single measurement of data.variables: there is nothing to impute from.")
 
 
 def measured(filled: StayBatch) -> Tensor:

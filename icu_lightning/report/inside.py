@@ -32,9 +32,10 @@ def robustness(run: Run) -> list[Section]:
     said = "The vasoactive drugs of the test stays were charted worse on purpose, and nothing was trained anew. The change is of "
     said += "AUROC within the same resamples of patients, so its interval is narrower than those of the two AUROCs."
     columns = [("Charted worse", ""), ("how much", ""), ("AUROC", ""), ("change", "")]
+    titles = run.robustness.get("titles", {})  # not in files of before there were any
     rows = [
         row(
-            run.robustness["titles"][kind],
+            titles.get(kind, kind),
             _amount(kind, of["amount"]),
             estimate_cell(of["auroc"]),
             estimate_cell(of["change"]),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, whole_number
-from icu_lightning.models.base import Data, StageTrainer, monitored
+from icu_lightning.models.base import Data, StageTrainer, check_observed, monitored
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM
 from icu_lightning.models.mtdm.samplers import DDIM
@@ -83,7 +83,7 @@ class MTDM(nn.Module):
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """stage1, unless it has no epochs; then stage2, from its best weights."""
-        _check_observed(data.train)
+        check_observed(data.train)
         common: dict[str, Any] = {"network": self.network, "weights": self.weights, **self.optimisation}
         epochs = self.epochs["stage1"] + (0 if self.weights.imputation else self.epochs["stage2"])
         if epochs:
@@ -126,9 +126,3 @@ class MTDM(nn.Module):
         static = batch.static.to(device).double().repeat_interleave(self.samples, dim=0)
         logit, embedding = reader(draws.flatten(0, 1).double(), observed, static)
         return logit.view(n_stays, -1), embedding.view(n_stays, self.samples, -1)
-
-
-def _check_observed(train: StayBatch) -> None:
-    """Raise UserError for training stays without a single measurement: there is nothing to learn imputing from."""
-    if not train.observed.any():
-        raise UserError("No training stay has a single measurement of data.variables: there is nothing to impute from.")
