@@ -22,6 +22,7 @@ import polars as pl
 from icu_lightning.atomic import atomic_file
 from icu_lightning.data.patterns import PATTERNS
 from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.evaluation.stored import facts_of
 from icu_lightning.terminal import steps
 
 if TYPE_CHECKING:  # settings are checked before torch is loaded
@@ -108,8 +109,9 @@ def pool_imputations(folder: Path, folds: Sequence[Path]) -> None:
     if not all((fold / FILE).exists() for fold in folds):
         return
     with atomic_file(folder / FILE) as path:
-        facts = {k: v for k, v in pl.read_parquet_metadata(folds[0] / FILE).items() if k != "ARROW:schema"}
-        pl.concat([pl.read_parquet(fold / FILE) for fold in folds]).write_parquet(path, metadata=facts)
+        pl.concat([pl.read_parquet(fold / FILE) for fold in folds]).write_parquet(
+            path, metadata=facts_of(folds[0] / FILE)
+        )
 
 
 def _of_rate(

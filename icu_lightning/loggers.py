@@ -17,6 +17,7 @@ from icu_lightning.atomic import write_text
 from icu_lightning.build import built
 from icu_lightning.disclosure import may_show_stays
 from icu_lightning.errors import UserError, unknown_name
+from icu_lightning.evaluation.stored import facts_of
 from icu_lightning.terminal import say
 from icu_lightning.wandb_results import ARTIFACTS, logged_in, results
 
@@ -57,7 +58,7 @@ def log_results(
             with _never_in_the_way(logger, rest):
                 run = logger.experiment
                 run.summary.update({name: metrics[name] for name in ("test", "val", "imputation") if name in metrics})
-                facts = pl.read_parquet_metadata(folder / "predictions.parquet")
+                facts = facts_of(folder / "predictions.parquet")
                 test = predictions.filter(pl.col("split") == "test")
                 run.log(results(folder, metrics, test, of_stays=may_show_stays(config, facts)))
                 _send(run, folder, asked)

@@ -207,6 +207,9 @@ def test_what_dies_is_recorded_and_the_others_go_on(tmp_path):
     assert f"resume={killed.run}" in Row.of(killed).again
     table = {row["job"]: row for row in read(tmp_path / "jobs.csv")}
     assert table[good.name]["state"] == "finished"
+    assert "SYNTHETIC DATA" in page
+    assert f"{good.title} (SYNTHETIC)" in page
+    assert (table[good.name]["synthetic"], table[wrong.name]["synthetic"]) == ("true", "")
     assert float(table[good.name]["auroc"]) == finished_metrics(good.run)["test"]["auroc"]["value"]
     assert len(rows) == 4
 

@@ -32,6 +32,11 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def facts_of(path: Path) -> dict[str, str]:
+    """What the file of a finished run says of itself: outcome, source, and "true" or "false" for synthetic and open_data."""
+    return {name: fact for name, fact in pl.read_parquet_metadata(path).items() if name != "ARROW:schema"}
+
+
 def read(path: Path, sha256: str | None) -> Stored:
     """The predictions in `path`.
 
@@ -115,10 +120,10 @@ def _unaltered(path: Path, sha256: str | None) -> tuple[pl.DataFrame, dict[str, 
             f"{str(sha256)[:12]}. Put the original back, or run again."
         )
     try:
-        table, facts = pl.read_parquet(path), pl.read_parquet_metadata(path)
+        table, facts = pl.read_parquet(path), facts_of(path)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): run again.") from error
-    return table, {name: fact for name, fact in facts.items() if name != "ARROW:schema"}, now
+    return table, facts, now
 
 
 def _refuse(path: Path, table: pl.DataFrame, wrong: pl.Series, what: str) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from icu_lightning.plots.save import svg
@@ -32,6 +33,7 @@ def history(trials: Sequence[FrozenTrial], objectives: dict[str, str]) -> str:
         ax.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False)
     panels[-1].set_xlabel("Trial")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return svg(figure, "history", "Objectives trial by trial, with the best so far")
 
 

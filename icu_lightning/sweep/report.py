@@ -16,6 +16,7 @@ import polars as pl
 
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
+from icu_lightning.evaluation.stored import facts_of
 from icu_lightning.results import cell_text, finished_metrics
 from icu_lightning.runfolder import git_commit, resume_argument
 from icu_lightning.sweep.jobs import STATES, Job, without_password
@@ -66,7 +67,7 @@ class Progress:
         self.ended += 1
         row = Row.of(job, self.shown)
         told = "".join(f", {heading} {row.cell(name)}" for name, heading in self.shown.headings.items() if row.metrics)
-        say(f"[{self.ended}/{self.jobs}] {job.title}: {row.state}{told}, {row.time}")
+        say(f"[{self.ended}/{self.jobs}] {row.title}: {row.state}{told}, {row.time}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +78,20 @@ class Row:
     state: str
     last: Mapping[str, Any]
     metrics: Mapping[str, Any]  # of the split that is shown, in metrics.json; empty for a job that is not finished
-
+    synthetic: bool  # a finished job's stays were made up
     epoch: int | None = None  # at which a trial was pruned
 
     @classmethod
     def of(cls, job: Job, shown: Shown = OF_SWEEP, epoch: int | None = None) -> "Row":
         metrics = (finished_metrics(job.run) or {}).get(shown.split, {})
-        return cls(job=job, state=job.state, last=job.last, metrics=metrics, epoch=epoch)
+        predictions = job.run / "predictions.parquet"
+        made_up = bool(metrics) and predictions.exists() and facts_of(predictions).get("synthetic") == "true"
+        return cls(job=job, state=job.state, last=job.last, metrics=metrics, synthetic=made_up, epoch=epoch)
+
+    @property
+    def title(self) -> str:
+        """The job's, with SYNTHETIC beside numbers of stays that were made up."""
+        return f"{self.job.title} (SYNTHETIC)" if self.synthetic else self.job.title
 
     @property
     def end(self) -> str:
@@ -149,7 +157,8 @@ def table(rows: Sequence[Row], shown: Shown) -> pl.DataFrame:
             "where": row.last.get("where"),
         }
         own = {axis: words.get(axis) for axis in axes}
-        listed.append({"job": row.job.name, **own, "state": row.state, **values, **facts, "run": str(row.job.run)})
+        state = {"state": row.state, "synthetic": row.synthetic if row.metrics else None}
+        listed.append({"job": row.job.name, **own, **state, **values, **facts, "run": str(row.job.run)})
     return pl.DataFrame(listed, infer_schema_length=None)
 
 
@@ -200,6 +209,7 @@ def page(folder: Path, rows: Sequence[Row], shown: Shown, comparison: str, searc
         Path(__file__).parent,
         "page.html",
         rows=rows,
+        synthetic=any(row.synthetic for row in rows),
         headings=shown.headings,
         counts=counts(rows),
         comparison=comparison,
@@ -216,7 +226,7 @@ def counts(rows: Sequence[Row]) -> str:
 
 def show(folder: Path, rows: Sequence[Row], shown: Shown) -> None:
     """The table on the terminal, and of what failed the last lines and the command."""
-    cells = [[row.job.title, row.end, *map(row.cell, shown.headings), row.time, f"runs/{row.job.name}"] for row in rows]
+    cells = [[row.title, row.end, *map(row.cell, shown.headings), row.time, f"runs/{row.job.name}"] for row in rows]
     headings = ["job", "state", *shown.headings.values(), "time", "run folder"]
     print_table(f"{folder}: {counts(rows)}", headings, cells)
     failed = [row for row in rows if row.state == "failed"]
