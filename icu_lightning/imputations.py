@@ -5,6 +5,7 @@
 | stay_id, patient_id | as in the raw tables |
 | rate | share of the stay's measured cells that was hidden with this one |
 | hour, variable | which cell |
+| unit, sd | the variable's, and its SD among the training stays in that unit: an error of one z-score is an error of `sd` |
 | truth | its z-score |
 | draws | (S) the model's; one, if more would be the same number |
 
@@ -20,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from icu_lightning.atomic import atomic_file
+from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.patterns import PATTERNS
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.evaluation.stored import facts_of
@@ -92,16 +94,23 @@ def write_imputations(folder: Path, config: Mapping[str, Any], data: "ICUDataMod
     settings = replace(settings, draws=min(settings.draws, getattr(model, "most_draws", None) or settings.draws))
     test = data.measured["test"]
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(test))[: settings.stays])
-    stays, variables = test[torch.from_numpy(chosen)], data.shape.variables
+    stays, scales = test[torch.from_numpy(chosen)], scales_of(data)
     with steps("Filling in hidden cells", len(settings.rates)) as step:
         parts = []
         for rate in settings.rates:
             step(f"{rate:.0%} of the measured cells")
-            parts.append(_of_rate(model, stays, variables, rate, settings))
+            parts.append(_of_rate(model, stays, scales, rate, settings))
     table = pl.concat(parts)
     facts = {"pattern": settings.pattern, "seed": str(settings.seed), "synthetic": str(data.source.synthetic).lower()}
     with atomic_file(folder / FILE) as path:
         table.write_parquet(path, metadata=facts)
+
+
+def scales_of(data: "ICUDataModule") -> pl.DataFrame:
+    """A row a variable of the data, in their order: variable, unit, sd."""
+    names = data.shape.variables
+    units = [concept.unit for concept in concepts_of(names)]
+    return pl.DataFrame({"variable": list(names), "unit": units, "sd": data.scaler.state()["sd"]})
 
 
 def pool_imputations(folder: Path, folds: Sequence[Path]) -> None:
@@ -114,9 +123,7 @@ def pool_imputations(folder: Path, folds: Sequence[Path]) -> None:
         )
 
 
-def _of_rate(
-    model: Any, stays: "StayBatch", variables: tuple[str, ...], rate: float, settings: Settings
-) -> pl.DataFrame:
+def _of_rate(model: Any, stays: "StayBatch", scales: pl.DataFrame, rate: float, settings: Settings) -> pl.DataFrame:
     import torch
 
     from icu_lightning.data.masking import shown
@@ -127,14 +134,13 @@ def _of_rate(
         _draws(model, hidden, slice(i, i + STAYS_AT_ONCE), settings.draws) for i in range(0, len(stays), STAYS_AT_ONCE)
     ]
     draws = torch.cat(filled) if filled else torch.zeros(0, settings.draws)
-    names = pl.Series("variable", np.array(variables)[variable.numpy()], dtype=pl.String)
     return pl.DataFrame(
         {
             "stay_id": stays.stay_id[row.numpy()],
             "patient_id": stays.patient_id[row.numpy()],
             "rate": pl.repeat(float(rate), len(row), eager=True),
             "hour": hour.to(torch.int16).numpy(),
-            "variable": names,
+            **scales[variable.numpy()].to_dict(),
             "truth": stays.values[row, hour, variable].float().numpy(),
             "draws": pl.Series(draws.numpy(), dtype=pl.Array(pl.Float32, settings.draws)),
         }

@@ -64,8 +64,10 @@ def evaluated(
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """metrics.json, in lines that a person can read: a list of numbers is one line."""
-    text = re.sub(r"\[[-+.\w\s,]*\]", lambda numbers: " ".join(numbers[0].split()), json.dumps(metrics, indent=2))
+    """metrics.json, in lines that a person can read: a list of numbers, or a number and its interval, is one line."""
+    text = json.dumps(metrics, indent=2)
+    for together in (r"\[[-+.\w\s,]*\]", r'\{\s*"value": [-+.\w\s,":]*\}'):
+        text = re.sub(together, lambda numbers: " ".join(numbers[0].split()), text)
     write_text(folder / "metrics.json", text + "\n")
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from icu_lightning.batch import StayBatch
+from icu_lightning.data.concepts import all_concepts
 from icu_lightning.errors import UserError
 from icu_lightning.evaluate import evaluate_runs
-from icu_lightning.evaluation.imputation import evaluate_imputations, imputation_metrics
+from icu_lightning.evaluation.imputation import FEWEST, evaluate_imputations, imputation_metrics
 from icu_lightning.evaluation.stored import read_imputations
 from icu_lightning.imputations import FILE, imputation_settings, pool_imputations, write_imputations
 from tests.conftest import composed
@@ -94,6 +95,56 @@ def test_metrics_are_those_of_the_cells_and_beside_them_the_means(data, tmp_path
     assert found == evaluate_imputations(table, 50, 0)
 
 
+def test_an_error_in_a_unit_is_that_in_z_scores_times_the_variables_sd(data, tmp_path):
+    """Every variable is scaled by a mean and an SD alone: of none is the logarithm taken, so one number is enough."""
+    table = written(tmp_path / "a", data, Filler(), stays=100)
+    units = {name: concept.unit for name, concept in all_concepts().items()}
+    for rate, of in evaluate_imputations(table, 20, 0).items():
+        parts = table.filter(pl.col("rate") == float(rate)).partition_by("variable", as_dict=True)
+        assert {(name,) for name in of["variables"]} == set(parts)
+        assert sum(variable["n"] for variable in of["variables"].values()) == of["n"]
+        for (name,), cells in parts.items():
+            found, sd = of["variables"][name], data.scaler.sd[data.shape.variables.index(name)]
+            z = imputation_metrics(cells["truth"].to_numpy().astype(float), cells["draws"].to_numpy().astype(float).T)
+            assert (found["unit"], found["n"], found["stays"]) == (
+                units[name],
+                cells.height,
+                cells["stay_id"].n_unique(),
+            )
+            if cells["patient_id"].n_unique() < FEWEST:
+                assert found["mae"] == found["rmse"] == found["mae_mean"] == dict.fromkeys(("value", "low", "high"))
+                continue
+            assert found["mae"]["value"] == pytest.approx(sd * z["mae"])
+            assert found["rmse"]["value"] == pytest.approx(sd * z["rmse"])
+            assert found["mae_mean"]["value"] == pytest.approx(sd * cells["truth"].abs().mean())
+            assert found["mae"]["low"] <= found["mae"]["value"] <= found["mae"]["high"]
+
+
+def test_the_errors_in_units_are_those_of_the_charted_values(data, tmp_path):
+    """Of a model that says the training mean everywhere, against the grid in clinical units."""
+    mean, values = data.scaler.mean, data.values[(data.stays["split"] == "test").to_numpy()]
+    filler = Filler()
+    filler.impute = lambda batch, n: torch.zeros(len(batch), n, *batch.values.shape[1:])
+    of = evaluate_imputations(written(tmp_path / "a", data, filler, rates=[1.0], stays=10_000), 0, 0)["1"]
+    for place, name in enumerate(data.shape.variables):
+        charted = values[:, :, place][np.isfinite(values[:, :, place])]
+        assert of["variables"][name]["n"] == len(charted)
+        assert of["variables"][name]["mae"]["value"] == pytest.approx(np.abs(charted - mean[place]).mean(), rel=1e-5)
+        assert of["variables"][name]["mae_mean"] == of["variables"][name]["mae"]
+
+
+def test_pooled_folds_have_each_their_own_scale_and_an_older_table_has_none(data, tmp_path):
+    table = written(tmp_path / "a", data, Filler(), rates=[0.5], stays=100)
+    wider = table.with_columns(sd=2 * pl.col("sd"), patient_id=pl.format("other {}", "patient_id"))
+    one, both = (evaluate_imputations(part, 0, 0)["0.5"]["variables"] for part in (table, pl.concat([table, wider])))
+    for name, of in both.items():
+        if one[name]["mae"]["value"] is not None:
+            assert of["mae"]["value"] == pytest.approx(1.5 * one[name]["mae"]["value"])
+    older = evaluate_imputations(table.drop("unit", "sd"), 5, 0)["0.5"]
+    assert "variables" not in older
+    assert older["mae"]["value"] == evaluate_imputations(table, 0, 0)["0.5"]["mae"]["value"]
+
+
 def test_a_single_draw_has_no_band(data, tmp_path):
     of = evaluate_imputations(written(tmp_path / "a", data, Filler(), draws=1), 5, 0)["0.3"]
     assert "coverage90" not in of
@@ -157,6 +208,13 @@ def test_a_run_of_the_mtdm_scores_its_imputations_and_evaluate_finds_the_same(ru
     (folder / FILE).unlink()
     with pytest.raises(UserError, match=r"imputations\.parquet is missing, and metrics\.json tells of it"):
         evaluate_runs([folder], None, 50)
+
+
+def test_a_file_of_an_older_run_is_read(data, tmp_path):
+    written(tmp_path / "a", data, Filler()).drop("unit", "sd").write_parquet(tmp_path / FILE)
+    stored = read_imputations(tmp_path / FILE, None)
+    assert stored is not None
+    assert "sd" not in stored.table.columns
 
 
 def test_a_file_of_other_columns_is_refused(tmp_path):

@@ -1,4 +1,5 @@
-"""How good imputations are: MAE and RMSE of the point estimate, CRPS and coverage of the draws. In the units of what is given.
+"""How good imputations are: MAE and RMSE of the point estimate, CRPS and coverage of the draws. In z-scores over all variables, which
+have no other unit in common; and each variable's own in its clinical unit, an error in z-scores times its SD.
 
 The point estimate is the median of the draws. Errors are summed over all cells and divided by their number, as CSDI does, so
 that long stays count for what they hold. Of a run they are computed from imputations.parquet alone (`evaluate_imputations`).
@@ -18,6 +19,7 @@ Array = NDArray[np.float64]
 
 LEVELS = np.arange(1, 20) / 20  # .05, .10, ..., .95
 LOW, HIGH = 0.05, 0.95  # of a 90 % band
+FEWEST = 10  # patients with a cell of a variable, below whom an error in its unit would tell a patient's value
 
 
 def imputation_metrics(truth: Array, draws: Array) -> dict[str, float | None]:
@@ -47,10 +49,11 @@ def imputation_metrics(truth: Array, draws: Array) -> dict[str, float | None]:
 
 
 def evaluate_imputations(table: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, dict[str, Any]]:
-    """missing rate -> {n: cells, stays, <metric>: {value, low, high}}, of what imputations.py writes, in z-scores.
+    """missing rate -> {n: cells, stays, <metric>: {value, low, high}, variables}, of what imputations.py writes, in z-scores.
 
     Metrics: those of `imputation_metrics`; `mae_mean` and `rmse_mean` are of the training mean in every cell, which is 0. The
-    intervals are over resampled patients. A rate of which there are no cells is not in it.
+    intervals are over resampled patients. A rate of which there are no cells is not in it. `variables`: see `clinical_errors`; of a
+    table that older runs have written, without the variables' units, there are none.
     """
     by_rate = table.partition_by("rate", as_dict=True, maintain_order=True)
     return {f"{rate:g}": _of_rate(cells, n_replicates, seed) for (rate,), cells in by_rate.items()}
@@ -82,7 +85,49 @@ def _of_rate(cells: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any
             found |= {"crps_19": 2 * total["pinball"] / total["absolute_mean"], "coverage90": mean["covered"]}
         return found
 
-    return counts | with_intervals(metrics, patients, n_replicates, seed)
+    found = counts | with_intervals(metrics, patients, n_replicates, seed)
+    return found if "sd" not in cells.columns else found | {"variables": clinical_errors(cells, n_replicates, seed)}
+
+
+def clinical_errors(cells: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, dict[str, Any]]:
+    """variable -> {unit, n: cells, stays, mae, rmse, mae_mean: {value, low, high}}, in its unit.
+
+    Arguments:
+        cells: rows of imputations.parquet, of one rate.
+
+    Errors in z-scores times `sd`, which in pooled folds is each fold's own. They are None where fewer than FEWEST patients have a cell
+    of the variable.
+    """
+    sd, truth = cells["sd"].to_numpy(), cells["truth"].cast(pl.Float64).to_numpy()
+    error = sd * (np.median(cells["draws"].to_numpy().astype(np.float64), axis=1) - truth)
+    per_cell = {
+        "absolute": np.abs(error),
+        "squared": error**2,
+        "absolute_mean": np.abs(sd * truth),
+        "one": np.ones_like(sd),
+    }
+    patients, of_patient = np.unique(cells["patient_id"].to_numpy(), return_inverse=True)
+    names, of_variable = np.unique(cells["variable"].to_numpy(), return_inverse=True)
+    size = len(patients), len(names)
+    place = of_patient * len(names) + of_variable
+    sums = {name: np.bincount(place, x, size[0] * size[1]).reshape(size) for name, x in per_cell.items()}
+    told = np.where((sums["one"] > 0).sum(0) >= FEWEST, 1.0, np.nan)
+
+    def metrics(weight: Array) -> dict[str, Any]:
+        total = {name: weight @ column for name, column in sums.items()}  # (R, V) or (V)
+        n = np.where(total["one"] > 0, total["one"], np.nan) * told  # a resample may have no cell of a variable
+        return {
+            "mae": total["absolute"] / n,
+            "rmse": np.sqrt(total["squared"] / n),
+            "mae_mean": total["absolute_mean"] / n,
+        }
+
+    found = with_intervals(metrics, patients, n_replicates, seed)
+    facts = cells.group_by("variable").agg(pl.first("unit"), n=pl.len(), stays=pl.n_unique("stay_id")).sort("variable")
+    return {
+        row.pop("variable"): row | {m: {side: at[i] for side, at in of.items()} for m, of in found.items()}
+        for i, row in enumerate(facts.to_dicts())
+    }
 
 
 def crps(truth: Array, draws: Array) -> Array:

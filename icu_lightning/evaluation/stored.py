@@ -12,7 +12,8 @@ from icu_lightning.evaluation.predictions import COLUMNS, PRIOR, columns
 
 TRAINING = ("train", "left_out")
 NUMBERS = ("label", "risk_raw", "risk", "threshold")
-IMPUTED = ("stay_id", "patient_id", "rate", "hour", "variable", "truth", "draws")
+IMPUTED = ("stay_id", "patient_id", "rate", "hour", "variable", "unit", "sd", "truth", "draws")
+IMPUTED_BEFORE = tuple(name for name in IMPUTED if name not in ("unit", "sd"))  # older runs knew z-scores alone
 NEEDED = ("stay_id", "patient_id", "split", *NUMBERS)  # without a null
 
 
@@ -74,7 +75,7 @@ def read_imputations(path: Path, sha256: str | None) -> StoredImputations | None
             return None
         raise UserError(f"{path} is missing, and metrics.json tells of it: put the original back, or run again.")
     table, facts, now = _unaltered(path, sha256)
-    if tuple(table.columns) != IMPUTED or not isinstance(table.schema["draws"], pl.Array):
+    if tuple(table.columns) not in (IMPUTED, IMPUTED_BEFORE) or not isinstance(table.schema["draws"], pl.Array):
         raise UserError(f"{path} has other columns than a run writes ({', '.join(IMPUTED)}): run again.")
     return StoredImputations(table=table, pattern=facts.get("pattern", "mcar"), sha256=now)
 

@@ -1,11 +1,15 @@
 """How well the model fills gaps, and what the spread of its risks is worth; for models that impute or draw."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
+from icu_lightning.data.concepts import all_concepts
+from icu_lightning.description.words import named
 from icu_lightning.report import figures
 from icu_lightning.report.blocks import Block, Cell, Section, Table, Text, row
 from icu_lightning.report.folder import Run
-from icu_lightning.report.numbers import estimate_cell
+from icu_lightning.report.numbers import Estimate, count_cell, estimate_cell
 
 ERRORS = {  # as in metrics.json: heading, small print
     "mae": ("MAE", "SD"),
@@ -15,6 +19,8 @@ ERRORS = {  # as in metrics.json: heading, small print
     "mae_mean": ("MAE of the mean", "SD"),
     "rmse_mean": ("RMSE of the mean", "SD"),
 }
+
+IN_UNITS = {"mae": "MAE", "rmse": "RMSE", "mae_mean": "MAE of the mean"}
 
 
 def gaps(run: Run) -> list[Section]:
@@ -36,7 +42,42 @@ def _imputation(run: Run) -> list[Block]:
         for rate, of in found.items()
     ]
     columns = [("Hidden", ""), ("cells", ""), *ERRORS.values()]
-    return [Text(text=said), Table(columns=columns, rows=rows), *figures.of_section(run, "gaps")]
+    return [
+        Text(text=said),
+        Table(columns=columns, rows=rows),
+        *_in_units(run, found),
+        *figures.of_section(run, "gaps"),
+    ]
+
+
+def _in_units(run: Run, found: Mapping[str, Any]) -> list[Block]:
+    """A row a variable and rate; nothing of runs that kept no units."""
+    by_rate = {rate: cells.get("variables", {}) for rate, cells in found.items()}
+    there = {name for variables in by_rate.values() for name in variables}
+    rows = [
+        row(
+            named(all_concepts()[name]),
+            Cell(f"{float(rate):.0%}", float(rate)),
+            count_cell(variables[name]["n"]),
+            *(_in_unit(variables[name][key]) for key in IN_UNITS),
+        )
+        for name in all_concepts()
+        if name in there
+        for rate, variables in by_rate.items()
+        if name in variables
+    ]
+    if not rows:
+        return []
+    columns = [(heading, "") for heading in ("Variable", "hidden", "cells", *IN_UNITS.values())]
+    table = Table(columns=columns, rows=rows, folded="The same of each variable, in its unit")
+    told = "In units an error is undefined where fewer than ten patients have a hidden cell of the variable."
+    return [table, Text(text=told, tone="note")]
+
+
+def _in_unit(cell: Estimate) -> Cell:
+    """With three significant digits of the value, and as many decimals in its interval."""
+    size = math.floor(math.log10(abs(cell["value"]))) if cell["value"] else 0
+    return estimate_cell(cell, max(0, 2 - size))
 
 
 def _spread(thirds: dict[str, dict[str, Any]] | None) -> list[Block]:

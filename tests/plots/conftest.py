@@ -24,8 +24,17 @@ def hidden_cells(draws: int = 9) -> pl.DataFrame:
         truth = rng.normal(size=300)
         drawn = truth[:, None] * (1 - rate) + rng.normal(size=(300, draws)) * rate
         people = np.arange(300) // 10
-        parts.append(pl.DataFrame({"stay_id": people, "patient_id": people, "rate": rate, "hour": 3, "variable": "map", "truth": truth,
-                                   "draws": pl.Series(drawn, dtype=pl.Array(pl.Float64, draws))}))  # fmt: skip
+        draws_of = pl.Series(drawn, dtype=pl.Array(pl.Float64, draws))
+        cell = {
+            "rate": rate,
+            "hour": 3,
+            "variable": "map",
+            "unit": "mmHg",
+            "sd": 15.0,
+            "truth": truth,
+            "draws": draws_of,
+        }
+        parts.append(pl.DataFrame({"stay_id": people, "patient_id": people, **cell}))
     return pl.concat(parts)
 
 

@@ -52,6 +52,20 @@ def test_page_and_twin_hold_every_section_metric_and_figure(made, make_run):
     assert set(re.findall(r'href="#([^"]*)"', made["report.html"])) <= set(ids)
 
 
+def test_errors_of_imputing_stand_in_sds_and_in_each_variables_unit(make_run):
+    run = read(make_run())
+    folder, made = run.metrics["imputation"], pages(run)
+    assert "MAE of the mean" in made["report.md"]
+    lines = [line for line in made["report.md"].splitlines() if line.startswith("| Mean arterial pressure, mmHg")]
+    assert len(lines) == len(folder) == 3
+    for line, of in zip(lines, folder.values(), strict=True):
+        assert f"{of['variables']['map']['mae']['value']:.3g}" in line
+    assert "<summary>The same of each variable, in its unit</summary>" in made["report.html"]
+    for of in folder.values():
+        del of["variables"]
+    assert "in its unit" not in pages(run)["report.md"]
+
+
 def test_figures_of_the_twin_are_where_it_says(make_run):
     folder = make_run()
     write_report(folder)
