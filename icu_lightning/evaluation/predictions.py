@@ -12,7 +12,7 @@
 | risk_sd | SD of the draws' scores; null for a model with one draw |
 | n_measured | cells of the stay's window that showed the model a value; a stay of 0 has the risk of nobody in particular |
 | threshold | a risk at or above it flags the stay |
-| sex, age, ethnicity, unit_type, insurance | for subgroups |
+| sex, age, ethnicity, unit_type, insurance, marital_status, language | for subgroups |
 """
 
 import copy
@@ -28,7 +28,9 @@ from icu_lightning.evaluation.calibration import AfterPrior, Calibrator
 from icu_lightning.evaluation.thresholds import Rule, threshold_rule
 
 FOLDS = 5  # of cross-fitting the calibrator
-SUBGROUPS = ("sex", "age", "ethnicity", "unit_type", "insurance")
+ALWAYS = ("sex", "age", "ethnicity", "unit_type", "insurance")
+LATER = ("marital_status", "language")  # not in files of before there were these columns
+SUBGROUPS = (*ALWAYS, *LATER)
 COLUMNS = (
     "stay_id",
     "patient_id",
@@ -40,16 +42,16 @@ COLUMNS = (
     "risk",
     "risk_sd",
     "threshold",
-    *SUBGROUPS,
+    *ALWAYS,
 )
 PRIOR = "risk_prior"  # a column of its own kind of run
 MEASURED = "n_measured"  # not in files of before there was one
 
 
 def columns(table: pl.DataFrame) -> list[str]:
-    """The file's columns in their order: COLUMNS, and PRIOR and MEASURED where there are."""
-    order = list(COLUMNS)
-    for name, before in ((PRIOR, "risk"), (MEASURED, SUBGROUPS[0])):
+    """The file's columns in their order: COLUMNS, and PRIOR, MEASURED and LATER where there are."""
+    order = [*COLUMNS, *(name for name in LATER if name in table.columns)]
+    for name, before in ((PRIOR, "risk"), (MEASURED, ALWAYS[0])):
         if name in table.columns:
             order.insert(order.index(before), name)
     return order

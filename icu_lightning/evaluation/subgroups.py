@@ -1,4 +1,4 @@
-"""Who else the numbers hold for: groups of stays by sex, age, ethnicity, type of unit, size of hospital, insurance.
+"""Who else the numbers hold for: groups of stays by sex, age, ethnicity, unit, insurance, marital status, language, hospital.
 
 A group with fewer stays than `smallest`, or without both classes, is not scored but named, with its size.
 """
@@ -9,7 +9,7 @@ import polars as pl
 
 AGE_BANDS = {"16-44": (0, 45), "45-64": (45, 65), "65-79": (65, 80), "80 and above": (80, 1000)}
 HOSPITALS = {"under 50 stays": (0, 50), "50 to 199 stays": (50, 200), "200 stays and more": (200, 10**9)}
-BY = ("sex", "age", "ethnicity", "unit_type", "insurance", "hospital_size")
+BY = ("sex", "age", "ethnicity", "unit_type", "insurance", "marital_status", "language", "hospital_size")
 
 
 def subgroups(part: pl.DataFrame, everyone: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:

@@ -9,7 +9,7 @@ import polars as pl
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.evaluate import evaluate
 from icu_lightning.evaluation.hospitals import by_hospital, summaries
-from icu_lightning.evaluation.predictions import COLUMNS
+from icu_lightning.evaluation.predictions import COLUMNS, LATER
 from icu_lightning.evaluation.random_effects import Summary
 from icu_lightning.evaluation.updating import Stays, Updated, judging, sizes, updated
 from icu_lightning.terminal import bar
@@ -107,7 +107,7 @@ def assess(
         )
     judges = judging(rest["label"].to_numpy(), _patients(rest), settings.judging, settings.seed)
     predictions = rest.with_columns(split=pl.when(pl.Series(judges)).then(pl.lit(JUDGES)).otherwise(pl.lit(POOL)))
-    predictions = predictions.select(COLUMNS)
+    predictions = predictions.select(*COLUMNS, *(name for name in LATER if name in predictions.columns))
     ks, no_room = sizes(settings.k, int((~judges).sum()))
     named = predictions.filter(pl.col("hospital_id").is_not_null())
     several = named["hospital_id"].n_unique() > 1

@@ -9,7 +9,15 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import AfterPrior, Identity, Isotonic, prior_corrected
 from icu_lightning.evaluation.evaluate import evaluate, metric_names
 from icu_lightning.evaluation.metrics import net_benefit
-from icu_lightning.evaluation.predictions import COLUMNS, calibrate, cross_fitted, raw_predictions, write
+from icu_lightning.evaluation.predictions import (
+    COLUMNS,
+    LATER,
+    SUBGROUPS,
+    calibrate,
+    cross_fitted,
+    raw_predictions,
+    write,
+)
 from icu_lightning.evaluation.smooth import smooth_calibration
 from icu_lightning.evaluation.stored import read
 
@@ -30,10 +38,7 @@ def stays(n: int = 400, deaths: float = 0.25) -> pl.DataFrame:
     )
     return frame.with_columns(
         none.alias("hospital_id"),
-        none.alias("sex"),
-        none.alias("ethnicity"),
-        none.alias("unit_type"),
-        none.alias("insurance"),
+        *(none.alias(name) for name in SUBGROUPS if name != "age"),
     )
 
 
@@ -111,9 +116,9 @@ def test_a_table_says_how_much_was_measured_and_old_ones_need_not(tmp_path):
     n_measured = np.arange(table.height, dtype=np.int32)
     for counts, more in ((None, set()), (n_measured, {"n_measured"})):
         told = calibrate(raw_predictions(table, "died_in_hospital", risks, counts), Isotonic(), "f1")
-        assert set(told.columns) - set(COLUMNS) == more
+        assert set(told.columns) - {*COLUMNS, *LATER} == more
         write(told, tmp_path / "predictions.parquet", outcome="died_in_hospital", source="x", synthetic=False)
-        assert set(read(tmp_path / "predictions.parquet", None).table.columns) == {*COLUMNS, *more}
+        assert set(read(tmp_path / "predictions.parquet", None).table.columns) == {*COLUMNS, *LATER, *more}
     assert (told["n_measured"].to_numpy() == n_measured).all()
 
 
@@ -176,6 +181,7 @@ def grouped() -> pl.DataFrame:
     return table.with_columns(
         sex=pl.Series(rng.choice(["female", "male"], 2400)),
         insurance=pl.Series(rng.choice(["medicare", "private", None], 2400, p=[0.6, 0.35, 0.05])),
+        marital_status=pl.Series(rng.choice(["single", "married"], 2400)),
         age=pl.Series(rng.uniform(18, 95, 2400)),
         hospital_id=pl.Series(rng.choice(["large", "small"], 2400, p=[0.99, 0.01])),
     )
@@ -193,10 +199,18 @@ def test_subgroups_are_scored_as_splits_of_their_own_and_small_ones_are_named():
     assert result["too_small"]["insurance"]["unknown"]["n"] == test["insurance"].null_count()
     assert set(result["subgroups"]["hospital_size"]) == {"200 stays and more"}
     assert "under 50 stays" in result["too_small"]["hospital_size"]
-    for column in ("sex", "insurance", "age"):
+    for column in ("sex", "insurance", "marital_status", "age"):
         groups = result["subgroups"][column] | result["too_small"].get(column, {})
         assert sum(group["n"] for group in groups.values()) == test.height, "everybody is in one group"
     assert "ethnicity" not in result["subgroups"], "nobody has one"
+
+
+def test_a_file_of_before_there_were_marital_status_and_language_is_still_read(tmp_path):
+    table = predictions()
+    write(table.drop(LATER), tmp_path / "old.parquet", outcome="died_in_hospital", source="s", synthetic=True)
+    assert read(tmp_path / "old.parquet", None).table.equals(table.drop(LATER))
+    write(table, tmp_path / "new.parquet", outcome="died_in_hospital", source="s", synthetic=True)
+    assert read(tmp_path / "new.parquet", None).table.columns[-2:] == list(LATER)
 
 
 def test_a_group_without_deaths_is_not_scored_but_named():
