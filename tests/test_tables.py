@@ -113,6 +113,17 @@ def test_a_table_has_every_published_cell_that_there_is_a_model_of_and_no_other(
     assert cells == sorted((*row, p) for row in rows for p in ("clean", "paper"))
 
 
+def test_of_the_sociodemographic_inputs_each_is_left_out_once():
+    asked = [
+        job.removeprefix("data.static=[").removesuffix("]").split(",") for job in jobs(grids_of("sociodemographics"))
+    ]
+    whole = composed("model=teacher_student").plain["data"]["static"]
+    assert asked.count(whole) == 1
+    lacking = [set(whole) - set(own) for own in asked if own != whole]
+    assert sorted(map(list, lacking)) == [["ethnicity"], ["insurance"], ["language"], ["marital_status"]]
+    assert all(own == [name for name in whole if name in own] for own in asked)
+
+
 @pytest.mark.parametrize("data", [None, "physionet2012", "synthetic"])
 @pytest.mark.parametrize("name", BRINGING)
 def test_all_jobs_see_the_same_stays_and_hidden_cells_on_any_data(name, data):
@@ -129,7 +140,8 @@ def test_all_jobs_see_the_same_stays_and_hidden_cells_on_any_data(name, data):
         seen.add(json.dumps([pinned, plain["imputation"], plain["cv"], plain["report"]["write"]], default=str))
     assert len(seen) == 1
     source = json.loads(seen.pop())[0]["source"]
-    expected = {None: facts(name)["data"][0] if name in TABLES else "mimic3"}.get(data, data)
+    home = facts(name)["data"][0] if name in TABLES else {"ablation": "mimic3", "sociodemographics": "mimic4"}[name]
+    expected = {None: home}.get(data, data)
     assert source.split(".")[-2] == expected
 
 

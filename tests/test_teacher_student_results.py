@@ -1,21 +1,49 @@
-"""The script of experiments/teacher_student: paired differences, runs that do not belong together, and the table of attributions."""
+"""The scripts of experiments/teacher_student: paired differences, runs that do not belong together, attributions, inputs left out."""
 
+import dataclasses
 import importlib.util
 
+import numpy as np
+import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from icu_lightning.compare import read_run
 from icu_lightning.errors import UserError
+from icu_lightning.evaluation.reliability import in_the_large
 from tests.conftest import ROOT, run_in
 
 SMALL = ("model=logistic_regression", "data.stays=400", "bootstrap=0", "data.cache_dir=null")
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("results", ROOT / "experiments" / "teacher_student" / "results.py")
+def loaded(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / "teacher_student" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return loaded("results")
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return loaded("inputs")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Of a model with all of four features, and of two that lack one."""
+    folder = tmp_path_factory.mktemp("inputs")
+    static = {
+        "all": "[age,sex,marital_status,insurance]",
+        "no_marital": "[age,sex,insurance]",
+        "no_insurance": "[age,sex,marital_status]",
+    }
+    own = [f"data.static={names}" for names in static.values()]
+    return [read_run(run_in(folder / n, *SMALL, "model.static=true", s)) for n, s in zip(static, own, strict=True)]
 
 
 def test_a_difference_is_paired_and_of_itself_zero(script, tmp_path):
@@ -41,3 +69,73 @@ def test_what_moves_no_risk_is_not_comparable(script):
     assert here["sofa"] == {"mean_absolute": 0.1, "low": 0.05, "high": 0.2}
     assert here["insurance"] == here["lods"] == "not comparable"
     assert "no cause" in table["note"]
+
+
+def with_groups(run):
+    """The run, its test stays in three groups, the last of which is small."""
+    groups = pl.Series("marital_status", ["single", "married", "single", "married", "single", "married", None] * 100)
+    return dataclasses.replace(run, test=run.test.with_columns(groups.head(run.test.height)))
+
+
+def test_without_minus_with_overall_and_in_each_group_of_the_feature(inputs, runs):
+    whole, lacking = with_groups(runs[0]), with_groups(runs[1])
+    content = inputs.changes([lacking, whole], bootstrap=40, smallest=20)
+    assert content["inputs"] == ["age", "sex", "marital_status", "insurance"]
+    assert content["synthetic"] is True
+    found = content["left_out"]["marital_status"]
+    label, risk, other = whole.label, whole.test["risk_raw"].to_numpy(), lacking.test["risk_raw"].to_numpy()
+    cells = found["overall"]["auroc"]
+    assert cells["with"]["value"] == pytest.approx(roc_auc_score(label, risk))
+    assert cells["without"]["value"] == pytest.approx(roc_auc_score(label, other))
+    assert cells["difference"]["value"] == pytest.approx(cells["without"]["value"] - cells["with"]["value"])
+    assert cells["difference"]["value"] != 0
+    width = {side: cell["high"] - cell["low"] for side, cell in cells.items()}
+    assert 0 < width["difference"] < min(width["with"], width["without"]), "the same patients are in both"
+    single = np.array([group == "single" for group in whole.test["marital_status"]])
+    assert (found["groups"]["single"]["stays"], found["groups"]["single"]["deaths"]) == (
+        single.sum(),
+        label[single].sum(),
+    )
+    large = found["groups"]["single"]["calibration_in_the_large"]
+    expected = in_the_large(label[single], other[single], np.ones(single.sum()))
+    assert large["without"]["value"] == pytest.approx(float(expected))
+    assert set(found["groups"]) == {"single", "married"}
+    assert found["too_small"] == ["unknown"], "its name, and no count"
+    text = "\n".join(inputs.markdown(content))
+    assert "SYNTHETIC" in text
+    assert "| marital_status: too few | unknown |" in text
+
+
+def test_an_input_that_no_risk_depends_on_changes_nothing(inputs, runs):
+    """And several seeds are the mean of their metrics."""
+    whole, lacking = runs[0], dataclasses.replace(runs[1], test=runs[0].test)
+    found = inputs.changes([whole, lacking], bootstrap=20, smallest=10)["left_out"]["marital_status"]
+    nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert all(cell["difference"] == nothing for cell in found["overall"].values())
+    assert found["groups"]
+    assert all(own["auroc"]["difference"] == nothing for own in found["groups"].values())
+    second = [dataclasses.replace(run, config=run.config | {"seed": 1}) for run in (runs[1], runs[0])]
+    twice = inputs.changes([whole, second[1], lacking, second[0]], bootstrap=0, smallest=10)
+    halves = inputs.changes([second[1], second[0]], bootstrap=0, smallest=10)
+    both = (twice["left_out"]["marital_status"]["overall"], halves["left_out"]["marital_status"]["overall"])
+    assert twice["seeds"] == [0, 1]
+    assert both[0]["brier"]["difference"]["value"] == pytest.approx(both[1]["brier"]["difference"]["value"] / 2)
+
+
+def test_runs_that_tell_nothing_of_an_input_are_refused(inputs, runs):
+    def refused(*some):
+        with pytest.raises(UserError) as error:
+            inputs.changes(some, bootstrap=0, smallest=10)
+        return str(error.value)
+
+    whole, no_marital, no_insurance = runs
+    assert "No run leaves a feature out" in refused(whole)
+    assert "lacks one feature of those" in refused(no_marital, no_insurance)
+    other = dataclasses.replace(no_marital, config=no_marital.config | {"calibration": {"_target_": "another"}})
+    assert "differ in more than data.static: in calibration" in refused(whole, other)
+    assert "with the seeds [0] and [1]" in refused(
+        whole, dataclasses.replace(no_marital, config=no_marital.config | {"seed": 1})
+    )
+    assert "with the seeds [0] and [0, 0]" in refused(whole, no_marital, no_marital)
+    strangers = dataclasses.replace(no_marital, test=no_marital.test.head(5))
+    assert "test stays differ" in refused(whole, strangers)
