@@ -18,7 +18,7 @@ from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, whole_number
-from icu_lightning.models.losses import mean_of_losses
+from icu_lightning.models.losses import at_prevalence_of_training, mean_of_losses
 
 PREDICT_BATCH = 1024
 
@@ -108,8 +108,8 @@ def draws_of(model: Model, stays: StayBatch) -> NDArray[np.float64]:
 class RiskModule(lightning.LightningModule):
     """A network that maps a StayBatch to one logit a stay, trained in one stage named `fit`.
 
-    Logged each epoch: train/loss and val/loss (what is minimised, the penalty included, as in Keras), train/auroc, val/auroc and
-    val/auprc (torchmetrics).
+    Logged each epoch: train/loss and val/loss (what is minimised, the penalty included, as in Keras; val/loss with survivors weighing
+    as they do in training, see `losses.at_prevalence_of_training`), train/auroc, val/auroc and val/auprc (torchmetrics).
 
     Arguments:
         network: forward(StayBatch) -> logits (B).
@@ -136,6 +136,7 @@ class RiskModule(lightning.LightningModule):
         self.max_epochs = whole_number("model.max_epochs", max_epochs, 1)
         self.patience = whole_number("model.patience", patience, 1)
         self.rankable = True  # validation has both classes
+        self.survivor_weight = 1.0  # of validation survivors, in val/loss
         self.train_loss, self.train_auroc = mean_of_losses(), BinaryAUROC()
         self.val_loss, self.val_auroc, self.val_auprc = (
             mean_of_losses(),
@@ -145,7 +146,7 @@ class RiskModule(lightning.LightningModule):
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         monitor, mode = monitored(data.val)
-        self.rankable = monitor == "val/auroc"
+        self.rankable, self.survivor_weight = monitor == "val/auroc", data.prior_odds or 1.0
         trainer.fit(
             self, data, stage="fit", monitor=monitor, mode=mode, max_epochs=self.max_epochs, patience=self.patience
         )
@@ -191,7 +192,10 @@ class RiskModule(lightning.LightningModule):
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())
         # By hand: over several processes Lightning 2.6 divides by their mean number of stays, rounded down
-        self.val_loss.update(self.loss(logit, batch.label) + self.penalty(), len(batch))
+        loss, weight = at_prevalence_of_training(
+            lambda rows: self.loss(logit[rows], batch.label[rows]), batch.label, self.survivor_weight
+        )
+        self.val_loss.update(loss + self.penalty(), weight)
         self.log_dict({"val/loss": self.val_loss, **ranking})
 
     def configure_optimizers(self) -> Any:

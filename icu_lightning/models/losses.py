@@ -1,4 +1,6 @@
-"""Losses that two or more models use."""
+"""Losses that two or more models use, and how a validation loss weighs deaths beside survivors."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,28 @@ class BinaryCrossEntropy(nn.Module):
         """(B), (B) -> ()"""
         weight = torch.where(label == 1, self.death_weight, 1.0)
         return F.binary_cross_entropy_with_logits(logit, label, weight=weight)
+
+
+def at_prevalence_of_training(
+    loss: Callable[[Tensor | slice], Tensor], label: Tensor, survivor_weight: float
+) -> tuple[Tensor, float]:
+    """The mean loss of validation stays with survivors weighing `survivor_weight` beside 1 of deaths; and their weight together.
+
+    Validation keeps its prevalence when training survivors were undersampled. A model that has learnt from as many deaths as survivors
+    gives it risks that are too high by its prior, so that a plain loss prefers an early epoch that has learnt little: unless survivors
+    weigh as much less as they are fewer in training.
+
+    Arguments:
+        loss: the mean over some of the stays, which it is given as bool (B), or as a slice of all; of any shape.
+        label: (B).
+        survivor_weight: the share of the training survivors that undersampling left in; 1 if nobody was left out.
+    """
+    if survivor_weight == 1:
+        return loss(slice(None)), float(len(label))
+    sides = [(label == 1, 1.0), (label != 1, survivor_weight)]
+    parts = [(loss(rows), weight * n) for rows, weight in sides if (n := int(rows.sum()))]
+    together = sum(weight for _, weight in parts)
+    return torch.stack([weight / together * mean for mean, weight in parts]).sum(0), together
 
 
 def mean_of_losses() -> MeanMetric:

@@ -91,7 +91,7 @@ class SummaryGRU(RiskModule):
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """A fixed number of epochs; validation is looked at and chooses nothing."""
-        self.rankable = len(data.val.label.unique()) == 2
+        self.rankable, self.survivor_weight = len(data.val.label.unique()) == 2, data.prior_odds or 1.0
         self._look_at_lengths(data.train)
         if epochs := self.pretraining:
             stage = Pretraining(self.network, self.hide, self.make_optimizer, self.clip, epochs)

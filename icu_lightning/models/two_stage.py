@@ -74,7 +74,8 @@ class TwoStage:
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         check_observed(data.train)
-        beside = {"label_weight": getattr(self.predictor, "label_weight", None)}  # of a predictor that is trained along
+        # Of a predictor that is trained along, and how its labels are weighed in validation
+        beside = {"label_weight": getattr(self.predictor, "label_weight", None), "prior_odds": data.prior_odds}
         if self.imputer.trains:
             trainer.fit_once(self.imputer, lambda: self.imputer.fit(data, trainer), name="imputer", beside=beside)
         else:

@@ -9,9 +9,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.build import built
+from icu_lightning.data.loader import TrainingData
 from icu_lightning.data.scaling import Scaler
 from icu_lightning.errors import NotFittedError
-from icu_lightning.training.stages import StageTrainer, stable_seed
+from icu_lightning.training.stages import StageTrainer, read_metrics, stable_seed
 from tests.conftest import CONF, composed
 
 
@@ -24,6 +25,7 @@ def tiny(name: str) -> list[str]:
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 SIZED = {name for name in MODELS if tiny(name)}
 LONGER = [pytest.param(name, marks=[pytest.mark.slow] if name in SIZED else []) for name in MODELS]
+WITHOUT_EPOCHS = ("lightgbm", "logistic_regression", "vis_logistic")  # nothing of them is chosen on validation stays
 REGULARISATION = {
     "dropout": 0.0,
     "gaps": 0.0,
@@ -196,6 +198,32 @@ def test_labels_and_ids_are_no_features(name, data_of, tmp_path):
         assert torch.equal(first, renamed)
     else:  # the number of a stay chooses the noise of its draws, and nothing else: a step in all stays' ranks would be a feature
         assert torch.corrcoef(torch.stack([first.mean(1), renamed.mean(1)]))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in WITHOUT_EPOCHS])
+def test_of_undersampled_training_validation_is_weighed_as_training_is(name, data_of, tmp_path):
+    """Survivors that weigh a third are deaths that are there three times: by such losses the best epoch and the learning rate go."""
+    whole = data_of(name, 300)
+    deaths = torch.where(whole.val.label == 1)[0]
+    thrice = whole.val[torch.cat([torch.arange(len(whole.val)), deaths, deaths])]
+    told = {}
+    for case, (val, odds) in {
+        "third": (whole.val, 1 / 3),
+        "thrice": (thrice, None),
+        "plain": (whole.val, None),
+    }.items():
+        data = TrainingData.of(whole, 32, 0)
+        data.val, data.prior_odds = val, odds
+        fitted(name, data, tmp_path / case, max_epochs=1)
+        rows = read_metrics(tmp_path / case / "metrics.csv")
+        of_labels = "val/mortality" if "val/mortality" in rows[-1] else "val/loss"
+        told[case] = [float(row[of_labels]) for row in rows if row["val/auroc"]]
+    assert len(deaths) > 0
+    assert told["third"] == pytest.approx(told["thrice"], rel=1e-4)
+    assert all(
+        third != pytest.approx(plain, rel=1e-3) for third, plain in zip(told["third"], told["plain"], strict=True)
+    )
+    assert told["third"]
 
 
 def test_an_unfitted_scaler_cannot_reach_a_model():

@@ -9,7 +9,10 @@ from sklearn.metrics import roc_auc_score
 
 from icu_lightning.batch import BatchShape
 from icu_lightning.build import built
+from icu_lightning.data.loader import TrainingData
 from icu_lightning.errors import UserError
+from icu_lightning.models.imputers.brits import label_loss
+from icu_lightning.models.imputers.trained import TrainedImputer
 from icu_lightning.training.stages import StageTrainer, stable_seed
 from tests.conftest import CONF, composed
 
@@ -74,6 +77,23 @@ def test_its_state_is_plain_and_restores_it_and_test_stays_are_never_seen(name, 
     again = built(conf_of(name), shape=data.shape)
     again.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))
     assert torch.equal(model.predict(test), again.predict(test))
+
+
+def test_the_head_of_brits_weighs_the_labels_of_validation_as_undersampled_training_does(synthetic_data, tmp_path):
+    """Survivors that weigh a third are deaths that are there three times; the cells to be imputed weigh as they did."""
+    whole = synthetic_data(200)
+    data = TrainingData.of(whole, 32, 0)
+    data.prior_odds = 1 / 3
+    imputer = fitted("brits", data, tmp_path, max_epochs=1).imputer
+    assert imputer.survivor_weight == 1 / 3
+    network, batch = imputer.network.eval(), whole.val
+    deaths = torch.where(batch.label == 1)[0]
+    thrice = batch[torch.cat([torch.arange(len(batch)), deaths, deaths])]
+    with torch.no_grad():
+        of_labels = label_loss(network.logits(network(thrice)), thrice.label)
+        of_cells = TrainedImputer.validation_loss(imputer, batch)[0]
+        loss = imputer.validation_loss(batch)[0]
+    assert float(loss) == pytest.approx(float(of_cells + network.label_weight * of_labels), rel=1e-4)
 
 
 @pytest.mark.parametrize("imputer", ["locf", "csdi"])

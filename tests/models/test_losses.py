@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from icu_lightning.models.losses import BinaryCrossEntropy, FocalLoss
+from icu_lightning.models.losses import BinaryCrossEntropy, FocalLoss, at_prevalence_of_training
 
 LOGIT = torch.linspace(-6, 6, 25, dtype=torch.float64)
 LABEL = (torch.arange(25) % 3 == 0).double()
@@ -54,3 +54,20 @@ def test_cross_entropy_is_torchs_and_weighs_deaths():
     assert BinaryCrossEntropy(3.0)(LOGIT, LABEL) == pytest.approx((each * (1 + 2 * LABEL)).mean().item(), abs=1e-12)
     with pytest.raises(ValueError, match="death_weight"):
         BinaryCrossEntropy(0.0)
+
+
+@pytest.mark.parametrize("loss", [FocalLoss(), BinaryCrossEntropy(2.0)])
+def test_survivors_that_weigh_a_third_are_deaths_that_are_there_three_times(loss):
+    def weighed(label, logit, weight):
+        return at_prevalence_of_training(lambda rows: loss(logit[rows], label[rows]), label, weight)
+
+    died = LABEL == 1
+    label, logit = torch.cat([LABEL, LABEL[died], LABEL[died]]), torch.cat([LOGIT, LOGIT[died], LOGIT[died]])
+    value, together = weighed(LABEL, LOGIT, 1 / 3)
+    assert value.item() == pytest.approx(loss(logit, label).item())
+    assert together == pytest.approx(len(label) / 3)
+    assert weighed(LABEL, LOGIT, 1.0) == (loss(LOGIT, LABEL), 25.0)
+    parts = [
+        weighed(LABEL[rows], LOGIT[rows], 1 / 3) for rows in (slice(0, 1), slice(1, 3), slice(3, 25))
+    ]  # the first two of one side
+    assert sum(mean * weight for mean, weight in parts).item() / together == pytest.approx(value.item())

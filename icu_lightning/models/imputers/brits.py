@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
+from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.trained import TrainedImputer, masked_mean
+from icu_lightning.models.losses import at_prevalence_of_training
 
 DIRECTIONS = 2
 
@@ -42,11 +44,20 @@ class BRITS(TrainedImputer):
 
     def __init__(self, *, shape: BatchShape, hidden: int, consistency: float, **training: Any) -> None:
         super().__init__(network=Bidirectional(shape.n_variables, hidden, consistency), **training)
+        self.survivor_weight = 1.0  # of validation survivors, in the loss of labels
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        self.survivor_weight = data.prior_odds or 1.0
+        super().fit(data, trainer)
 
     def validation_loss(self, batch: StayBatch) -> tuple[Tensor, Tensor]:
         error, n = super().validation_loss(batch)
         if self.network.label_weight:
-            error = error + self.network.label_weight * self.network.label_loss(self.network(batch), batch)
+            logits = self.network.logits(self.network(batch))
+            of_labels, _ = at_prevalence_of_training(
+                lambda rows: label_loss(logits[:, rows], batch.label[rows]), batch.label, self.survivor_weight
+            )
+            error = error + self.network.label_weight * of_labels
         return error, n
 
 
@@ -93,7 +104,7 @@ class Bidirectional(nn.Module):
         loss = errors.sum() + self.consistency * differ
         named = {"imputation": errors[2], "consistency": differ}
         if self.label_weight:
-            named["mortality"] = self.label_loss(made, batch)
+            named["mortality"] = label_loss(self.logits(made), batch.label)
             loss = loss + self.label_weight * named["mortality"]
         return {"loss": loss, **named}
 
@@ -103,9 +114,6 @@ class Bidirectional(nn.Module):
     def logits(self, made: Pass) -> Tensor:
         """(2, B) of each direction's last state."""
         return torch.baddbmm(self.bias_out, made.state, self.out).squeeze(2)
-
-    def label_loss(self, made: Pass, batch: StayBatch) -> Tensor:
-        return F.binary_cross_entropy_with_logits(self.logits(made), batch.label.expand(DIRECTIONS, -1))
 
     def forward(self, batch: StayBatch) -> Pass:
         seen = _both(batch.observed)  # (T, 2, B, V)
@@ -139,6 +147,11 @@ class Bidirectional(nn.Module):
             combined.append(c_hat)
         x_hat, z_hat, c_hat = (_in_order(torch.stack(part)) for part in (history, features, combined))
         return Pass(x_hat, z_hat, c_hat, h)
+
+
+def label_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """(2, B), (B) -> ()"""
+    return F.binary_cross_entropy_with_logits(logits, label.expand(DIRECTIONS, -1))
 
 
 def _weight(fan_in: int, *size: int) -> nn.Parameter:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import StayBatch
-from icu_lightning.models.losses import mean_of_losses
+from icu_lightning.models.losses import at_prevalence_of_training, mean_of_losses
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM, mortality_loss
 from icu_lightning.models.siamese import Pairs, Siamese
@@ -123,9 +123,7 @@ class Joint(MTDMStage):
 
     Arguments:
         rankable: validation has both classes.
-        survivor_weight: of validation survivors in the mortality loss, where deaths have 1. Validation keeps its prevalence when
-            training survivors were undersampled; unless they weigh as much less, the best epoch is an early one that has learnt
-            little of the training's prevalence.
+        survivor_weight: of validation survivors in the mortality loss, see `losses.at_prevalence_of_training`.
     """
 
     def __init__(self, *, rankable: bool, survivor_weight: float, **settings: Any) -> None:
@@ -157,21 +155,16 @@ class Joint(MTDMStage):
     def validation_step(self, batch: StayBatch, _: int) -> None:
         w = self.weights
         logit, _embedding = self.network.read(self.network.fill(batch, feedback=False), batch)
-        for rows, weight in self._sides(batch.label):
-            loss = mortality_loss(logit[rows], batch.label[rows], w.bce, w.mse, w.death_weight)
-            self.val_mortality.update(loss, weight)
+
+        def mortality(rows: Tensor | slice) -> Tensor:
+            return mortality_loss(logit[rows], batch.label[rows], w.bce, w.mse, w.death_weight)
+
+        self.val_mortality.update(*at_prevalence_of_training(mortality, batch.label, self.survivor_weight))
         self.val_imputation.update(*self.network.imputer.validation_loss(batch, self.network.seed))
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())
         self.log_dict({"val/mortality": self.val_mortality, "val/imputation": self.val_imputation, **ranking})
-
-    def _sides(self, label: Tensor) -> list[tuple[Tensor, float]]:
-        """(B) -> stays that weigh alike, bool (B), and what they weigh together in the mean."""
-        if self.survivor_weight == 1:
-            return [(torch.ones_like(label, dtype=torch.bool), len(label))]
-        sides = [(label == 1, 1.0), (label != 1, self.survivor_weight)]
-        return [(rows, weight * n) for rows, weight in sides if (n := int(rows.sum()))]
 
     def on_validation_epoch_end(self) -> None:
         w = self.weights

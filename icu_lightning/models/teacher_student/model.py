@@ -93,7 +93,11 @@ class TeacherStudent(nn.Module):
             wider = data if data.pretraining is None else data.pretraining
             self._train(module, wider, trainer, "mae", "val/loss")
             self.teacher.reader.load_state_dict(self.autoencoder.encoder.state_dict())
-        supervised: dict[str, Any] = {"weights": self.weights, "rankable": monitored(data.val)[0] == "val/auroc"}
+        supervised: dict[str, Any] = {
+            "weights": self.weights,
+            "rankable": monitored(data.val)[0] == "val/auroc",
+            "survivor_weight": data.prior_odds or 1.0,
+        }
         teaching = Teaching(teacher=self.teacher, **supervised, **self._common("teacher"))
         # BCE, not AUROC, which a few validation deaths decide by chance
         self._train(teaching, data, trainer, "teacher", "val/mortality")

@@ -19,7 +19,7 @@ from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import StayBatch
 from icu_lightning.errors import UserError, whole_number
-from icu_lightning.models.losses import mean_of_losses
+from icu_lightning.models.losses import at_prevalence_of_training, mean_of_losses
 from icu_lightning.models.stage import Stage
 from icu_lightning.models.teacher_student.interpolation import carried_forward, interpolated
 from icu_lightning.models.teacher_student.masked_autoencoder import MaskedAutoencoder
@@ -81,8 +81,8 @@ class WarmCosine(Stage):
         # By hand, because over several processes Lightning 2.6 divides by their mean number of stays (see `RiskModule`)
         self.means = nn.ModuleDict({name: mean_of_losses() for name in measured})
 
-    def log_means(self, values: Mapping[str, Tensor], weight: int) -> None:
-        """Of a validation batch: values by name, and of how many each is the mean."""
+    def log_means(self, values: Mapping[str, Tensor], weight: float) -> None:
+        """Of a validation batch: values by name, and of how many each is the mean, or how much they weigh."""
         for name, value in values.items():
             mean = cast(MeanMetric, self.means[name])
             mean.update(value, weight)
@@ -138,13 +138,14 @@ class Supervised(WarmCosine):
     Arguments:
         weights: of the loss terms.
         rankable: validation has both classes.
+        survivor_weight: of validation survivors in every loss, see `losses.at_prevalence_of_training`.
     """
 
     network: MultitaskNetwork
 
-    def __init__(self, *, weights: Weights, rankable: bool, **settings: Any) -> None:
+    def __init__(self, *, weights: Weights, rankable: bool, survivor_weight: float, **settings: Any) -> None:
         super().__init__(measured=("loss", "mortality", *self.beside(weights)), **settings)
-        self.weights, self.rankable = weights, rankable
+        self.weights, self.rankable, self.survivor_weight = weights, rankable, survivor_weight
         self.train_auroc, self.val_auroc, self.val_auprc = BinaryAUROC(), BinaryAUROC(), BinaryAveragePrecision()
 
     def beside(self, weights: Weights) -> list[str]:
@@ -173,7 +174,13 @@ class Supervised(WarmCosine):
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(reading.logit.sigmoid(), batch.label.int())
-        self.log_means(self.summed(reading, batch), len(batch))
+
+        def losses(rows: Tensor | slice) -> Tensor:
+            summed = self.summed(Reading(*(part[rows] for part in reading)), batch[rows])
+            return torch.stack([summed[name] for name in self.means])
+
+        means, weight = at_prevalence_of_training(losses, batch.label, self.survivor_weight)
+        self.log_means(dict(zip(self.means, means, strict=True)), weight)
         self.log_dict(ranking)
 
 

@@ -16,10 +16,11 @@ from tests.models.teacher_student.conftest import SHAPE, stays
 NONE = {"teacher_severity": 0.0, "labels": 0.0, "soft_labels": 0.0, "features": 0.0, "severity": 0.0}
 
 
-def learning(model, batch, **weights) -> Learning:
+def learning(model, batch, survivor_weight=1.0, **weights) -> Learning:
     model.teacher.requires_grad_(False)
     parts = {"student": model.student, "projection": model.projection, "lessons": Lessons.of(model.teacher, [batch])}
     common = {"weights": Weights(**(NONE | weights)), "rankable": True, "optimizer": None, "warm_up": 0.1}
+    common["survivor_weight"] = survivor_weight
     return Learning(**parts, **model.learning, **common)
 
 
@@ -59,11 +60,31 @@ def test_together_they_reach_every_parameter_and_sum_with_their_weights(make_mod
     assert float(terms["loss"].detach()) == pytest.approx(expected, rel=1e-5)
 
 
+def test_of_undersampled_training_every_term_is_weighed_as_training_does(make_model):
+    """Survivors that weigh a third are deaths that are there three times; the scores that are known are the same of all."""
+    batch, weights = stays(24), {"labels": 0.5, "soft_labels": 0.5, "features": 1.0, "severity": 0.25}
+    deaths = torch.where(batch.label == 1)[0]
+    thrice = batch[torch.cat([torch.arange(24), deaths, deaths])]
+
+    def means(of, survivor_weight):
+        stage = learning(make_model(), batch, survivor_weight, **weights).eval()
+        stage.log = stage.log_dict = lambda *_: None
+        for part in (of[:7], of[7:]):
+            stage.validation_step(part, 0)
+        return {name: float(mean.compute()) for name, mean in stage.means.items()}
+
+    assert means(batch, 1 / 3).keys() == {"loss", "mortality", "soft_labels", "features", "severity"}
+    assert means(batch, 1 / 3) == pytest.approx(means(thrice, 1.0), rel=1e-4)
+    for name, plain in means(batch, 1.0).items():
+        assert means(batch, 1 / 3)[name] != pytest.approx(plain, rel=1e-3)
+
+
 @pytest.mark.parametrize(("weight", "extra"), [(0.5, {"severity"}), (0.0, set())])
 def test_the_teachers_terms(make_model, weight, extra):
     batch, model = stays(24), make_model("model.teacher.dropout=0")
     weights = Weights(**(NONE | {"teacher_severity": weight}))
-    stage = Teaching(teacher=model.teacher, weights=weights, rankable=True, optimizer=None, warm_up=0.1)
+    common = {"rankable": True, "survivor_weight": 1.0, "optimizer": None, "warm_up": 0.1}
+    stage = Teaching(teacher=model.teacher, weights=weights, **common)
     terms = stage.terms(batch)
     terms["loss"].backward()
     assert reached(stage) == {"reader", "static", "mortality"} | extra
