@@ -4,7 +4,7 @@ The three are of different stays and never stand in one column. `published.csv` 
 ours a cell is one setting with one or several seeds; its interval is its patients' (of several seeds the widest that holds all of
 theirs), and it is best only if its interval is wholly better than the second's. Where a run stands follows from its configuration:
 
-    model=two_stage                   predictor x imputer
+    model=two_stage                   predictor x imputer; of imputer=mtdm the other predictors' AUROC alone
     model=mtdm, multi_siamese         the paper's Siamese network
     model=mtdm, multi                 the paper's LSTM on the MTDM's series: its own LSTM, trained jointly without the contrastive term
 
@@ -134,7 +134,8 @@ def predictor_and_imputer(run: Run) -> tuple[str, str] | None:
     """Of a run the row and column of an AUROC table that it would be in; None if it would be in none."""
     names = run.config["names"]
     if names["model"] == "two_stage":
-        return str(names["predictor"]), str(names["imputer"])
+        found = str(names["predictor"]), str(names["imputer"])
+        return None if found == ("lstm", "mtdm") else found
     row = OF_MTDM.get(names.get("model/tasks")) if names["model"] == "mtdm" else None
     return (row, "mtdm") if row else None
 
@@ -143,13 +144,14 @@ def _placed(results: Sequence[Result], published: Mapping[Key, float], *, of_err
     """The runs of each published cell.
 
     An imputer's errors are the same whatever predictor follows, but for BRITS when it was trained along with its own head: such runs
-    are in a table of errors only where there are no others. Of the MTDM only the whole one is.
+    are in a table of errors only where there are no others. Of the MTDM only the whole one is, as a model.
     """
     found: dict[Key, list[Result]] = {}
     for result in results:
         row, column = predictor_and_imputer(result[0]) or ("", "")
         for key in published:
-            scored = (row, column) != ("lstm", "mtdm") and bool(_rate(result, key[0])) if of_errors else row == key[0]
+            whole = column != "mtdm" or row == "siamese"
+            scored = whole and bool(_rate(result, key[0])) if of_errors else row == key[0]
             if column == key[1] and scored:
                 found.setdefault(key, []).append(result)
     if not of_errors:

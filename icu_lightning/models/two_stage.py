@@ -35,7 +35,7 @@ class Imputer(Protocol):
     trains: bool
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
-        """Learn from data.train, without its labels; choose epochs and the like on data.val."""
+        """Learn from data.train, without its labels unless it is the MTDM's; choose epochs and the like on data.val."""
 
     def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
         """(B, S, T, V) z-scores; observed cells are as they were, and what stands in the others enters nothing."""

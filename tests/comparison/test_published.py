@@ -68,6 +68,11 @@ def test_a_cell_has_the_mean_over_its_seeds_and_one_seed_its_interval(result):
     assert found.cells["lstm", "mtdm", "auroc"].ours["clean"].value == 0.55
     assert found.cells["siamese", "mtdm", "auroc"].ours["clean"].value == 0.65
     assert found.cells["knn", "mtdm", "auroc"].ours == {"paper": None, "clean": None}
+    others = [result(0.75, **two_stage("mtdm", "knn")), result(0.99, **two_stage("mtdm", "lstm"))]
+    found = filled("table6", [*runs, *others], synthetic=False)
+    assert found.cells["knn", "mtdm", "auroc"].ours["clean"].value == 0.75
+    assert found.cells["lstm", "mtdm", "auroc"].ours["clean"].value == 0.55, "of the LSTM that was trained along"
+    assert list(found.others) == ["runs/5"]
     row = {cells[0]: cells for cells in terminal_rows(found, "clean")[1]}
     assert row["LSTM"][1:] == ["-", "-", "-", "-", "-", "0.650\n± 0.071", "0.550\n0.530 to\n0.570"]
     assert row["BRITS"][1:] == ["-", *[""] * 6], "the paper has no other cell in this row"
@@ -126,10 +131,11 @@ def test_what_is_in_no_cell_is_named(result):
         result(error=0.5, **two_stage("zero", "lstm")),
         result(error=0.4, **mtdm("single")),
         result(error=0.4, **mtdm("multi")),
+        result(error=0.4, **two_stage("mtdm", "knn")),
     ]
     found = filled("table3", runs, synthetic=False)
-    assert list(found.others) == ["runs/0", "runs/2", "runs/3"]
-    assert "In no cell of this table: runs/0, runs/2, runs/3." in notes(found)
+    assert list(found.others) == ["runs/0", "runs/2", "runs/3", "runs/4"]
+    assert "In no cell of this table: runs/0, runs/2, runs/3, runs/4." in notes(found)
     with pytest.raises(UserError, match=r"None of the 1 runs is in a cell of table6: .*-m experiment=table6"):
         filled("table6", [result(**two_stage("saits", "gru_d"))], synthetic=False)
 

@@ -26,9 +26,12 @@ def stays(request):
     return request.getfixturevalue("synthetic_data")(400)
 
 
+WITH_LABELS = {"mtdm"}  # that learn from those of training stays
+TINY = {"layers": 1, "channels": 8, "heads": 1, "feedforward": 8, "step_embedding": 16, "time_embedding": 16}
 SMALLER = {  # than what a user gets, for the sake of time
     "remasker": ["model.imputer.encoder_layers=2", "model.imputer.decoder_layers=1", "model.imputer.warm_up=2"],
     "saits": ["model.imputer.width=32", "model.imputer.layers=1"],
+    "mtdm": [f"model.imputer.joint.imputer.denoiser.{name}={value}" for name, value in TINY.items()],
     "csdi": ["model.imputer.diffusion.denoiser.layers=1", "model.imputer.diffusion.denoiser.channels=8"],
 }
 
@@ -87,12 +90,15 @@ def test_a_stay_is_imputed_alike_alone_and_in_company_and_one_without_measuremen
 
 
 @pytest.mark.parametrize("name", IMPUTERS)
-def test_it_is_fitted_on_training_stays_without_their_labels_and_the_same_seed_gives_the_same(name, stays, tmp_path):
+def test_it_is_fitted_on_training_stays_without_their_labels_unless_it_says_so_and_the_same_seed_gives_the_same(
+    name, stays, tmp_path
+):
     other = dataclasses.replace
     data = type(stays)(stays.source, stays.settings, seed=0)
     data.setup()
     first = fitted(name, data, tmp_path / "a")
-    data.train, data.val = (other(part, label=1 - part.label) for part in (data.train, data.val))
+    if name not in WITH_LABELS:
+        data.train, data.val = (other(part, label=1 - part.label) for part in (data.train, data.val))
     del data.test  # whoever touches it while fitting fails
     second = fitted(name, data, tmp_path / "b")
     assert torch.equal(first.impute(stays.test[:10], 2), second.impute(stays.test[:10], 2))
@@ -117,6 +123,27 @@ def test_its_error_weakly_rises_with_the_missing_rate_and_is_below_the_means(nam
         assert found[0] == pytest.approx(1, abs=1e-6)
     elif name != "remasker":  # after these 150 steps still 1.32 times the mean's error; its paper trains for 600 epochs
         assert found[0] < 0.95
+
+
+def test_the_mtdms_is_what_the_mtdm_alone_fills_in(stays, tmp_path):
+    """Trained with its tasks, by the same settings: labels and all, so that other labels make another imputer."""
+    tiny = [f"{name}={value}" for name, value in TINY.items()]
+    part = composed("model=two_stage", "imputer=mtdm").plain["model"]["imputer"]["joint"]
+    whole = composed("model=mtdm", "model/size=small").plain["model"]
+    assert part | {"_partial_": None, "snapshots": None} == whole | {"_partial_": None, "snapshots": None}
+    alone = composed("model=mtdm", "model/size=small", *(f"model.imputer.denoiser.{word}" for word in tiny)).plain[
+        "model"
+    ]
+    device = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
+    torch.manual_seed(stable_seed(0, "initial weights"))
+    model = built(alone, shape=stays.shape)
+    model.fit(stays, StageTrainer(folder=tmp_path, seed=0, max_epochs=1, **device))
+    filled = fitted("mtdm", stays, tmp_path / "part").impute(stays.test[:5], 2)
+    assert torch.equal(filled, model.impute(stays.test[:5], 2))
+    data = type(stays)(stays.source, stays.settings, seed=0)
+    data.setup()
+    data.train = dataclasses.replace(data.train, label=data.train.label.flip(0))
+    assert not torch.equal(filled, fitted("mtdm", data, tmp_path / "other").impute(stays.test[:5], 2))
 
 
 def test_zero_and_mean_are_one_method(stays, tmp_path):
