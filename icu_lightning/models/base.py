@@ -49,6 +49,18 @@ class Part(Protocol):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> object: ...
 
 
+class Once(Protocol):
+    """What a fitted part makes of something: as an earlier run has kept it, or by `make`."""
+
+    def __call__(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """Arguments: key: a digest of all that the result follows from beside the part's state; a file's name."""
+
+
+def anew(key: str, make: Callable[[], Tensor]) -> Tensor:
+    """Where nothing is kept."""
+    return make()
+
+
 class StageTrainer(Protocol):
     """What a model sees of the trainer: `fit`, called once a stage, in order; and `fit_once`, for a part that other runs share."""
 
@@ -69,8 +81,10 @@ class StageTrainer(Protocol):
         With `checkpoint`, a run folder or a best.ckpt, nothing is trained: the weights are those of that run's stage.
         """
 
-    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> None:
+    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> Once:
         """Leave `part` of a model fitted: as an earlier run with the same data, settings and seed left it, or else by `fit`.
+
+        What is returned makes once, for all those runs, what the fitted part makes.
 
         Arguments:
             name: of the part's settings among the model's.

@@ -9,7 +9,8 @@ References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), tables
 """
 
 import copy
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import whole_number
-from icu_lightning.models.base import Data, Model, StageTrainer, check_observed
+from icu_lightning.models.base import Data, Model, Once, StageTrainer, anew, check_observed
 
 STAYS_AT_ONCE = 256  # filled in one call; bounds the memory of their draws
 
@@ -62,6 +63,7 @@ class TwoStage:
         self.imputer, self.predictor = imputer(shape=shape), predictor(shape=shape)
         self.samples = whole_number("model.samples", samples, 1) if self.imputer.draws_differ else 1
         self.seed_of_predictor = int(torch.randint(2**31 - 1, ()))
+        self.fills: Fills | None = None  # of a model that was fitted here
         if hasattr(self.predictor, "join"):
             self.predictor.join(self.imputer)
         elif hasattr(self.predictor, "embed"):
@@ -76,10 +78,14 @@ class TwoStage:
         check_observed(data.train)
         # Of a predictor that is trained along, and how its labels are weighed in validation
         beside = {"label_weight": getattr(self.predictor, "label_weight", None), "prior_odds": data.prior_odds}
+        once: Once = anew
         if self.imputer.trains:
-            trainer.fit_once(self.imputer, lambda: self.imputer.fit(data, trainer), name="imputer", beside=beside)
+            once = trainer.fit_once(
+                self.imputer, lambda: self.imputer.fit(data, trainer), name="imputer", beside=beside
+            )
         else:
             self.imputer.fit(data, trainer)
+        self.fills = Fills(once, self.samples)
         filled: Any = copy.copy(data)  # the same loaders, over filled stays
         filled.train, filled.val = self.filled(data.train), self.filled(data.val)
         # Of the imputer's training, which a resumed run does not repeat, nothing may be left in torch's random numbers
@@ -96,9 +102,17 @@ class TwoStage:
     def filled(self, batch: StayBatch) -> StayBatch:
         """The stays with the imputer's median wherever nothing was observed; see the module."""
         parts = [batch[i : i + STAYS_AT_ONCE] for i in range(0, len(batch), STAYS_AT_ONCE)]
-        values = [self.imputer.impute(part, self.samples).median(1).values.to(batch.values) for part in parts]
-        series = torch.cat(values) if values else batch.values
+        values = [self._medians(part) for part in parts]
+        series = torch.cat(values).to(batch.values) if values else batch.values
         return replace(batch, values=series, observed=torch.ones_like(batch.observed))
+
+    def _medians(self, part: StayBatch) -> Tensor:
+        """(B, T, V) on the CPU."""
+
+        def fill() -> Tensor:
+            return self.imputer.impute(part, self.samples).median(1).values.cpu()
+
+        return fill() if self.fills is None else self.fills.of(part, fill)
 
     def _embed(self, batch: StayBatch) -> Tensor:
         reader: Any = self.predictor
@@ -110,6 +124,41 @@ class TwoStage:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         self.imputer.load_state_dict(state_dict["imputer"])
         self.predictor.load_state_dict(state_dict["predictor"])
+
+
+class Fills:
+    """Filled series of the stays as they are, which training, prediction and the next predictor ask for.
+
+    Kept are those of stays that are asked for the first time. Who asks for stays that are known, but with other cells observed, tries
+    something out, such as what a variable is worth, and will not ask again.
+
+    Arguments:
+        once: makes them, or finds what an earlier run has made with the same imputer.
+        samples: draws that a median is of.
+    """
+
+    def __init__(self, once: Once, samples: int) -> None:
+        self.once, self.samples = once, samples
+        self.made: dict[str, Tensor] = {}  # digest of the stays -> (B, T, V)
+        self.stays: set[Any] = set()
+
+    def of(self, part: StayBatch, fill: Callable[[], Tensor]) -> Tensor:
+        """(B, T, V) of these stays; by `fill`, unless they are known."""
+        key = self._digest(part)
+        if key in self.made:
+            return self.made[key]
+        stays = set(part.stay_id.tolist())
+        if stays <= self.stays:
+            return fill()
+        self.stays |= stays
+        self.made[key] = self.once(key, fill)
+        return self.made[key]
+
+    def _digest(self, part: StayBatch) -> str:
+        digest = hashlib.blake2b(f"{self.samples} {part.stay_id.tolist()}".encode(), digest_size=12)
+        for tensor in (torch.where(part.observed, part.values, 0.0), part.observed):
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def measured(filled: StayBatch) -> Tensor:

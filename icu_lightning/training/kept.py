@@ -1,7 +1,8 @@
 """Parts of models that were fitted before, on the same stays, with the same settings, seed and code: kept, and not fitted again.
 
-So that of a matrix of imputers and predictors each imputer is fitted once. An entry is a folder beside the extracts, found by the
-content of all that its state follows from, whole or not there, and built by one process at a time, as theirs are (data/cache.py).
+So that of a matrix of imputers and predictors each imputer is fitted once, and fills each stay once. An entry is a folder beside the
+extracts, found by the content of all that its state follows from, whole or not there, and built by one process at a time, as theirs
+are (data/cache.py); beside it, as `<entry>-made`, are entries of what the fitted part has made.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from icu_lightning.data.cache import building, code_digest, unwritable, whole, w
 from icu_lightning.models.base import Data, Part
 from icu_lightning.terminal import say
 
-STATE = "state.ckpt"
+STATE, MADE = "state.ckpt", "made.ckpt"
 OF_TRAINER = ("max_epochs", "accelerator", "devices", "precision")  # settings that a trained state follows from
 
 
@@ -50,35 +51,65 @@ class Kept:
         }
         return cls(Path(data.settings.cache_dir).expanduser() / "imputers", facts, config["model"])
 
-    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> None:
+    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> "KeptResults":
         """Leave `part` fitted: with the kept state, or by `fit`, whose state is then kept. See `StageTrainer.fit_once`."""
         described = {**self.facts, "settings": self.settings[name], "beside": dict(beside)}
         text = json.dumps(described, sort_keys=True, default=str)
         entry = self.folder / f"{name}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+        results = KeptResults(entry.with_name(f"{entry.name}-made"))
         if self._restored(entry, part, name):
-            return
+            return results
         with building(entry):
             if self._restored(entry, part, name):  # fitted by another process, meanwhile
-                return
+                return results
             fit()
-            try:
-                with atomic_folder(entry) as folder:
-                    torch.save(dict(part.state_dict()), folder / STATE)
-                    write_manifest(folder, json.loads(text))
-            except OSError as error:
-                say(unwritable(error))
+            _write(entry, STATE, dict(part.state_dict()), json.loads(text))
+        return results
 
     def _restored(self, entry: Path, part: Part, name: str) -> bool:
         """Whether there was a state, which the part now has. A damaged one is told, and is fitted again."""
-        try:
-            if not whole(entry, say):
-                return False
-            state = torch.load(entry / STATE, map_location="cpu", weights_only=True)
-        except OSError:
+        state = _read(entry, STATE)
+        if state is None:
             return False
         part.load_state_dict(state)
         say(f"The {name} was fitted before, on these stays with these settings and this seed: taken from {entry}.")
         return True
+
+
+@dataclass(frozen=True)
+class KeptResults:
+    """What a fitted part has made, see `models.base.Once`. folder: of all entries, which are named by their keys."""
+
+    folder: Path
+
+    def __call__(self, key: str, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        entry = self.folder / key
+        kept = _read(entry, MADE)
+        if kept is not None:
+            return kept
+        with building(entry):
+            kept = _read(entry, MADE)  # made by another process, meanwhile
+            if kept is None:
+                kept = make()
+                _write(entry, MADE, kept, {"key": key})
+        return kept
+
+
+def _read(entry: Path, name: str) -> Any:
+    """The file of an entry; None if it is not there, is damaged, which is told, or is replaced at this very moment."""
+    try:
+        return torch.load(entry / name, map_location="cpu", weights_only=True) if whole(entry, say) else None
+    except OSError:
+        return None
+
+
+def _write(entry: Path, name: str, content: Any, settings: Mapping[str, Any]) -> None:
+    try:
+        with atomic_folder(entry) as folder:
+            torch.save(content, folder / name)
+            write_manifest(folder, settings)
+    except OSError as error:
+        say(unwritable(error))
 
 
 def digest_of(data: Data) -> str:

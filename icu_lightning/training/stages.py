@@ -30,7 +30,7 @@ from torch import nn
 from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.errors import UserError
 from icu_lightning.loggers import tell_epoch
-from icu_lightning.models.base import Part
+from icu_lightning.models.base import Once, Part, anew
 from icu_lightning.terminal import say
 from icu_lightning.training.crew import Crew
 from icu_lightning.training.kept import Kept
@@ -135,11 +135,12 @@ class StageTrainer:
             self.crew.agreed(None)  # rank 0 has written everything
         restore(module, folder / "best.ckpt")
 
-    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> None:
+    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> Once:
         """See `Kept.fit_once`; without a cache, `fit`."""
         if self.kept is None:
-            return fit()
-        self.kept.fit_once(part, fit, name=name, beside=beside)
+            fit()
+            return anew
+        return self.kept.fit_once(part, fit, name=name, beside=beside)
 
     def _lightning(self, epochs: int, callbacks: list[lightning.Callback]) -> lightning.Trainer:
         bar: list[lightning.Callback] = [RichProgressBar(leave=True)] if self.progress else []

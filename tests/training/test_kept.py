@@ -42,7 +42,9 @@ def fit(data, tmp_path):
 
 
 def entries(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "cache" / "imputers").glob("imputer-*"))
+    return sorted(
+        path for path in (tmp_path / "cache" / "imputers").glob("imputer-*") if not path.name.endswith("-made")
+    )
 
 
 def test_an_imputer_is_fitted_once_for_all_predictors(fit, data, tmp_path, capsys):
@@ -64,6 +66,49 @@ def test_whatever_it_follows_from_makes_another_one(fit, synthetic_data, tmp_pat
     assert fit("logistic_regression", data=synthetic_data(300, split_seed=1))[1] == ["imputer"]
     assert fit("brits")[1] == ["imputer"], "trained with labels, it is another one"
     assert len(entries(tmp_path)) == 6
+
+
+def counted(model) -> list[int]:
+    """From now on, the stays of each call of the imputer."""
+    seen, impute = [], model.imputer.impute
+    model.imputer.impute = lambda batch, n: (seen.append(len(batch)), impute(batch, n))[1]
+    return seen
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_stay_is_filled_once_in_a_run_and_once_for_all_predictors(cache, fit, data, monkeypatch, tmp_path):
+    """Training, validation and test stays; not what an explanation makes of known stays, which nobody asks for again."""
+    if not cache:
+        monkeypatch.setattr(Kept, "of", lambda config, data: None)
+    first, _ = fit("lstm")
+    seen = counted(first)
+    risks = first.predict(data.test)
+    for known in (data.train, data.val, data.test):
+        first.predict(known)
+    assert seen == [len(data.test)], "what was filled to fit the predictor is known"
+    tried = dataclasses.replace(data.test, observed=data.test.observed & (data.test.values < 0.5))
+    changed = first.predict(tried)
+    assert not torch.equal(changed, risks)
+    made = sorted((tmp_path / "cache" / "imputers").glob("imputer-*-made/*/made.ckpt"))
+    assert len(made) == (3 if cache else 0), "of train, val and test; no part has more than 256 stays"
+    second, _ = fit("gru_d")
+    seen = counted(second)
+    for known in (data.train, data.val, data.test):
+        assert torch.equal(second.filled(known).values, first.filled(known).values)
+    assert seen == ([] if cache else [len(data.test)])
+    alone = built(composed("model=two_stage", "imputer=brits", "predictor=lstm").plain["model"], shape=data.shape)
+    alone.load_state_dict(first.state_dict())
+    assert torch.equal(alone.predict(data.test), risks), "what was kept changes no risk"
+    assert torch.equal(alone.predict(tried), changed)
+
+
+def test_a_damaged_fill_is_told_and_made_again(fit, data, tmp_path, capsys):
+    first, _ = fit("logistic_regression")
+    for path in (tmp_path / "cache" / "imputers").glob("imputer-*-made/*/made.ckpt"):
+        path.write_bytes(b"broken")
+    again, _ = fit("logistic_regression")
+    assert "is damaged (made.ckpt is changed)" in capsys.readouterr().out
+    assert torch.equal(first.predict(data.test), again.predict(data.test))
 
 
 def test_a_damaged_entry_is_told_and_fitted_again(fit, tmp_path, capsys):
