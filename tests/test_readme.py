@@ -28,8 +28,8 @@ def commands(text: str) -> list[str]:
     return [line.split("    #")[0].strip() for line in lines if line.strip()]
 
 
-def shortened(command: str) -> str:
-    """The command with less to do; what it says stands."""
+def shortened(command: str, *, report: bool = True) -> str:
+    """The command with less to do, and without the figures of a report that another one draws alike; what it says stands."""
     if "pytest" in command:
         return command
     if "icu_lightning.compare" in command or "icu_lightning.average" in command:
@@ -40,17 +40,15 @@ def shortened(command: str) -> str:
         return f"{command} bootstrap=20"
     if "icu_lightning.explain" in command:
         return f"{command} stays=4 evaluations=300"
-    if "icu_lightning.run" not in command and not command.startswith("icu-lightning"):
-        return command
-    if any(word in command for word in ("--help", "--cfg", "resume=")):
+    if not trains(command):
         return command
     stays = "data.stays=300" if "data=" not in command else ""
     epochs = "" if "trainer.max_epochs" in command else "trainer.max_epochs=2"
     tiny = "model/size=tiny imputation.stays=10" if "model=mtdm" in command else ""
     tiny += "model/network=tiny" if "model=teacher_student" in command and "model/network" not in command else ""
     tiny += "imputation.stays=10" if "model=two_stage" in command else ""
-    explanation = "" if "report=none" in command else "report.explanation.stays=4"
-    return f"{command} {stays} {epochs} {tiny} {explanation} bootstrap=20"
+    shown = "report.explanation.stays=4" if report else "report=none"
+    return f"{command} {stays} {epochs} {tiny} {'' if 'report=' in command else shown} bootstrap=20"
 
 
 @pytest.fixture
@@ -140,17 +138,46 @@ OTHERS = [
 ]
 
 
-@pytest.mark.slow
-def test_every_other_command_of_the_readme(copy, real_root):
-    """Needs the eICU demo; in the README's order, because one resumes another."""
+def trains(command: str) -> bool:
+    own = "icu_lightning.run" in command or command.startswith("icu-lightning")
+    return own and not any(word in command for word in ("--help", "--cfg", "resume="))
+
+
+def kind(command: str) -> tuple[str, ...]:
+    """What sets the reports of runs apart: the model, real or made-up stays, folds, and who else is told."""
+    words = dict(word.split("=", 1) for word in shlex.split(command) if "=" in word)
+    usual = {"model": "focal_lstm", "data": "synthetic", "cv": "", "logger": "csv"}
+    return tuple(words.get(name, default) for name, default in usual.items())
+
+
+REPORTED = {kind(command): command for command in reversed(OTHERS) if trains(command)}.values()  # the first of its kind
+
+
+def chains() -> list[list[str]]:
+    """The commands, in lists of those that name the same folder or file: what one leaves, the next one needs."""
+    found: list[tuple[set[str], list[str]]] = []
     for command in OTHERS:
-        done = run(shortened(command), copy, ICU_DATA_ROOT=str(real_root))
+        names = set(re.findall(r"runs/[a-z]+(?:-[a-z]+)*|made-up|risks\.parquet", command))
+        linked = [chain for chain in found if chain[0] & names]
+        lines = sorted((line for _, lines in linked for line in lines), key=OTHERS.index)
+        found = [chain for chain in found if chain not in linked]
+        found.append((names.union(*(own for own, _ in linked)), [*lines, command]))
+    return [lines for _, lines in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0])
+def test_every_other_command_of_the_readme(chain, copy, real_root):
+    """Needs the eICU demo; in the README's order, because one resumes another."""
+    for command in chain:
+        done = run(shortened(command, report=command in REPORTED), copy, ICU_DATA_ROOT=str(real_root))
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
 
 
 def test_the_readme_has_commands_and_its_chapters():
     assert len(OTHERS) >= 10
+    assert sorted(command for chain in chains() for command in chain) == sorted(OTHERS)
     for title in (
         "Quick start",
         "Your data",
