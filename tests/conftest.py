@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,21 @@ MTDM = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _quiet_and_private(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the user's cache, or talks to W&B."""
-    monkeypatch.setenv("ICU_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.delenv("COLUMNS", raising=False)
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of extracts and made-up tables of all tests, those of xdist's other processes among them."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_and_private(cache_dir: Path) -> Iterator[None]:
+    """No test, and nothing that tests share, reads or writes the user's cache, or talks to W&B."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ICU_CACHE_DIR", str(cache_dir))
+        patch.setenv("WANDB_MODE", "offline")
+        patch.delenv("COLUMNS", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +93,12 @@ class Composed:
 
 
 def composed(*overrides: str) -> Composed:
+    """A copy of its own; composed once for the same overrides and the same variables of the environment, as it takes time."""
+    return deepcopy(_composed(overrides, os.environ.get("ICU_DATA_ROOT"), os.environ.get("ICU_CACHE_DIR")))
+
+
+@cache
+def _composed(overrides: tuple[str, ...], *_: str | None) -> Composed:
     return Composed(*overrides)
 
 
@@ -108,12 +124,19 @@ def synthetic_eicu(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def synthetic_data() -> Callable[..., Any]:
-    """A function: number of stays, changed settings -> an ICUDataModule of the synthetic ICU, 24 h x 11 by default, set up."""
+def synthetic_data(cache_dir: Path) -> Callable[..., Any]:
+    """A function: number of stays, changed settings -> an ICUDataModule of the synthetic ICU, 24 h x 11 by default, set up.
+
+    Its extract is kept for who asks for the same one.
+    """
     from icu_lightning.data.module import ICUDataModule
 
     def make(stays: int = 400, **changes: Any) -> ICUDataModule:
-        plain = composed("data=synthetic", "model=logistic_regression").plain["data"] | {"cache_dir": None} | changes
+        plain = (
+            composed("data=synthetic", "model=logistic_regression").plain["data"]
+            | {"cache_dir": str(cache_dir)}
+            | changes
+        )
         _, chosen = source_and_settings(**plain)
         data = ICUDataModule(synthetic_icu(stays), chosen, seed=0)
         data.setup()
@@ -241,17 +264,14 @@ def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return call
 
 
-@pytest.fixture
-def data_of(synthetic_data, tmp_path_factory):
+@pytest.fixture(scope="session")
+def data_of(synthetic_data):
     """A function: a model's name, number of stays -> made-up stays with the drugs and scores that the model asks for."""
 
     def make(name: str, stays: int):
         asked = composed(f"model={name}").plain["data"]
         if asked["vis"] is None and not asked["severity"]:
             return synthetic_data(stays)
-        kept = str(tmp_path_factory.getbasetemp() / "extracts")  # scores take time
-        return synthetic_data(
-            stays, vis=asked["vis"], severity=asked["severity"], static=asked["static"], cache_dir=kept
-        )
+        return synthetic_data(stays, vis=asked["vis"], severity=asked["severity"], static=asked["static"])
 
     return make

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+from functools import cache
 
 import polars as pl
 import pytest
@@ -12,13 +14,27 @@ import pytest
 from icu_lightning.errors import UserError
 from icu_lightning.evaluate import evaluate_runs, folders
 from icu_lightning.results import finished_metrics
+from tests.conftest import run_in
 
 SMALL = ("model=logistic_regression", "data.stays=300", "bootstrap=20")
 
 
+@pytest.fixture(scope="module")
+def of_seed(tmp_path_factory):
+    """A function: a seed -> the folder of its run, done once."""
+    return cache(lambda seed: run_in(tmp_path_factory.mktemp("seed") / "run", *SMALL, f"seed={seed}"))
+
+
 @pytest.fixture
-def finished(run_here):
-    return run_here(*SMALL)
+def finished(of_seed, tmp_path):
+    """A run of the test's own."""
+    return shutil.copytree(of_seed(0), tmp_path / "run")
+
+
+@pytest.fixture
+def two(of_seed, tmp_path):
+    """Two runs of the test's own, of other seeds."""
+    return [shutil.copytree(of_seed(seed), tmp_path / f"seed{seed}") for seed in (0, 1)]
 
 
 def rewrite(folder, table: pl.DataFrame, *, keep_digest: bool = False) -> None:
@@ -131,8 +147,8 @@ def test_missing_and_unreadable_predictions(finished):
         evaluate_runs([finished], None, 50)
 
 
-def test_of_several_runs_all_are_looked_at_before_any_is_redone(run_here):
-    good, bad = (run_here(*SMALL, f"seed={seed}", folder=f"seed{seed}") for seed in (0, 1))
+def test_of_several_runs_all_are_looked_at_before_any_is_redone(two):
+    good, bad = two
     before = (good / "metrics.json").read_bytes()
     (bad / "predictions.parquet").unlink()
     with pytest.raises(UserError, match=r"seed1.*is missing"):
@@ -169,13 +185,12 @@ def test_a_mistake_is_one_message_and_exit_code_1(name, cli, tmp_path):
     assert not list((tmp_path / "work").iterdir())
 
 
-def test_the_command_redoes_runs_by_name(run_here, cli, tmp_path):
-    names = [run_here(*SMALL, f"seed={seed}", folder=f"seed{seed}") for seed in (0, 1)]
-    done = cli(f"run=[{names[0]},{names[1]}]", "bootstrap=10", module="icu_lightning.evaluate")
+def test_the_command_redoes_runs_by_name(two, cli, tmp_path):
+    done = cli(f"run=[{two[0]},{two[1]}]", "bootstrap=10", module="icu_lightning.evaluate")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.count("auroc, uncalibrated") == 2
-    assert all(finished_metrics(name)["evaluation"]["bootstrap"] == 10 for name in names)
+    assert all(finished_metrics(name)["evaluation"]["bootstrap"] == 10 for name in two)
     assert not list((tmp_path / "work").iterdir())
 
 

@@ -20,7 +20,7 @@ def interval(label, risk, replicates=200):
 
 def data_of(stays: int, model: str = "focal_lstm") -> tuple[ICUDataModule, np.ndarray]:
     """The synthetic ICU as the model wants it, and the risk of a recorded death of its test stays."""
-    conf = composed("data=synthetic", f"model={model}").plain["data"] | {"cache_dir": None}
+    conf = composed("data=synthetic", f"model={model}").plain["data"]
     _, chosen = source_and_settings(**conf)
     data = ICUDataModule(synthetic_icu(stays), chosen, seed=0)
     data.setup()

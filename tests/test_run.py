@@ -4,10 +4,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +53,26 @@ OF_THE_MODEL = ("variables", "hours", "cohort", "static", "severity", "vis")
 SMALL = ("data.stays=300", "bootstrap=20", "++report.explanation.stays=0")
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A function: a model's name -> the folder of its run of two epochs, done once; whoever changes something takes a copy."""
+
+    def make(model: str) -> Path:
+        line = (f"model={model}", "trainer.max_epochs=2", *SMALL, *smallest(model))
+        return run_in(tmp_path_factory.mktemp(model) / "run", *line)
+
+    return cache(make)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A function: a model's name -> a copy of its run, in an empty folder."""
+    return lambda model: shutil.copytree(finished(model), tmp_path / "run")
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_a_run_folder_holds_everything_and_scores_every_stay(model, run_here):
-    folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL, *smallest(model))
+def test_a_run_folder_holds_everything_and_scores_every_stay(model, finished):
+    folder = finished(model)
     own = {"imputations.parquet"} if hasattr(trained(folder).model, "impute") else set()
     assert {path.name for path in folder.iterdir()} == FILES | own
     table, metrics = pl.read_parquet(folder / "predictions.parquet"), json.loads((folder / "metrics.json").read_text())
@@ -86,8 +105,8 @@ def test_a_run_folder_holds_everything_and_scores_every_stay(model, run_here):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_checkpoint_alone_reproduces_the_predictions(model, run_here, synthetic_data):
-    folder = run_here(f"model={model}", "trainer.max_epochs=2", *SMALL, *smallest(model))
+def test_the_checkpoint_alone_reproduces_the_predictions(model, finished, synthetic_data):
+    folder = finished(model)
     stored = torch.load(folder / "checkpoints" / "model.ckpt", weights_only=True)
     config = yaml.safe_load((folder / "config.yaml").read_text())["data"]
     data = synthetic_data(300, **{name: config[name] for name in OF_THE_MODEL})
@@ -129,8 +148,9 @@ def same_results(one: Path, other: Path) -> bool:
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(run_here):
     arguments = ("trainer.max_epochs=3", *SMALL)
-    assert same_results(run_here(*arguments, folder="a"), run_here(*arguments, folder="b"))
-    assert not same_results(run_here(*arguments, folder="c"), run_here(*arguments, "seed=1", folder="d"))
+    first = run_here(*arguments, folder="a")
+    assert same_results(first, run_here(*arguments, folder="b"))
+    assert not same_results(first, run_here(*arguments, "seed=1", folder="c"))
 
 
 class Killed(BaseException):
@@ -166,13 +186,18 @@ SCHEDULED = (
 )
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was not killed."""
+    return run_in(tmp_path_factory.mktemp("whole") / "run", *SCHEDULED)
+
+
 @pytest.mark.parametrize("point", POINTS)
-def test_a_killed_run_ends_like_one_that_was_not(point, run_here, monkeypatch, tmp_path):
+def test_a_killed_run_ends_like_one_that_was_not(point, whole, run_here, monkeypatch, tmp_path):
     """The learning rate is lowered each epoch, so that a schedule that is not resumed shows."""
     from icu_lightning.models.base import RiskModule
     from icu_lightning.training import stages as training
 
-    whole = run_here(*SCHEDULED, folder="whole")
     with monkeypatch.context() as patch:
         if point == "first batch":
             kill_in(patch, RiskModule, "training_step", 0)
@@ -199,8 +224,8 @@ def test_a_killed_run_ends_like_one_that_was_not(point, run_here, monkeypatch, t
     assert len(set(rates)) == 5, "lowered after each epoch but the first"
 
 
-def test_a_finished_stage_is_not_trained_again(run_here, monkeypatch):
-    folder = run_here("trainer.max_epochs=2", *SMALL)
+def test_a_finished_stage_is_not_trained_again(copied, monkeypatch):
+    folder = copied("focal_lstm")
     before = (folder / "metrics.json").read_text()
     (folder / "metrics.json").unlink()
     from icu_lightning.models.base import RiskModule
@@ -479,8 +504,8 @@ def test_a_run_is_not_resumed_on_other_data(write_eicu, run_here):
     assert (folder / "attrition.csv").read_text() == before
 
 
-def test_a_half_written_metrics_file_is_no_finished_run(run_here):
-    folder = run_here("model=logistic_regression", *SMALL)
+def test_a_half_written_metrics_file_is_no_finished_run(copied):
+    folder = copied("logistic_regression")
     whole = (folder / "metrics.json").read_text()
     for damaged in (whole[:100], "{}", ""):
         (folder / "metrics.json").write_text(damaged)
@@ -509,8 +534,8 @@ def test_a_run_that_ends_while_its_results_are_shown_is_not_finished(tmp_path, m
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
-def test_a_damaged_checkpoint_is_named_with_the_way_out(name, run_here):
-    folder = run_here("trainer.max_epochs=2", *SMALL)
+def test_a_damaged_checkpoint_is_named_with_the_way_out(name, copied):
+    folder = copied("focal_lstm")
     stage = folder / "checkpoints" / "fit"
     if name == "last.ckpt":
         (stage / "finished.json").unlink()

@@ -1,6 +1,7 @@
 """Laws of every imputer, by globbing conf/imputer: a new one is tested because its file exists."""
 
 import dataclasses
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -52,6 +53,12 @@ def fitted(name: str, data, folder, max_epochs: int = 1):
     return imputer
 
 
+@pytest.fixture(scope="module")
+def ready(stays, tmp_path_factory):
+    """A function: an imputer's name -> it after one epoch, fitted once for the tests that only ask it."""
+    return cache(lambda name: fitted(name, stays, tmp_path_factory.mktemp(name)))
+
+
 def mae(imputer, batch, rate: float) -> float:
     hidden = shown(batch, "mcar", rate, 0)
     estimate = imputer.impute(hidden, 1 if not imputer.draws_differ else 5).median(1).values
@@ -59,9 +66,9 @@ def mae(imputer, batch, rate: float) -> float:
 
 
 @pytest.mark.parametrize("name", IMPUTERS)
-def test_observed_cells_are_unchanged_and_hidden_truth_changes_nothing(name, stays, tmp_path):
+def test_observed_cells_are_unchanged_and_hidden_truth_changes_nothing(name, ready, stays):
     """Bit for bit: what stands in cells that are not observed, labels and held-out marks enter nothing."""
-    imputer = fitted(name, stays, tmp_path)
+    imputer = ready(name)
     batch = shown(stays.test[:20], "mcar", 0.4, 1)
     other = dataclasses.replace(
         batch,
@@ -80,8 +87,8 @@ def test_observed_cells_are_unchanged_and_hidden_truth_changes_nothing(name, sta
 
 
 @pytest.mark.parametrize("name", IMPUTERS)
-def test_a_stay_is_imputed_alike_alone_and_in_company_and_one_without_measurements_too(name, stays, tmp_path):
-    imputer = fitted(name, stays, tmp_path)
+def test_a_stay_is_imputed_alike_alone_and_in_company_and_one_without_measurements_too(name, ready, stays):
+    imputer = ready(name)
     batch = stays.test[:8]
     nothing = hide(batch[:1], batch[:1].observed)
     assert torch.allclose(imputer.impute(batch, 2)[2:3], imputer.impute(batch[2:3], 2), atol=1e-6)
@@ -91,22 +98,22 @@ def test_a_stay_is_imputed_alike_alone_and_in_company_and_one_without_measuremen
 
 @pytest.mark.parametrize("name", IMPUTERS)
 def test_it_is_fitted_on_training_stays_without_their_labels_unless_it_says_so_and_the_same_seed_gives_the_same(
-    name, stays, tmp_path
+    name, ready, stays, tmp_path
 ):
     other = dataclasses.replace
     data = type(stays)(stays.source, stays.settings, seed=0)
     data.setup()
-    first = fitted(name, data, tmp_path / "a")
+    first = ready(name)
     if name not in WITH_LABELS:
         data.train, data.val = (other(part, label=1 - part.label) for part in (data.train, data.val))
     del data.test  # whoever touches it while fitting fails
-    second = fitted(name, data, tmp_path / "b")
+    second = fitted(name, data, tmp_path)
     assert torch.equal(first.impute(stays.test[:10], 2), second.impute(stays.test[:10], 2))
 
 
 @pytest.mark.parametrize("name", IMPUTERS)
-def test_its_state_is_plain_and_restores_it(name, stays, tmp_path):
-    imputer = fitted(name, stays, tmp_path / "run")
+def test_its_state_is_plain_and_restores_it(name, ready, stays, tmp_path):
+    imputer = ready(name)
     torch.save(dict(imputer.state_dict()), tmp_path / "state.ckpt")
     again = of_conf(name, stays.shape)
     again.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))

@@ -1,6 +1,7 @@
 """Laws of every model, by globbing conf/model: a new one is tested because its file exists."""
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,17 @@ def fitted(name: str, data, folder: Path, seed: int = 0, max_epochs: int | None 
     return model
 
 
+@pytest.fixture(scope="module")
+def ready(data_of, tmp_path_factory):
+    """A function: a model's name -> (model, data), three epochs on 400 stays, fitted once for the tests that only read them."""
+
+    def make(name: str):
+        data = data_of(name, 400)
+        return fitted(name, data, tmp_path_factory.mktemp(name)), data
+
+    return cache(make)
+
+
 def with_labels(data, change):
     """The same data module with other labels; `change(labels)` a split."""
     for name in ("train", "val", "test"):
@@ -135,9 +147,8 @@ def test_it_can_overfit_eight_stays(name, data_of, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_risk_does_not_depend_on_the_batch(name, data_of, tmp_path):
-    data = data_of(name, 400)
-    model = fitted(name, data, tmp_path)
+def test_a_risk_does_not_depend_on_the_batch(name, ready):
+    model, data = ready(name)
     together = model.predict(data.test)
     order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
     alone = torch.cat([model.predict(data.test[i : i + 1]) for i in order])
@@ -148,9 +159,8 @@ def test_a_risk_does_not_depend_on_the_batch(name, data_of, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_an_embedding_is_a_row_of_numbers_a_stay_whatever_the_batch(name, data_of, tmp_path):
-    data = data_of(name, 400)
-    model = fitted(name, data, tmp_path, max_epochs=1)
+def test_an_embedding_is_a_row_of_numbers_a_stay_whatever_the_batch(name, ready):
+    model, data = ready(name)
     if not hasattr(model, "embed"):
         pytest.skip("it has none")
     whole = model.embed(data.test)
@@ -160,9 +170,8 @@ def test_an_embedding_is_a_row_of_numbers_a_stay_whatever_the_batch(name, data_o
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_its_state_is_plain_and_restores_it(name, data_of, tmp_path):
-    data = data_of(name, 400)
-    model = fitted(name, data, tmp_path / "run")
+def test_its_state_is_plain_and_restores_it(name, ready, tmp_path):
+    model, data = ready(name)
     torch.save(dict(model.state_dict()), tmp_path / "state.ckpt")
     other = built(smallest(name), shape=data.shape)
     other.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))
@@ -170,19 +179,18 @@ def test_its_state_is_plain_and_restores_it(name, data_of, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_same_seed_gives_the_same_risks_and_the_test_split_is_never_seen(name, data_of, tmp_path):
-    first = fitted(name, data_of(name, 400), tmp_path / "a")
+def test_the_same_seed_gives_the_same_risks_and_the_test_split_is_never_seen(name, ready, data_of, tmp_path):
+    first, _ = ready(name)
     data = data_of(name, 400)
     val = data.val
     del data.test  # whoever touches it while fitting fails
-    second = fitted(name, data, tmp_path / "b")
+    second = fitted(name, data, tmp_path)
     assert torch.equal(first.predict(val), second.predict(val))
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_labels_and_ids_are_no_features(name, data_of, tmp_path):
-    data = data_of(name, 400)
-    model = fitted(name, data, tmp_path)
+def test_labels_and_ids_are_no_features(name, ready):
+    model, data = ready(name)
     other = dataclasses.replace(
         data.test,
         label=1 - data.test.label,

@@ -1,6 +1,8 @@
 """Laws of every predictor of filled stays, by globbing conf/predictor: a new one is tested because its file exists."""
 
 import dataclasses
+import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -33,6 +35,17 @@ def fitted(name: str, data, folder, max_epochs: int | None = 2):
     return model
 
 
+@pytest.fixture(scope="module")
+def ready(synthetic_data, tmp_path_factory):
+    """A function: a predictor's name -> (model, data, folder), two epochs on 400 stays, fitted once for all who read them."""
+
+    def make(name: str):
+        data, folder = synthetic_data(400), tmp_path_factory.mktemp(name)
+        return fitted(name, data, folder), data, folder
+
+    return cache(make)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
@@ -42,9 +55,8 @@ def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_a_risk_does_not_depend_on_the_batch_and_labels_and_ids_are_no_features(name, synthetic_data, tmp_path):
-    data = synthetic_data(400)
-    model = fitted(name, data, tmp_path)
+def test_a_risk_does_not_depend_on_the_batch_and_labels_and_ids_are_no_features(name, ready):
+    model, data, _ = ready(name)
     together = model.predict(data.test)
     assert together.shape == (len(data.test), 1)
     assert ((together >= 0) & (together <= 1)).all()
@@ -60,9 +72,8 @@ def test_a_risk_does_not_depend_on_the_batch_and_labels_and_ids_are_no_features(
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_hidden_truth_cannot_change_a_risk(name, synthetic_data, tmp_path):
-    data = synthetic_data(400)
-    model = fitted(name, data, tmp_path, max_epochs=1)
+def test_hidden_truth_cannot_change_a_risk(name, ready):
+    model, data, _ = ready(name)
     values = torch.where(data.test.observed, data.test.values, 7.0)
     assert torch.equal(model.predict(data.test), model.predict(dataclasses.replace(data.test, values=values)))
 
@@ -104,9 +115,9 @@ def test_the_head_of_brits_is_refused_with_another_imputer_before_any_training(i
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_a_run_started_again_ends_alike(name, synthetic_data, tmp_path):
+def test_a_run_started_again_ends_alike(name, ready, tmp_path):
     """The finished stages are loaded, the others trained: the same risks, whatever random numbers the first had drawn."""
-    data = synthetic_data(400)
-    first = fitted(name, data, tmp_path)
-    again = fitted(name, data, tmp_path)
+    first, data, folder = ready(name)
+    shutil.copytree(folder, tmp_path / "again")
+    again = fitted(name, data, tmp_path / "again")
     assert torch.equal(first.predict(data.test), again.predict(data.test))
