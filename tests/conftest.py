@@ -20,6 +20,7 @@ from icu_lightning.data.settings import DataSettings, source_and_settings
 from icu_lightning.data.sources.synthetic import SyntheticICU
 from icu_lightning.data.synthetic.settings import settings_of
 from icu_lightning.data.synthetic.writers.write import write
+from tests.forked import Commands
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -248,18 +249,43 @@ def run_in(path: Path, *overrides: str) -> Path:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A function: arguments of `python -m icu_lightning.run` -> the finished process, run in an empty folder."""
-    work = tmp_path / "work"
-    work.mkdir()
+def work(tmp_path: Path) -> Path:
+    """The empty folder that commands are called in."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """The process that `cli` forks."""
+    made = Commands(tmp_path_factory.mktemp("said"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cli(commands: Commands, work: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function: arguments of `python -m icu_lightning.run` -> the finished process, run in an empty folder.
+
+    It is a fork of a process that has imported the packages; see `fresh_cli` for one that has not.
+    """
 
     def call(
         *arguments: str, module: str = "icu_lightning.run", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(
-            command, cwd=work, env=os.environ | environment, capture_output=True, text=True, timeout=600
-        )
+        return commands.run(module, arguments, work, {**os.environ, **environment})
+
+    return call
+
+
+@pytest.fixture
+def fresh_cli(work: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `cli`, in a process that shares nothing with another: for what warns on import, or must not follow from a set's order."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "icu_lightning.run", *arguments]
+        return subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=600)
 
     return call
 

@@ -424,21 +424,21 @@ def test_a_refused_run_leaves_no_empty_folder_behind(cli, tmp_path):
     ] == []
 
 
-def test_results_are_never_overwritten_and_a_finished_run_can_be_read_again(cli, tmp_path):
+def test_results_are_never_overwritten_and_a_finished_run_can_be_read_again(fresh_cli, tmp_path):
     folder = tmp_path / "mine"
-    first = cli("model=logistic_regression", f"hydra.run.dir={folder}", *SMALL)
+    first = fresh_cli("model=logistic_regression", f"hydra.run.dir={folder}", *SMALL)
     assert first.returncode == 0, first.stderr
     assert str(folder) in first.stdout
     assert "\x1b" not in first.stdout, "no colours or bars into a pipe"
     assert first.stderr == ""
     before = (folder / "metrics.json").read_bytes()
-    again = cli("model=logistic_regression", f"hydra.run.dir={folder}", *SMALL)
+    again = fresh_cli("model=logistic_regression", f"hydra.run.dir={folder}", *SMALL)
     assert again.returncode == 1
     assert f"choose another hydra.run.dir, or continue that run with resume={folder}" in again.stderr
-    refused = cli(f"resume={folder}", "seed=7")
+    refused = fresh_cli(f"resume={folder}", "seed=7")
     assert refused.returncode == 1
     assert "leave out seed=7" in refused.stderr
-    resumed = cli(f"resume={folder}")
+    resumed = fresh_cli(f"resume={folder}")
     assert resumed.returncode == 0
     assert "finished" in resumed.stdout
     assert "auroc" in resumed.stdout
@@ -557,11 +557,11 @@ def test_a_folder_is_taken_once_and_held_by_one_process(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_killed_by_the_system_is_finished_by_resume(cli, tmp_path):
+def test_a_run_killed_by_the_system_is_finished_by_resume(fresh_cli, tmp_path):
     """SIGKILL in the middle of training, then resume=FOLDER from another working directory."""
     arguments = ["data.stays=2500", "trainer.max_epochs=12", "bootstrap=50"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert cli(*arguments, f"hydra.run.dir={whole}").returncode == 0
+    assert fresh_cli(*arguments, f"hydra.run.dir={whole}").returncode == 0
     command = [sys.executable, "-m", "icu_lightning.run", *arguments, f"hydra.run.dir={killed}"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     while len(read_metrics(killed / "metrics.csv")) < 4:
@@ -570,16 +570,16 @@ def test_a_run_killed_by_the_system_is_finished_by_resume(cli, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "metrics.json").exists()
-    assert cli(f"resume={killed}").returncode == 0
+    assert fresh_cli(f"resume={killed}").returncode == 0
     assert same_results(whole, killed)
 
 
 @pytest.mark.slow
-def test_the_eicu_demo_from_raw_tables_to_metrics_twice(cli, real_eicu, tmp_path):
+def test_the_eicu_demo_from_raw_tables_to_metrics_twice(fresh_cli, real_eicu, tmp_path):
     """The issue's command; needs the eICU demo."""
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
-        done = cli(
+        done = fresh_cli(
             "model=focal_lstm",
             "data=eicu",
             "seed=1",
