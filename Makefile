@@ -4,7 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile # two processes of one thread, for two cores; a file's tests share what they make
+# Two processes of one thread, for two cores; a file's tests share what they make, and tests/conftest.py says which files are first.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PYTHONUNBUFFERED := 1
 
 .PHONY: demo test check format lock clean

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import cache
@@ -37,6 +38,32 @@ MTDM = [
     "potassium",
     "sodium",
 ]
+
+
+DEALT_OUT = ("tests/test_readme.py",)  # files of long tests that share nothing: one here, one there
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """xdist's --dist loadfile, a file to a process, but for files that are dealt out test by test."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return nodeid if path in DEALT_OUT else path
+
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of xdist's processes: what takes longest first, so that they end together. Longest are files with the most slow tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    tests = Counter(item.path for item in items)
+    first = {ROOT / name for name in DEALT_OUT}
+    items.sort(key=lambda item: (item.path not in first, -slow[item.path], -tests[item.path], str(item.path)))
 
 
 @pytest.fixture(scope="session")
