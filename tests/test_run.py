@@ -475,7 +475,7 @@ def test_a_path_with_blanks_is_resumed_as_the_message_says(cli, tmp_path):
 
     folder = tmp_path / "my run = é"
     quoted = f"hydra.run.dir='{folder}'"
-    assert cli("model=logistic_regression", quoted, *SMALL).returncode == 0
+    assert cli("model=logistic_regression", "report=none", quoted, *SMALL).returncode == 0
     (argument,) = shlex.split(resume_argument(folder))
     assert cli(argument).returncode == 0
     assert (
@@ -559,7 +559,7 @@ def test_a_folder_is_taken_once_and_held_by_one_process(tmp_path):
 @pytest.mark.slow
 def test_a_run_killed_by_the_system_is_finished_by_resume(fresh_cli, tmp_path):
     """SIGKILL in the middle of training, then resume=FOLDER from another working directory."""
-    arguments = ["data.stays=2500", "trainer.max_epochs=12", "bootstrap=50"]
+    arguments = ["data.stays=1000", "trainer.max_epochs=12", "bootstrap=50", "report=none"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert fresh_cli(*arguments, f"hydra.run.dir={whole}").returncode == 0
     command = [sys.executable, "-m", "icu_lightning.run", *arguments, f"hydra.run.dir={killed}"]
@@ -578,7 +578,7 @@ def test_a_run_killed_by_the_system_is_finished_by_resume(fresh_cli, tmp_path):
 def test_the_eicu_demo_from_raw_tables_to_metrics_twice(fresh_cli, real_eicu, tmp_path):
     """The issue's command; needs the eICU demo."""
     folders = [tmp_path / "first", tmp_path / "second"]
-    for folder in folders:
+    for folder, report in zip(folders, ((), ("report=none",)), strict=True):  # the same figures once
         done = fresh_cli(
             "model=focal_lstm",
             "data=eicu",
@@ -586,6 +586,7 @@ def test_the_eicu_demo_from_raw_tables_to_metrics_twice(fresh_cli, real_eicu, tm
             f"data.root={real_eicu}",
             f"hydra.run.dir={folder}",
             "data.cache_dir=null",
+            *report,
         )
         assert done.returncode == 0, done.stderr
         assert "886 stays, 758 patients, 97 died_in_hospital" in done.stdout

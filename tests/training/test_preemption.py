@@ -14,16 +14,22 @@ from icu_lightning import runfolder
 from icu_lightning.models.mtdm.stages import Stage
 from icu_lightning.training.preemption import Preempted, heard, requeue
 from icu_lightning.training.stages import read_metrics
+from tests.conftest import run_in
 from tests.test_run import SMALL, resumed, same_results
 
 MTDM = ("model=mtdm", "model/size=tiny", "imputation.stays=10", "model.epochs.stage2=3", *SMALL)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The folder of a run that nobody stopped."""
+    return run_in(tmp_path_factory.mktemp("whole") / "run", *MTDM)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["WarmUp", "Joint"])
-def test_mtdm_stopped_in_either_stage_ends_like_one_that_was_not(stage, run_here, monkeypatch, tmp_path):
+def test_mtdm_stopped_in_either_stage_ends_like_one_that_was_not(stage, whole, run_here, monkeypatch, tmp_path):
     """SIGTERM in the middle of the stage's second epoch."""
-    whole = run_here(*MTDM, folder="whole")
     real = Stage.training_step
 
     def stopping(self, batch, step):
