@@ -38,7 +38,12 @@ def test_the_oracle_is_as_good_as_it_should_be():
     assert roc_auc_score(truth["died"], truth["true_risk"]) > roc_auc_score(truth["recorded_death"], truth["true_risk"])
 
 
-@pytest.mark.parametrize("name", MODELS)
+LONGER = {"mtdm", "teacher_student", "vis_gru", "vis_logistic", "vis_lstm"}  # of more stays, all but the first
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONGER else []) for name in MODELS]
+)
 def test_no_model_is_above_the_oracle(name, tmp_path):
     """A model that is above the interval of the true risk has seen the outcome.
 

@@ -424,6 +424,7 @@ def test_a_refused_run_leaves_no_empty_folder_behind(cli, tmp_path):
     ] == []
 
 
+@pytest.mark.slow
 def test_results_are_never_overwritten_and_a_finished_run_can_be_read_again(fresh_cli, tmp_path):
     folder = tmp_path / "mine"
     first = fresh_cli("model=logistic_regression", f"hydra.run.dir={folder}", *SMALL)

@@ -26,6 +26,8 @@ def tiny(name: str) -> list[str]:
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 SIZED = {name for name in MODELS if tiny(name)}
 LONGER = [pytest.param(name, marks=[pytest.mark.slow] if name in SIZED else []) for name in MODELS]
+QUICK = {"lightgbm", "logistic_regression", "summary_gru", "vis_logistic"}  # trained to the end in some seconds
+TO_THE_END = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in MODELS]
 WITHOUT_EPOCHS = ("lightgbm", "logistic_regression", "vis_logistic")  # nothing of them is chosen on validation stays
 REGULARISATION = {
     "dropout": 0.0,
@@ -100,7 +102,7 @@ def with_labels(data, change):
     return data
 
 
-@pytest.mark.parametrize("name", LONGER)
+@pytest.mark.parametrize("name", TO_THE_END)
 def test_a_planted_signal_is_found(name, data_of, tmp_path):
     data = data_of(name, 1200)
     model = fitted(name, data, tmp_path, max_epochs=None)
