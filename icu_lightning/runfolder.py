@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,6 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 def environment() -> str:
     """Date, command, git commit, machine and the version of every installed package."""
-    packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}, key=str.lower)
     facts = {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
@@ -163,7 +163,14 @@ def environment() -> str:
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
-    return "\n".join([*(f"{name}: {value}" for name, value in facts.items()), "", *packages, ""])
+    return "\n".join([*(f"{name}: {value}" for name, value in facts.items()), "", *packages(), ""])
+
+
+@cache
+def packages() -> tuple[str, ...]:
+    """name==version of everything that is installed, as it was when this process first asked: it takes a while."""
+    found = (each.metadata for each in metadata.distributions())
+    return tuple(sorted({f"{facts['Name']}=={facts['Version']}" for facts in found}, key=str.lower))
 
 
 def git_commit() -> str:
