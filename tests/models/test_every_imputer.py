@@ -30,7 +30,7 @@ def stays(request):
 WITH_LABELS = {"mtdm"}  # that learn from those of training stays
 TINY = {"layers": 1, "channels": 8, "heads": 1, "feedforward": 8, "step_embedding": 16, "time_embedding": 16}
 SMALLER = {  # than what a user gets, for the sake of time
-    "remasker": ["model.imputer.encoder_layers=2", "model.imputer.decoder_layers=1", "model.imputer.warm_up=2"],
+    "remasker": ["model.imputer.warm_up=2"],
     "saits": ["model.imputer.width=32", "model.imputer.layers=1"],
     "mtdm": [f"model.imputer.joint.imputer.denoiser.{name}={value}" for name, value in TINY.items()],
     "csdi": ["model.imputer.diffusion.denoiser.layers=1", "model.imputer.diffusion.denoiser.channels=8"],
@@ -63,6 +63,14 @@ def mae(imputer, batch, rate: float) -> float:
     hidden = shown(batch, "mcar", rate, 0)
     estimate = imputer.impute(hidden, 1 if not imputer.draws_differ else 5).median(1).values
     return float((estimate - batch.values).abs()[hidden.held_out].mean())
+
+
+def shorter(data):
+    """The same stays' first twelve hours of six variables."""
+    chosen = dataclasses.replace(data.settings, hours=12, variables=list(data.settings.variables)[:6])
+    part = type(data)(data.source, chosen, seed=0)
+    part.setup()
+    return part
 
 
 @pytest.mark.parametrize("name", IMPUTERS)
@@ -122,13 +130,18 @@ def test_its_state_is_plain_and_restores_it(name, ready, stays, tmp_path):
 
 @pytest.mark.parametrize("name", LONGER)
 def test_its_error_weakly_rises_with_the_missing_rate_and_is_below_the_means(name, stays, tmp_path):
-    """In shares of the mean's error, because the cells differ between the rates, and some are easier; within their noise."""
-    imputer, zero = fitted(name, stays, tmp_path, max_epochs=30), of_conf("zero", stays.shape)
-    found = [mae(imputer, stays.test, rate) / mae(zero, stays.test, rate) for rate in RATES]
+    """In shares of the mean's error, because the cells differ between the rates, and some are easier; within their noise.
+
+    ReMasker's paper trains for 600 epochs, thousands of steps: of 150 it has learnt little, so it gets 600, on a shorter window, since
+    a step costs as the square of the cells.
+    """
+    data, epochs = (shorter(stays), 120) if name == "remasker" else (stays, 30)
+    imputer, zero = fitted(name, data, tmp_path, max_epochs=epochs), of_conf("zero", data.shape)
+    found = [mae(imputer, data.test, rate) / mae(zero, data.test, rate) for rate in RATES]
     assert all(later > before - 0.02 for before, later in pairwise(found)), found
     if name in ("zero", "mean"):
         assert found[0] == pytest.approx(1, abs=1e-6)
-    elif name != "remasker":  # after these 150 steps still 1.32 times the mean's error; its paper trains for 600 epochs
+    else:
         assert found[0] < 0.95
 
 

@@ -5,8 +5,10 @@
     loss = mean (x - x^)^2 of cells that are masked again + mean (x - x^)^2 of cells kept
 
 Made for tables: a stay is flattened to a row of T V fields, each scaled to [0, 1] by the training stays.
-Deviation: the range is a variable's over all hours, since the rarest cells are measured in a stay or two; and padding is not attended
-to, so that a stay's estimates do not depend on how many cells the others have.
+Deviation: the range is a variable's over all hours, since the rarest cells are measured in a stay or two; padding is not attended
+to, so that a stay's estimates do not depend on how many cells the others have; and a position is that of the hour beside that of the
+variable, half of the width each, as masked autoencoders of images have it, because of a field's number among T V the variable is the
+remainder, which takes half as many steps again to learn (experiments/benchmarks).
 
 References: ReMasker: Imputing Tabular Data with Masked Autoencoding (Du, Melis, Wang, 2024).
 """
@@ -32,7 +34,7 @@ class ReMasker(TrainedImputer):
 
     Arguments:
         shape: of the data.
-        width, heads, feedforward: of every layer; the width is even, and a multiple of the heads.
+        width, heads, feedforward: of every layer; the width is a multiple of four, and of the heads.
         encoder_layers, decoder_layers: how many.
         masked_share: of the observed cells that are masked again in training.
         warm_up: epochs in which the learning rate rises; then it falls as a cosine to `lowest` of it at max_epochs.
@@ -55,8 +57,8 @@ class ReMasker(TrainedImputer):
         lowest: float,
         **training: Any,
     ) -> None:
-        if width % heads or width % 2:
-            raise ValueError(f"width ({width}) must be even, and a multiple of heads ({heads})")
+        if width % heads or width % 4:
+            raise ValueError(f"width ({width}) must be a multiple of four, and of heads ({heads})")
         if not 0 < masked_share < 1:
             raise ValueError(f"masked_share must be between 0 and 1; it is {masked_share}")
         network = CellAutoencoder(shape, width, heads, feedforward, (encoder_layers, decoder_layers), masked_share)
@@ -94,10 +96,10 @@ class CellAutoencoder(nn.Module):
         masked_share: float,
     ) -> None:
         super().__init__()
-        self.masked_share, cells = masked_share, shape.hours * shape.n_variables
+        self.masked_share = masked_share
         self.register_buffer("low", torch.zeros(shape.n_variables))
         self.register_buffer("span", torch.ones(shape.n_variables))
-        self.register_buffer("places", sinusoids_of_hours(cells, width), persistent=False)
+        self.register_buffer("places", positions(shape, width))
         self.into, self.between, self.out = nn.Linear(1, width), nn.Linear(width, width), nn.Linear(width, 1)
         self.first, self.nothing = (nn.Parameter(torch.randn(1, 1, width) * 0.02) for _ in range(2))
         self.encoder, self.decoder = (_encoder(width, heads, feedforward, n) for n in layers)
@@ -143,6 +145,12 @@ class CellAutoencoder(nn.Module):
 
     def _scaled(self, values: Tensor) -> Tensor:
         return (values - self.low) / self.span
+
+
+def positions(shape: BatchShape, width: int) -> Tensor:
+    """(T V, D): sines and cosines of the hour, then of the variable's number."""
+    hours, variables = (sinusoids_of_hours(n, width // 2) for n in (shape.hours, shape.n_variables))
+    return torch.cat([hours.repeat_interleave(shape.n_variables, dim=0), variables.repeat(shape.hours, 1)], dim=1)
 
 
 def _encoder(width: int, heads: int, feedforward: int, layers: int) -> nn.TransformerEncoder:
