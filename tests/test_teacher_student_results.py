@@ -101,6 +101,11 @@ def test_without_minus_with_overall_and_in_each_group_of_the_feature(inputs, run
     assert large["without"]["value"] == pytest.approx(float(expected))
     assert set(found["groups"]) == {"single", "married"}
     assert found["too_small"] == ["unknown"], "its name, and no count"
+    given_out = inputs.changes([lacking, whole], risk="calibrated", bootstrap=0, smallest=20)["left_out"][
+        "marital_status"
+    ]
+    brier = ((whole.test["risk"].to_numpy() - label) ** 2).mean()
+    assert given_out["overall"]["brier"]["with"]["value"] == pytest.approx(brier)
     text = "\n".join(inputs.markdown(content))
     assert "SYNTHETIC" in text
     assert "| marital_status: too few | unknown |" in text

@@ -3,9 +3,10 @@
     python -m icu_lightning.run -m experiment=sociodemographics data=synthetic data.stays=30000
     python experiments/teacher_student/inputs.py sweeps/sociodemographics --out inputs.json
 
-Of the test stays, on the model's own risks: AUROC, Brier score, calibration slope, intercept and calibration in the large, and in each
-group of that feature AUROC and calibration in the large; with the input, without it, and without minus with, all within the same
-resamples of patients. Several seeds are the mean of their metrics. No stay is in the file, and of a small group its name alone.
+Of the test stays, on the model's own risks or, with --risk calibrated, on those that it gives out: AUROC, Brier score, calibration
+slope, intercept and calibration in the large, and in each group of that feature AUROC and calibration in the large; with the input,
+without it, and without minus with, all within the same resamples of patients. Several seeds are the mean of their metrics. No stay
+is in the file, and of a small group its name alone.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from icu_lightning.evaluation.subgroups import subgroups
 
 OVERALL = ("auroc", "brier", "calibration_slope", "calibration_intercept", "calibration_in_the_large")
 IN_A_GROUP = ("auroc", "calibration_in_the_large")
+RISKS = ("raw", "calibrated")
 SIDES = ("with", "without", "difference")
 NOTE = "What an input changes in a model's risks is no cause of an outcome: a feature may stand for another that is not charted."
 Array = NDArray[np.float64]
@@ -41,12 +43,15 @@ Array = NDArray[np.float64]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+", help="run folders, or folders that hold them")
+    parser.add_argument(
+        "--risk", choices=RISKS, default="raw", help="the model's own, or calibrated on validation stays (raw)"
+    )
     parser.add_argument("--bootstrap", type=int, default=2000)
     parser.add_argument("--smallest", type=int, default=SMALLEST, help="stays that a group must have (50)")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     runs = [read_run(folder) for folder in run_folders(asked.runs)]
-    content = changes(runs, bootstrap=asked.bootstrap, smallest=asked.smallest)
+    content = changes(runs, risk=asked.risk, bootstrap=asked.bootstrap, smallest=asked.smallest)
     write_text(asked.out, json.dumps(content, indent=1) + "\n")
     print("\n".join(markdown(content)))
 
@@ -59,11 +64,12 @@ class Inputs:
     lacking: Mapping[str, Sequence[Run]]
 
 
-def changes(runs: Sequence[Run], *, bootstrap: int, smallest: int) -> dict[str, Any]:
+def changes(runs: Sequence[Run], *, bootstrap: int, smallest: int, risk: str = "raw") -> dict[str, Any]:
     """The content of the file. Raises UserError for runs that do not belong together."""
     inputs, first = told_apart(runs), runs[0]
     found = {
-        feature: changed(inputs.whole, own, feature, bootstrap, smallest) for feature, own in inputs.lacking.items()
+        feature: changed(inputs.whole, own, feature, bootstrap, smallest, risk)
+        for feature, own in inputs.lacking.items()
     }
     return {
         "synthetic": first.synthetic,
@@ -71,8 +77,10 @@ def changes(runs: Sequence[Run], *, bootstrap: int, smallest: int) -> dict[str, 
         "model": first.model,
         "test_stays": first.test.height,
         "test_deaths": int(first.label.sum()),
+        "risk": risk,
         "bootstrap": bootstrap,
         "seeds": sorted(run.seed for run in inputs.whole),
+        "commits": sorted({commit_of(run) for run in runs}),
         "inputs": features(inputs.whole[0]),
         "left_out": found,
         "note": NOTE,
@@ -107,6 +115,11 @@ def told_apart(runs: Sequence[Run]) -> Inputs:
     return Inputs(whole=by_features[whole], lacking=dict(sorted(lacking.items(), key=lambda pair: order[pair[0]])))
 
 
+def commit_of(run: Run) -> str:
+    lines = (Path(run.name) / "environment.txt").read_text().splitlines()
+    return next(line.partition(": ")[2] for line in lines if line.startswith("git commit"))
+
+
 def features(run: Run) -> list[str]:
     return list(run.config["data"]["static"])
 
@@ -128,12 +141,12 @@ def refuse_other_settings(whole: Sequence[Run], members: Sequence[Run]) -> None:
 
 
 def changed(
-    whole: Sequence[Run], lacking: Sequence[Run], feature: str, bootstrap: int, smallest: int
+    whole: Sequence[Run], lacking: Sequence[Run], feature: str, bootstrap: int, smallest: int, which: str
 ) -> dict[str, Any]:
-    """Overall and by group: with the input, without it, and the difference, each {value, low, high}."""
+    """Overall and by group, of `which` of RISKS: with the input, without it, and the difference, each {value, low, high}."""
     test = whole[0].test
     label, patients = test["label"].to_numpy(), test["patient_id"].to_numpy()
-    risks = {"with": [own_risk(run) for run in whole], "without": [own_risk(run) for run in lacking]}
+    risks = {"with": [risk_of(run, which) for run in whole], "without": [risk_of(run, which) for run in lacking]}
     groups, too_small = groups_of(test, feature, smallest)
 
     def metrics(weight: Array) -> dict[str, Array]:
@@ -156,9 +169,10 @@ def changed(
     }
 
 
-def own_risk(run: Run) -> Array:
-    """(n,) the model's own, corrected for undersampled training where there was any; before calibration."""
-    return run.test[PRIOR if PRIOR in run.test.columns else "risk_raw"].to_numpy()
+def risk_of(run: Run, which: str) -> Array:
+    """(n,) one of RISKS; the model's own is corrected for undersampled training where there was any."""
+    raw = PRIOR if PRIOR in run.test.columns else "risk_raw"
+    return run.test[raw if which == "raw" else "risk"].to_numpy()
 
 
 def groups_of(test: pl.DataFrame, feature: str, smallest: int) -> tuple[dict[str, NDArray[np.intp]], list[str]]:
