@@ -1,10 +1,11 @@
-"""Files and folders that are either whole or not there."""
+"""Files and folders that are either whole or not there, and built by one process at a time."""
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -40,6 +41,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def building(entry: Path) -> Iterator[None]:
+    """Hold the building of an entry: whoever comes second waits, and then looks again.
+
+    Where no lock can be made, as in a cache that is read only, nobody waits.
+    """
+    lock = entry.parent / f".{entry.name}.lock"
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a")
+    except OSError:
+        yield
+        return
+    with file:
+        with suppress(OSError):  # a disk without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:  # who comes after this moment makes a lock of its own, and finds the entry
+            lock.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

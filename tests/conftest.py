@@ -56,9 +56,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def of_xdist(config: pytest.Config) -> bool:
+    """Whether this is one of xdist's processes; a pytest that a test has started is none, though it inherits their variables."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of xdist's processes: what takes longest first, so that they end together. Longest are files with the most slow tests."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if not of_xdist(config):
         return
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     tests = Counter(item.path for item in items)
@@ -67,10 +72,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache_dir(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of extracts and made-up tables of all tests, those of xdist's other processes among them."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    return (base.parent if of_xdist(pytestconfig) else base) / "cache"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,13 +6,11 @@ renamed; its manifest holds the digest of each file, so that a damaged entry is 
 side by side the first builds it, and the others wait.
 """
 
-import fcntl
 import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from icu_lightning import __version__
-from icu_lightning.atomic import atomic_folder
+from icu_lightning.atomic import atomic_folder, building
 from icu_lightning.data.extract import Extract
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.sources.tables import fingerprint
@@ -57,28 +55,6 @@ def cached(
         except OSError as error:
             say(unwritable(error))
     return extract
-
-
-@contextmanager
-def building(entry: Path) -> Iterator[None]:
-    """Hold the building of an entry: whoever comes second waits, and then looks again.
-
-    Where no lock can be made, as in a cache that is read only, nobody waits.
-    """
-    lock = entry.parent / f".{entry.name}.lock"
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("a")
-    except OSError:
-        yield
-        return
-    with file:
-        with suppress(OSError):  # a disk without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:  # who comes after this moment makes a lock of its own, and finds the entry
-            lock.unlink(missing_ok=True)
 
 
 def _kept(entry: Path, say: Callable[[str], object]) -> Extract | None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from icu_lightning.atomic import atomic_folder
+from icu_lightning.atomic import atomic_folder, building
 from icu_lightning.data import cache, concepts, drugs, sources
-from icu_lightning.data.cache import building, key, settings_of, unwritable, whole, write_manifest
+from icu_lightning.data.cache import key, settings_of, unwritable, whole, write_manifest
 from icu_lightning.data.concepts import Concept, all_concepts, charted_in
 from icu_lightning.data.drugs import Drug, all_drugs
 from icu_lightning.data.sources.base import Source

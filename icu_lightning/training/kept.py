@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 import icu_lightning
-from icu_lightning.atomic import atomic_folder
+from icu_lightning.atomic import atomic_folder, building
 from icu_lightning.batch import StayBatch
-from icu_lightning.data.cache import building, code_digest, unwritable, whole, write_manifest
+from icu_lightning.data.cache import code_digest, unwritable, whole, write_manifest
 from icu_lightning.models.base import Data, Part
 from icu_lightning.terminal import say
 

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from icu_lightning import __version__
+from icu_lightning.atomic import building
 from icu_lightning.data import synthetic
 from icu_lightning.data.concepts import Concept
 from icu_lightning.data.drugs import Drug
@@ -78,7 +79,9 @@ class SyntheticICU:
             if (folder / MARKER).exists():
                 return folder
             try:
-                write(folder, "mimic4", self.settings, self.n, self.seed, replace=True)
+                with building(folder):
+                    if not (folder / MARKER).exists():  # else by another process, meanwhile, which is reading them
+                        write(folder, "mimic4", self.settings, self.n, self.seed, replace=True)
                 return folder
             except OSError:
                 self.cache_dir = None  # a cache that cannot be written is done without

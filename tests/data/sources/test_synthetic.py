@@ -1,6 +1,8 @@
 """data=synthetic: tables made once and read by MIMIC-IV's code; reproducible, cached, and marked."""
 
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
@@ -49,6 +51,23 @@ def test_tables_are_made_once_and_found_in_the_cache(tmp_path, monkeypatch):
     again = SyntheticICU(40, 1, generator_conf(), str(tmp_path))
     assert again.collect(again.stays()).sort("stay_id").equals(stays)
     assert [path.name for path in tmp_path.iterdir()] == [first.folder.name]
+
+
+def test_of_two_that_begin_side_by_side_one_makes_them(tmp_path, monkeypatch):
+    """Else the second would put its own in their place while the first one reads."""
+    made, real = [], module.write
+
+    def slowly(folder, *arguments, **settings):
+        made.append(folder)
+        time.sleep(0.3)
+        real(folder, *arguments, **settings)
+
+    monkeypatch.setattr(module, "write", slowly)
+    sources = [SyntheticICU(40, 1, generator_conf(), str(tmp_path)) for _ in range(2)]
+    with ThreadPoolExecutor(2) as both:
+        heights = list(both.map(lambda source: source.collect(source.stays()).height, sources))
+    assert heights == [40, 40]
+    assert len(made) == 1
 
 
 def test_without_a_cache_nothing_stays_behind(tmp_path, monkeypatch):
