@@ -30,7 +30,12 @@ PROTOCOLS = ("paper", "clean")
 OF_MTDM = {"multi": "lstm", "multi_siamese": "siamese"}  # model/tasks -> row of an AUROC table
 HIGHER = ("auroc",)  # is better; of the others lower
 HIDDEN = ("pattern", "seed", "stays")  # of `imputation`: which cells are hidden
-SCALE = ("variables", "outliers", "before_split")  # of `data`: what an error is measured in
+SEEN = (
+    "variables",
+    "outliers",
+    "before_split",
+    "undersample",
+)  # of `data`: what models see, and errors are measured in
 Result = tuple[Run, Mapping[str, Any]]  # and its metrics.json
 Key = tuple[str, str, str]  # row, column (the imputer), metric
 
@@ -184,19 +189,25 @@ def _refuse(
     for results in by_protocol.values():
         runs = [run for run, _ in results]
         refuse_unlike(runs, purpose="stand in one column", other_data="Leave one out.")
-        for run, metrics in results if hidden else ():
-            _refuse_other_cells(results[0], (run, metrics))
+        for run, metrics in results:
+            _refuse_other_settings(runs[0], run, "data", SEEN)
+            if hidden:
+                _refuse_other_cells(results[0], (run, metrics))
+
+
+def _refuse_other_settings(first: Run, other: Run, part: str, names: Sequence[str]) -> None:
+    """Raise UserError if a setting of a part of the configuration differs."""
+    for name in names:
+        a, b = ((run.config.get(part) or {}).get(name) for run in (first, other))
+        if a != b:
+            raise UserError(
+                f"{first.name} and {other.name} cannot stand in one column: {part}.{name} is {a} and {b}. Leave one out."
+            )
 
 
 def _refuse_other_cells(first: Result, other: Result) -> None:
-    """Raise UserError if the errors are of other cells, or in other units."""
-    for part, names in {"imputation": HIDDEN, "data": SCALE}.items():
-        for name in names:
-            a, b = ((run.config.get(part) or {}).get(name) for run, _ in (first, other))
-            if a != b:
-                raise UserError(
-                    f"{first[0].name} and {other[0].name} cannot stand in one column: {part}.{name} is {a} and {b}. Leave one out."
-                )
+    """Raise UserError if the errors are of other cells."""
+    _refuse_other_settings(first[0], other[0], "imputation", HIDDEN)
     for rate in first[1]["imputation"].keys() & other[1]["imputation"].keys():
         a, b = (metrics["imputation"][rate]["n"] for _, metrics in (first, other))
         if a != b:
@@ -260,7 +271,7 @@ def _best(cells: Mapping[Key, Ours | None]) -> dict[Key, Ours]:
         keys = [key for key in known if key[2] == contest[0] and contest[1] in ("", key[0])]
         sign = 1 if contest[0] in HIGHER else -1
         first, *rest = sorted(keys, key=lambda key: -sign * known[key].value)
-        if rest and _apart(known[first], known[rest[0]], sign):
+        if rest and all(_apart(known[first], known[other], sign) for other in rest):
             known[first] = Ours(**{**vars(known[first]), "best": True})
     return known
 

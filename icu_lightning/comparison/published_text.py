@@ -40,15 +40,16 @@ def notes(table: Table) -> list[str]:
     found = [
         f"Published: the whole {table.data} (Buranaburustam et al., 2025). Ours: what the runs are of. They are not the same stays.",
         *(f"{COLUMNS[name].capitalize()}: {_stays(runs)}" for name, runs in table.runs.items()),
-        "Of one seed the 95 % interval over patients, of several mean ± SD over seeds. Best (bold, on the terminal *): its "
-        "interval (of several seeds the widest) is wholly better than the second's. Published numbers have none.",
+        "In brackets the 95 % interval over patients; of several seeds the mean ± SD over them, and from the lowest end of their "
+        "intervals to the highest. Best (bold, on the terminal *): its interval is wholly better than that of every other. "
+        "Published numbers have none.",
     ]
     if any(metric in HIGHER for _, _, metric in table.cells):
         found.append("Ours is the AUROC of calibrated risks; of runs with cv of all folds' test stays together.")
     if any(column == "mtdm" and row == "lstm" for row, column, _ in table.cells):
         found.append(
-            "What the MTDM fills in is read by its own LSTM alone here: row LSTM is model/tasks=multi, Siamese network "
-            "multi_siamese. Other predictors of its series are not built."
+            "What the MTDM fills in is read by its own LSTM, trained with it: row LSTM is model/tasks=multi, Siamese network "
+            "multi_siamese. Other predictors of its series are model=two_stage imputer=mtdm."
         )
     if table.others:
         found.append(f"In no cell of this table: {', '.join(table.others)}.")
@@ -72,11 +73,8 @@ def shown(cell: Cell, column: str, bold: Bold = str) -> str:
 
 
 def _text(ours: Ours) -> str:
-    if ours.sd is not None:
-        return f"{ours.value:.3f} ± {ours.sd:.3f}"
-    if ours.low is None or ours.high is None:
-        return f"{ours.value:.3f}"
-    return f"{ours.value:.3f} ({ours.low:.3f} to {ours.high:.3f})"
+    value = f"{ours.value:.3f}" if ours.sd is None else f"{ours.value:.3f} ± {ours.sd:.3f}"
+    return value if ours.low is None or ours.high is None else f"{value} ({ours.low:.3f} to {ours.high:.3f})"
 
 
 def grid(table: Table) -> tuple[list[tuple[str, str]], list[str]]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from icu_lightning.models.base import Data, Part
 from icu_lightning.terminal import say
 
 STATE, MADE = "state.ckpt", "made.ckpt"
+CODE = ("models", "training", "batch.py", "data/loader.py")  # that a trained state follows from
+PACKAGES = ("torch", "pytorch-lightning", "numpy", "pypots")
 OF_TRAINER = ("max_epochs", "accelerator", "devices", "precision")  # settings that a trained state follows from
 
 
@@ -42,8 +45,8 @@ class Kept:
         if not data.settings.cache_dir:
             return None
         facts = {
-            "code": code_digest(Path(icu_lightning.__file__).parent / "models"),
-            "versions": [icu_lightning.__version__, torch.__version__],
+            "code": [code_digest(Path(icu_lightning.__file__).parent / part) for part in CODE],
+            "versions": [icu_lightning.__version__, *map(_version, PACKAGES)],
             "seed": config["seed"],
             "trainer": {name: config["trainer"].get(name) for name in OF_TRAINER},
             "batch_size": data.settings.batch_size,
@@ -125,3 +128,11 @@ def digest_of(data: Data) -> str:
 
 def _learnt_from(part: StayBatch) -> list[torch.Tensor]:
     return [part.values, part.observed, part.static, part.label, *([] if part.vis is None else [part.vis])]
+
+
+def _version(package: str) -> str | None:
+    """None of one that is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

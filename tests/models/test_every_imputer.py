@@ -201,3 +201,15 @@ def test_a_filled_stay_has_a_value_everywhere_and_still_tells_what_was_measured(
     assert filled.observed.all()
     assert torch.equal(measured(filled), stays.test.observed)
     assert torch.equal(filled.values[stays.test.observed], stays.test.values[stays.test.observed])
+
+
+def test_remasker_warms_up_and_falls_within_the_epochs_that_there_are(stays):
+    imputer = of_conf("remasker", stays.shape)
+    optimizer = torch.optim.AdamW(imputer.parameters(), lr=1.0)
+    for epochs in (1, 10, 200):
+        schedule = imputer.schedule(optimizer, epochs)
+        factors = [schedule.lr_lambdas[0](epoch) for epoch in range(epochs)]
+        highest = max(range(epochs), key=factors.__getitem__)
+        assert factors[highest] == 1
+        assert highest <= epochs / 2
+        assert epochs == 1 or factors[-1] < 0.2, "the end of the cosine, not of the warm-up"

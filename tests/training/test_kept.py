@@ -1,12 +1,14 @@
 """An imputer is fitted once for all predictors beside it; another seed, setting, split or code is another imputer."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from icu_lightning.build import built
+from icu_lightning.training import kept
 from icu_lightning.training.kept import STATE, Kept, digest_of
 from icu_lightning.training.stages import StageTrainer
 from tests.conftest import composed
@@ -132,3 +134,18 @@ def test_the_digest_is_of_all_that_can_be_learnt_from(data):
     assert digest_of(data) == before, "the test split is nothing to learn from"
     data.val = dataclasses.replace(data.val, values=data.val.values + data.val.observed * 1e-6)
     assert digest_of(data) != before
+
+
+def test_a_fit_follows_from_the_code_and_the_packages_that_it_was_made_by(data, monkeypatch):
+    config = composed("model=two_stage", "imputer=brits").plain
+
+    def facts() -> str:
+        return json.dumps(Kept.of(config, data).facts)
+
+    before = facts()
+    assert facts() == before
+    monkeypatch.setattr(kept, "_version", lambda package: "another")
+    assert facts() != before
+    monkeypatch.undo()
+    monkeypatch.setattr(kept, "CODE", kept.CODE[:-1])
+    assert facts() != before

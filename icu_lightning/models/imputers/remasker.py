@@ -15,6 +15,7 @@ References: ReMasker: Imputing Tabular Data with Masked Autoencoding (Du, Melis,
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -70,12 +71,14 @@ class ReMasker(TrainedImputer):
         super().fit(data, trainer)
 
     def schedule(self, optimizer: torch.optim.Optimizer, epochs: int) -> Any:
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, partial(self._factor, epochs=epochs))
 
-    def _factor(self, epoch: int) -> float:
-        if epoch < self.warm_up:
-            return (epoch + 1) / self.warm_up
-        share = min(1.0, (epoch - self.warm_up) / max(1, self.max_epochs - self.warm_up))
+    def _factor(self, epoch: int, epochs: int) -> float:
+        """Of the learning rate: the warm-up, no longer than half of the epochs that there are, then the cosine."""
+        warm_up = min(self.warm_up, epochs // 2)
+        if epoch < warm_up:
+            return (epoch + 1) / warm_up
+        share = min(1.0, (epoch - warm_up) / max(1, epochs - warm_up))
         return self.lowest + (1 - self.lowest) * 0.5 * (1 + math.cos(math.pi * share))
 
 
