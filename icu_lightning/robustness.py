@@ -55,6 +55,7 @@ def _write(folder: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.examination.robustness import robustness
+    from icu_lightning.models.vis import until
     from icu_lightning.pipeline import same_data
     from icu_lightning.terminal import say, steps
     from icu_lightning.training.checkpoint import trained
@@ -66,7 +67,8 @@ def _write(folder: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -
         data = ICUDataModule(*source_and_settings(**stored["data"]), say=say, step=step)
         data.setup()
     same_data(folder, data)
-    result = robustness(model, data.test, config["worse"], bootstrap=config["bootstrap"], seed=config["seed"])
+    test = until(data.test, stored["model"].get("horizon"))  # no hour is hidden, or moved, that the model is not shown
+    result = robustness(model, test, config["worse"], bootstrap=config["bootstrap"], seed=config["seed"])
     result = {"source": data.source.name, "synthetic": data.source.synthetic, **result}
     write_text(folder / FILE, json.dumps(result, indent=2) + "\n")
     _draw(folder, stored, result)

@@ -49,7 +49,9 @@ def runs(tmp_path_factory):
 def test_a_difference_is_paired_and_of_itself_zero(script, tmp_path):
     one = run_in(tmp_path / "one", *SMALL)
     two = run_in(tmp_path / "two", *SMALL, "model.static=true")
-    rows = script.compared({"one": one, "two": two}, "one", 50)["runs"]
+    content = script.compared({"one": one, "two": two}, "one", 50)
+    rows = content["runs"]
+    assert content["synthetic"] is True
     assert rows["one"]["auroc_difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     difference = rows["two"]["auroc"]["value"] - rows["one"]["auroc"]["value"]
     assert rows["two"]["auroc_difference"]["value"] == pytest.approx(difference)

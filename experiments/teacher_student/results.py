@@ -23,9 +23,10 @@ from icu_lightning.atomic import write_text
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.bootstrap import with_intervals
 from icu_lightning.evaluation.metrics import auprc, auroc, brier
-from icu_lightning.evaluation.stored import read
+from icu_lightning.evaluation.stored import Stored, read
 from icu_lightning.results import finished_metrics, stored_digest
 
+SAME = ("source", "outcome", "synthetic")  # facts of predictions.parquet
 METRICS = {"auroc": auroc, "auprc": auprc, "brier": brier}
 PAPER = {  # feature -> what of it the abstract ranks, and its mean |SHAP|; ours is of all categories of a feature together
     "sofa": ("SOFA", 0.147),
@@ -56,11 +57,14 @@ def main() -> None:
 
 def compared(folders: Mapping[str, Path], against: str, bootstrap: int) -> dict[str, Any]:
     """Raises UserError if a run is not finished, or its test stays are others'."""
-    tables = {name: test_stays(folder) for name, folder in folders.items()}
-    first = tables[against]
+    files = {name: stored(folder) for name, folder in folders.items()}
+    tables = {name: test_stays(file) for name, file in files.items()}
+    first, facts_of_first = tables[against], files[against].facts
     for name, table in tables.items():
         if not table.select("stay_id", "label").equals(first.select("stay_id", "label")):
             raise UserError(f"{name} and {against} were not tested on the same stays.")
+        if apart := [fact for fact in SAME if files[name].facts.get(fact) != facts_of_first.get(fact)]:
+            raise UserError(f"{name} and {against} differ in {', '.join(apart)}.")
     label, risks = first["label"].to_numpy(), {name: table["risk_raw"].to_numpy() for name, table in tables.items()}
 
     def metrics(weight: np.ndarray) -> dict[str, Any]:
@@ -73,11 +77,14 @@ def compared(folders: Mapping[str, Path], against: str, bootstrap: int) -> dict[
     kinds = [*METRICS, *(f"{m}_difference" for m in METRICS)]
     rows = {n: facts(folder) | {k: cells[f"{n} {k}"] for k in kinds} for n, folder in folders.items()}
     counts = {"test_stays": len(label), "test_deaths": int(label.sum()), "bootstrap": bootstrap}
-    return {**counts, "against": against, "synthetic": True, "runs": rows}
+    return {**counts, "against": against, "synthetic": facts_of_first["synthetic"] == "true", "runs": rows}
 
 
-def test_stays(folder: Path) -> pl.DataFrame:
-    stored = read(folder / "predictions.parquet", stored_digest(finished_metrics(folder)))
+def stored(folder: Path) -> Stored:
+    return read(folder / "predictions.parquet", stored_digest(finished_metrics(folder)))
+
+
+def test_stays(stored: Stored) -> pl.DataFrame:
     return stored.table.filter(pl.col("split") == "test").sort("stay_id")
 
 

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from icu_lightning.errors import UserError
+from icu_lightning.examination import robustness as examination
 from icu_lightning.examination.robustness import KINDS, TITLES, robustness
 from icu_lightning.models.teacher_student.masking import fixed_numbers
 from icu_lightning.models.vis import rates
@@ -85,6 +87,19 @@ def test_nothing_changed_is_the_auroc_itself_and_intervals_follow_from_the_seed(
 def test_what_cannot_be_asked_is_refused(asked, said):
     with pytest.raises(UserError, match=said):
         robustness(Last(), stays(30), asked, bootstrap=0, seed=0)
+
+
+def test_a_model_of_a_horizon_is_shown_no_hour_beyond_it(tmp_path, monkeypatch):
+    """Else hour 11 of twelve could show hour 13, which only moves into the horizon by being charted late."""
+    shorter = ("data.stays=400", "bootstrap=0", "data.cache_dir=null", "cohort=mtdm", "data.hours=24")
+    columns = ("data.static=[age]", "model.columns=[vis_max,vis_last,vis_slope]", "model.horizon=12")
+    run, seen = run_in(tmp_path / "run", "model=vis_logistic", *shorter, *columns), []
+    monkeypatch.setattr(examination, "risk_of", lambda model, batch: seen.append(batch) or np.full(len(batch), 0.5))
+    write_robustness({"run": str(run), "worse": ASKED, "bootstrap": 0, "seed": 0})
+    assert len(seen) > 4
+    for batch in seen:
+        assert not batch.in_icu[:, 12:].any()
+        assert not batch.vis_observed[:, 12:].any()
 
 
 def test_the_command_writes_into_the_run_and_refuses_one_without_drugs(tmp_path):

@@ -46,7 +46,7 @@ class TeacherStudent(nn.Module):
         pretraining_dropout: of the encoder while it is pretrained, in place of its own.
         horizon: hours that all stages and both networks are shown, see `vis.checked_horizon`.
 
-    Raises UserError for data without drugs, and for a score that is an input and to be predicted.
+    Raises UserError for data without drugs, for a score that is an input and to be predicted, and for weights of a stage that is off.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class TeacherStudent(nn.Module):
         self.horizon = horizon
         self.risk, self.seed = risk, whole_number("model.seed", seed, 0)
         self.stages = {name: Budget(**stages[name]).checked(name) for name in STAGES}
+        check_pretraining(self.stages["mae"])
         self.autoencoder = autoencoder(**seen, encoder=encoder(shape=shape, dropout=pretraining_dropout))
         self.teacher = teacher(**seen, reader=encoder(shape=shape))
         options = dict(student)
@@ -161,4 +162,13 @@ def check_drugs(train: StayBatch) -> None:
         raise UserError(
             f"None of the {len(train):,} training stays has a vasoactive drug in the hours that are shown, so there is no trend "
             "to learn from: cohort=sepsis asks for one (vasoactive_within in data.cohort); or does this hospital chart no infusions?"
+        )
+
+
+def check_pretraining(mae: Budget) -> None:
+    """Raise UserError for pretraining that is both left out and taken from a run: which of the two is meant decides an ablation."""
+    if mae.checkpoint and not mae.epochs:
+        raise UserError(
+            "model.stages.mae.epochs=0 (model/ablation=no_pretraining) pretrains nothing, and "
+            f"model.stages.mae.checkpoint={mae.checkpoint} takes what was pretrained: leave one of them out."
         )

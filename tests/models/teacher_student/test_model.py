@@ -63,6 +63,13 @@ def test_a_checkpoint_that_is_not_there_or_of_another_model_is_refused(run, make
         wider.fit(Stays(), trainer(tmp_path))
 
 
+def test_pretraining_is_left_out_or_taken_and_not_both(run, make_model):
+    with pytest.raises(
+        UserError, match=r"model\.stages\.mae\.epochs=0 .* pretrains nothing, and .*checkpoint=.* leave one"
+    ):
+        make_model("model/ablation=no_pretraining", f"model.stages.mae.checkpoint={run[0]}")
+
+
 def test_weights_that_were_learnt_from_other_patients_are_refused(run, make_model, tmp_path):
     """They may be among the test patients of this run."""
     with pytest.raises(UserError, match=r"learnt from 48 patients, of whom 48 are not in this run's training split"):
