@@ -73,7 +73,7 @@ def training(folder):
     return jobs if all(job.log.exists() and "Training" in job.log.read_text() for job in jobs) else None
 
 
-def until(found, alive, seconds: float = 120):
+def until(found, alive, seconds: float = 300):
     began = time.monotonic()
     while not (value := found()):
         assert alive(), "it was over too early"

@@ -93,9 +93,13 @@ LINE += ("bootstrap=20",)
 def until(done: Callable[[], bool], folder: Path, seconds: float = 200) -> None:
     began = time.monotonic()
     while not done():
-        found = "\n".join(f"{path}:\n{path.read_text()[-2000:]}" for path in folder.rglob("*.*") if path.suffix in SAID)
-        assert time.monotonic() - began < seconds, found
+        assert time.monotonic() - began < seconds, written(folder)
         time.sleep(0.1)
+
+
+def written(folder: Path) -> str:
+    """The ends of what was written; looked for when all is over, because a run takes its second process' folder away."""
+    return "\n".join(f"{path}:\n{path.read_text()[-2000:]}" for path in folder.rglob("*.*") if path.suffix in SAID)
 
 
 SAID = (".out", ".log", ".err")

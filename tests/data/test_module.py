@@ -45,6 +45,11 @@ def assert_same(one: StayBatch, other: StayBatch) -> None:
         assert np.array_equal(np.asarray(getattr(one, f.name)), np.asarray(getattr(other, f.name))), f.name
 
 
+def uncached(data):
+    """The settings of a source that was changed: under its own key it would be given what another has kept."""
+    return dataclasses.replace(data.settings, cache_dir=None)
+
+
 def test_patients_are_disjoint(synthetic_data):
     data = synthetic_data(1000)
     sides = [set(part.patient_id) for part in (data.train, data.val, data.test)]
@@ -57,7 +62,7 @@ def test_patients_are_disjoint(synthetic_data):
 @pytest.mark.parametrize("outliers", ["range", "iqr"])
 def test_perturbed_test_patients_change_nothing_fitted_and_no_training_batch(outliers, synthetic_data):
     data = synthetic_data(outliers=outliers)
-    touched = ICUDataModule(Perturbed(data.source, data.test.stay_id.tolist()), data.settings, seed=0)
+    touched = ICUDataModule(Perturbed(data.source, data.test.stay_id.tolist()), uncached(data), seed=0)
     touched.setup()
     assert touched.outliers.state() == data.outliers.state()
     assert touched.scaler.state() == data.scaler.state()
@@ -95,7 +100,7 @@ def test_nothing_at_or_after_the_prediction_time_is_seen(synthetic_data):
                 value=pl.when(late).then(pl.col("value") * 100).otherwise("value")
             )
 
-    touched = ICUDataModule(Later(data.source, [-1]), data.settings, seed=0)
+    touched = ICUDataModule(Later(data.source, [-1]), uncached(data), seed=0)
     touched.setup()
     assert_same(data.train, touched.train)
     assert_same(data.test, touched.test)
@@ -183,7 +188,7 @@ def test_a_training_split_of_one_class_is_refused(synthetic_data):
     alive = Perturbed(data.source, [])
     alive.stays = lambda: data.source.stays().with_columns(died_in_hospital=pl.lit(False))
     with pytest.raises(UserError, match=r"has 1 of the 2 classes of died_in_hospital among \d+ stays"):
-        ICUDataModule(alive, data.settings, seed=0).setup()
+        ICUDataModule(alive, uncached(data), seed=0).setup()
 
 
 def test_a_cohort_that_keeps_unknown_outcomes_is_refused(synthetic_data):
@@ -192,7 +197,7 @@ def test_a_cohort_that_keeps_unknown_outcomes_is_refused(synthetic_data):
     unknown.stays = lambda: data.source.stays().with_columns(
         died_in_hospital=pl.when(pl.col("stay_id") % 10 > 2).then("died_in_hospital")
     )
-    chosen = dataclasses.replace(data.settings, cohort=["age_known"])
+    chosen = dataclasses.replace(uncached(data), cohort=["age_known"])
     with pytest.raises(UserError, match="add '- outcome_known: died_in_hospital'"):
         ICUDataModule(unknown, chosen, seed=0).setup()
 
