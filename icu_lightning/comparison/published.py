@@ -30,12 +30,8 @@ PROTOCOLS = ("paper", "clean")
 OF_MTDM = {"multi": "lstm", "multi_siamese": "siamese"}  # model/tasks -> row of an AUROC table
 HIGHER = ("auroc",)  # is better; of the others lower
 HIDDEN = ("pattern", "seed", "stays")  # of `imputation`: which cells are hidden
-SEEN = (
-    "variables",
-    "outliers",
-    "before_split",
-    "undersample",
-)  # of `data`: what models see, and errors are measured in
+# Of `data`: what models see, and errors are measured in
+SEEN = ("variables", "outliers", "before_split", "undersample")
 Result = tuple[Run, Mapping[str, Any]]  # and its metrics.json
 Key = tuple[str, str, str]  # row, column (the imputer), metric
 

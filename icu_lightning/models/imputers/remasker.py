@@ -8,7 +8,7 @@ Made for tables: a stay is flattened to a row of T V fields, each scaled to [0, 
 Deviation: the range is a variable's over all hours, since the rarest cells are measured in a stay or two; padding is not attended
 to, so that a stay's estimates do not depend on how many cells the others have; and a position is that of the hour beside that of the
 variable, half of the width each, as masked autoencoders of images have it, because of a field's number among T V the variable is the
-remainder, which takes half as many steps again to learn (experiments/benchmarks).
+remainder, which takes longer to learn (seen in one fit of each).
 
 References: ReMasker: Imputing Tabular Data with Masked Autoencoding (Du, Melis, Wang, 2024).
 """
