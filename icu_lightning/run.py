@@ -271,7 +271,7 @@ def composed_config(cfg: DictConfig) -> dict[str, Any]:
             or group.startswith("model/")
             or (group == "experiment" and choices[group])
         },
-        **{name: value for name, value in plain.items() if name not in OF_A_SWEEP},
+        **{name: value for name, value in plain.items() if name not in (*OF_A_SWEEP, runfolder.SIZE)},
     }
 
 

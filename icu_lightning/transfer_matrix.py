@@ -101,7 +101,7 @@ def run_config(database: str, config: Mapping[str, Any], typed: Sequence[str]) -
     with open_dict(composed):
         del composed["hydra"]
     plain: Any = OmegaConf.to_container(composed, resolve=True)
-    for name in ("matrix", *OF_A_SWEEP):
+    for name in ("matrix", runfolder.SIZE, *OF_A_SWEEP):
         plain.pop(name, None)
     return {"names": choices, **plain}
 

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import UserError, whole_number
+from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.losses import at_prevalence_of_training, mean_of_losses
 
 PREDICT_BATCH = 1024
+MONITORS = {"val/auroc": "max", "val/loss": "min"}  # that can decide about the best epoch, and what is better
 
 
 class Data(Protocol):
@@ -131,7 +132,10 @@ class RiskModule(lightning.LightningModule):
         optimizer: called with the parameters.
         scheduler: called with the optimizer; stepped each epoch, with val/loss if it is a ReduceLROnPlateau. None for none.
         max_epochs: at most, unless the trainer's own cap is lower.
-        patience: epochs without a better val/auroc after which training stops.
+        patience: epochs without a better `monitor` after which training stops.
+        monitor: of MONITORS, whose best epoch is kept; val/loss where validation has one class only.
+
+    Raises UserError for another monitor.
     """
 
     def __init__(
@@ -143,9 +147,12 @@ class RiskModule(lightning.LightningModule):
         scheduler: "partial[Any] | None",
         max_epochs: int,
         patience: int,
+        monitor: str = "val/auroc",
     ) -> None:
         super().__init__()
-        self.network, self.loss = network, loss
+        if monitor not in MONITORS:
+            raise unknown_name("monitor of the best epoch", monitor, MONITORS)
+        self.network, self.loss, self.monitor = network, loss, monitor
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.max_epochs = whole_number("model.max_epochs", max_epochs, 1)
         self.patience = whole_number("model.patience", patience, 1)
@@ -159,8 +166,8 @@ class RiskModule(lightning.LightningModule):
         )
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
-        monitor, mode = monitored(data.val)
-        self.rankable, self.survivor_weight = monitor == "val/auroc", data.prior_odds or 1.0
+        self.rankable, self.survivor_weight = monitored(data.val)[0] == "val/auroc", data.prior_odds or 1.0
+        monitor, mode = monitored(data.val, self.monitor)
         trainer.fit(
             self, data, stage="fit", monitor=monitor, mode=mode, max_epochs=self.max_epochs, patience=self.patience
         )
@@ -229,6 +236,7 @@ def check_observed(train: StayBatch) -> None:
         raise UserError("No training stay has a single measurement of data.variables: there is nothing to impute from.")
 
 
-def monitored(val: StayBatch) -> tuple[str, str]:
-    """What decides about the best epoch: val/auroc, or val/loss where validation has one class only."""
-    return ("val/auroc", "max") if len(val.label.unique()) == 2 else ("val/loss", "min")
+def monitored(val: StayBatch, asked: str = "val/auroc") -> tuple[str, str]:
+    """What decides about the best epoch, with its mode: what is asked, or val/loss where validation has one class only."""
+    monitor = asked if len(val.label.unique()) == 2 else "val/loss"
+    return monitor, MONITORS[monitor]

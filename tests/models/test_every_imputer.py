@@ -145,12 +145,27 @@ def test_its_error_weakly_rises_with_the_missing_rate_and_is_below_the_means(nam
         assert found[0] < 0.95
 
 
+@pytest.mark.parametrize("size", sorted(path.stem for path in (CONF / "model" / "size").glob("*.yaml")))
+def test_the_diffusions_have_equal_budgets_in_every_size(size):
+    """The MTDM as a model, as an imputer, and CSDI: widths, epochs, patience, learning rate and draws."""
+    asked = f"model/size={size}"
+    whole = composed("model=mtdm", asked).plain["model"]
+    stage = composed("model=two_stage", "imputer=mtdm", asked).plain["model"]
+    part = stage["imputer"]["joint"]
+    assert part | {"_partial_": None, "snapshots": None} == whole | {"_partial_": None, "snapshots": None}
+    alone = composed("model=two_stage", "imputer=csdi", asked).plain["model"]
+    csdi = alone["imputer"]
+    assert csdi["diffusion"]["denoiser"] == whole["imputer"]["denoiser"]
+    assert csdi["diffusion"]["sampler"]["steps"] == whole["imputer"]["sampler"]["steps"]
+    assert csdi["max_epochs"] == whole["epochs"]["stage1"] + whole["epochs"]["stage2"]
+    for name in ("optimizer", "patience", "decay_at"):
+        assert csdi[name] == whole[name]
+    assert alone["samples"] == stage["samples"] == whole["samples"]
+
+
 def test_the_mtdms_is_what_the_mtdm_alone_fills_in(stays, tmp_path):
     """Trained with its tasks, by the same settings: labels and all, so that other labels make another imputer."""
     tiny = [f"{name}={value}" for name, value in TINY.items()]
-    part = composed("model=two_stage", "imputer=mtdm").plain["model"]["imputer"]["joint"]
-    whole = composed("model=mtdm", "model/size=small").plain["model"]
-    assert part | {"_partial_": None, "snapshots": None} == whole | {"_partial_": None, "snapshots": None}
     alone = composed("model=mtdm", "model/size=small", *(f"model.imputer.denoiser.{word}" for word in tiny)).plain[
         "model"
     ]

@@ -13,6 +13,7 @@ from icu_lightning.batch import BatchShape
 from icu_lightning.build import built
 from icu_lightning.data.loader import TrainingData
 from icu_lightning.errors import UserError
+from icu_lightning.models.base import anew
 from icu_lightning.models.imputers.brits import label_loss
 from icu_lightning.models.imputers.trained import TrainedImputer
 from icu_lightning.training.stages import StageTrainer, stable_seed
@@ -105,6 +106,51 @@ def test_the_head_of_brits_weighs_the_labels_of_validation_as_undersampled_train
         of_cells = TrainedImputer.validation_loss(imputer, batch)[0]
         loss = imputer.validation_loss(batch)[0]
     assert float(loss) == pytest.approx(float(of_cells + network.label_weight * of_labels), rel=1e-4)
+
+
+class Told:
+    """A trainer that trains nothing, and knows what it was asked for."""
+
+    def __init__(self) -> None:
+        self.rules: list[tuple[str, str, int]] = []
+
+    def fit(self, module, data, *, monitor: str, mode: str, patience: int, **_):
+        self.rules.append((monitor, mode, patience))
+
+    def fit_once(self, part, fit, **_):
+        fit()
+        return anew
+
+
+def rules_of(conf: dict, data) -> list[tuple[str, str, int]]:
+    """What decides about the kept epoch of each stage."""
+    told = Told()
+    built(conf, shape=data.shape).fit(data, told)
+    return told.rules
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_the_kept_epoch_is_that_of_the_least_validation_loss_as_of_the_mtdm(name, synthetic_data):
+    """One rule and one patience for all that are trained, so that none gains by it."""
+    data = synthetic_data(400)
+    rules = rules_of(conf_of(name), data)
+    assert all(rule == ("val/loss", "min", 15) for rule in rules)
+    assert rules or "patience" not in conf_of(name)["predictor"]
+    for size in ("lean", "small"):
+        assert rules_of(composed("model=mtdm", f"model/size={size}").plain["model"], data)[-1] == (
+            "val/loss",
+            "min",
+            15,
+        )
+
+
+def test_another_monitor_may_be_asked_for_and_none_that_is_unknown(synthetic_data):
+    data, conf = synthetic_data(400), conf_of("lstm")
+    conf["predictor"]["monitor"] = "val/auroc"
+    assert rules_of(conf, data) == [("val/auroc", "max", 15)]
+    conf["predictor"]["monitor"] = "val/aurocc"
+    with pytest.raises(UserError, match=r"'val/aurocc'\. Did you mean 'val/auroc'"):
+        built(conf, shape=data.shape)
 
 
 @pytest.mark.parametrize("imputer", ["locf", "csdi"])

@@ -29,7 +29,7 @@ class GRUD(RiskModule):
         shape: of the data.
         hidden: units.
         dropout: before the last layer.
-        training: loss, optimizer, scheduler, max_epochs, patience of `RiskModule`.
+        training: loss, optimizer, scheduler, max_epochs, patience, monitor of `RiskModule`.
     """
 
     def __init__(self, *, shape: BatchShape, hidden: int, dropout: float, **training: Any) -> None:

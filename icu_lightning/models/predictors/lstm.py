@@ -22,7 +22,7 @@ class LSTM(RiskModule):
     Arguments:
         shape: of the data.
         network: made here, given `shape`.
-        training: loss, optimizer, scheduler, max_epochs, patience of `RiskModule`.
+        training: loss, optimizer, scheduler, max_epochs, patience, monitor of `RiskModule`.
     """
 
     def __init__(self, *, shape: BatchShape, network: "partial[MortalityLSTM]", **training: Any) -> None:

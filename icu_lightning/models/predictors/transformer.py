@@ -22,7 +22,7 @@ class Transformer(RiskModule):
     Arguments:
         shape: of the data.
         width, layers, heads, feedforward, dropout: of the encoder; the width is even, and a multiple of the heads.
-        training: loss, optimizer, scheduler, max_epochs, patience of `RiskModule`.
+        training: loss, optimizer, scheduler, max_epochs, patience, monitor of `RiskModule`.
 
     Raises ValueError for a width that cannot be.
     """
