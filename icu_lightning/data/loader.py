@@ -4,7 +4,8 @@ Several processes share out each batch of one process. So a step sees the same s
 data.batch_size means what it meant.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -89,6 +90,7 @@ class TrainingData(lightning.LightningDataModule):
         seed: of the training batches' order.
         pretraining: the same of the wider cohort that a model may learn from without labels first; None if there is none.
         prior_odds: share of the training survivors that undersampling left in; None if nobody was left out.
+        fitted: `ICUDataModule.state()`.
     """
 
     def __init__(
@@ -101,9 +103,10 @@ class TrainingData(lightning.LightningDataModule):
         seed: int,
         pretraining: "TrainingData | None" = None,
         prior_odds: float | None = None,
+        fitted: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__()
-        self.pretraining, self.prior_odds = pretraining, prior_odds
+        self.pretraining, self.prior_odds, self.fitted = pretraining, prior_odds, dict(fitted)
         self.train, self.val, self.shape = train, val, shape
         self.batch_size, self.seed = batch_size, seed
 
@@ -111,7 +114,11 @@ class TrainingData(lightning.LightningDataModule):
     def of(cls, data: Any, batch_size: int, seed: int) -> "TrainingData":
         """That of a whole data module."""
         parts = {name: getattr(data, name) for name in ("train", "val", "shape", "pretraining", "prior_odds")}
-        return cls(**parts, batch_size=batch_size, seed=seed)
+        return cls(**parts, batch_size=batch_size, seed=seed, fitted=data.state())
+
+    def state(self) -> Mapping[str, Any]:
+        """That of the whole data module."""
+        return self.fitted
 
     def train_dataloader(self) -> StayLoader:
         return train_loader(self, self.batch_size, self.seed)

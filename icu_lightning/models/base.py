@@ -7,6 +7,7 @@ network at all and fit itself; it may draw several risks a stay. `run` calls `fi
 import copy
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +41,9 @@ class Data(Protocol):
     @property
     def pretraining(self) -> "Data | None":
         """Stays of a wider cohort, to be learnt from without labels first; never of patients whom `val`, or the test split, has."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Plain values of what was fitted on the training stays, such as the means and SDs behind the z-scores."""
 
 
 class Part(Protocol):
@@ -76,10 +80,12 @@ class StageTrainer(Protocol):
         max_epochs: int,
         patience: int,
         checkpoint: str | None = None,
+        shown: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Train a stage; `module` leaves with its best weights. A stage finished in an interrupted run is not repeated.
 
-        With `checkpoint`, a run folder or a best.ckpt, nothing is trained: the weights are those of that run's stage.
+        With `checkpoint`, a run folder or a best.ckpt, nothing is trained: the weights are those of that run's stage, if its `shown`,
+        plain values of what decides which numbers the networks see, was this one.
         """
 
     def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> Once:

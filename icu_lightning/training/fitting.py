@@ -21,7 +21,8 @@ from icu_lightning.errors import UserError
 from icu_lightning.models.base import Data, Model
 from icu_lightning.training.crew import Crew, lost, one_of_ours
 from icu_lightning.training.kept import Kept
-from icu_lightning.training.stages import StageTrainer, stable_seed
+from icu_lightning.training.origins import Keys
+from icu_lightning.training.stages import StageTrainer, patient_keys, stable_seed
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,11 @@ def fitted(
     """The model of `config`, fitted by all of the crew. Raises UserError for what the model or the trainer refuses."""
     # Several processes would have to agree on what is there: they fit anew
     kept = Kept.of(config, data) if crew.size == 1 else None
-    model, trainer = _model_and_trainer(folder, config, data, crew, loggers, progress, kept)
+    apart = {
+        "validation": patient_keys(data.val.patient_id),
+        "test": patient_keys(data.test.patient_id),
+    }
+    model, trainer = _model_and_trainer(folder, config, data, crew, loggers, progress, kept, apart)
     with crew.ready_for(lambda: Task(folder, config, TrainingData.of(data, data.settings.batch_size, data.seed))):
         model.fit(data, trainer)
     return model
@@ -59,11 +64,12 @@ def _model_and_trainer(
     loggers: Sequence[Logger],
     progress: bool,
     kept: Kept | None = None,
+    apart: Keys | None = None,
 ) -> tuple[Model, StageTrainer]:
     torch.manual_seed(stable_seed(config["seed"], "initial weights"))
     model = built(config["model"], shape=data.shape)
     given: dict[str, Any] = {"folder": folder, "seed": config["seed"], "loggers": loggers, "progress": progress}
-    return model, built(config["trainer"], **given, crew=crew, kept=kept)
+    return model, built(config["trainer"], **given, crew=crew, kept=kept, apart=apart)
 
 
 def follow(crew: Crew) -> None:

@@ -17,7 +17,8 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import pytorch_lightning as lightning
 import torch
@@ -34,6 +35,7 @@ from icu_lightning.models.base import Once, Part, anew
 from icu_lightning.terminal import say
 from icu_lightning.training.crew import Crew
 from icu_lightning.training.kept import Kept
+from icu_lightning.training.origins import Keys, Origin, check_patients, check_shown
 
 # Warnings: torch 2.13 of what Lightning 2.6 asks; of our find_unused_parameters; that Slurm is installed, and not used here
 EXPECTED = ".*(LeafSpec|find_unused_parameters=True was specified|The `srun` command is available).*"
@@ -53,6 +55,7 @@ class StageTrainer:
         progress: show a bar.
         crew: the processes that train together, of which this is one; by default it is alone.
         kept: parts that earlier runs have fitted; None fits all anew.
+        apart: keys of the "validation" and "test" patients, whom no weights that are taken from another run may know.
 
     With several GPUs, BatchNorm is SyncBatchNorm; on CPUs, where that does not train, each process keeps its own statistics.
     """
@@ -73,8 +76,10 @@ class StageTrainer:
         progress: bool = False,
         crew: Crew | None = None,
         kept: Kept | None = None,
+        apart: Keys | None = None,
     ) -> None:
         self.folder, self.seed, self.max_epochs, self.kept = folder, seed, max_epochs, kept
+        self.apart, self._before = apart, cast(Origin | None, None)  # the second: of the stages that are done
         self.loggers, self.progress, self.crew = list(loggers), progress, crew or Crew()
         self._told = False
         device = {"accelerator": accelerator, "devices": devices, "num_nodes": nodes}
@@ -99,6 +104,7 @@ class StageTrainer:
         max_epochs: int,
         patience: int,
         checkpoint: str | None = None,
+        shown: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Train `module` until `monitor` has not improved for `patience` epochs, and leave it with its best weights.
 
@@ -107,6 +113,8 @@ class StageTrainer:
 
         Arguments:
             checkpoint: a run folder, or a best.ckpt, whose weights of this stage are taken instead of training it; see `reuse`.
+            The stages before it in this run count as learnt from, too.
+        shown: plain values of what decides which numbers the networks are shown, by setting; kept with the weights.
         """
         folder = self.folder / "checkpoints" / stage
         epochs = max_epochs if self.max_epochs is None else min(max_epochs, self.max_epochs)
@@ -114,12 +122,15 @@ class StageTrainer:
             raise UserError(f"trainer.max_epochs must be at least 1; it is {self.max_epochs}.")
         self.crew.engage()
         last = folder / "last.ckpt"
-        patients = patient_keys(data.train.patient_id)
+        train, val = (patient_keys(part.patient_id) for part in (data.train, data.val))
+        origin = Origin.of_stage(stage, train, val, shown).after(self._before)
         if checkpoint is not None and self.crew.rank == 0 and not (folder / "finished.json").exists():
-            reuse(Path(checkpoint).expanduser(), folder, module, stage, patients)
+            if self.apart is None:
+                raise ValueError("a trainer that takes weights from elsewhere has to know whom it is tested on: apart")
+            reuse(Path(checkpoint).expanduser(), folder, module, stage, self.apart, origin.shown)
         finished, begun = self.crew.agreed(((folder / "finished.json").exists(), last.exists()))
         if not finished:
-            keeper = StageCheckpoint(folder, monitor, mode, {"stage": stage, "patients": patients})
+            keeper = StageCheckpoint(folder, monitor, mode, origin.state())
             stopper = EarlyStopping(monitor, mode=mode, patience=patience, check_finite=False)
             epochs_told = EpochMetrics(self.folder / "metrics.csv", stage, self.loggers)
             callbacks = [EpochSeed(self.seed, stage), epochs_told, stopper, keeper]
@@ -133,7 +144,7 @@ class StageTrainer:
             if self.crew.rank == 0:
                 write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
             self.crew.agreed(None)  # rank 0 has written everything
-        restore(module, folder / "best.ckpt")
+        self._before = (restore(module, folder / "best.ckpt") or origin).after(self._before)
 
     def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> Once:
         """See `Kept.fit_once`; without a cache, `fit`."""
@@ -312,48 +323,49 @@ def patient_keys(patient_id: Any) -> torch.Tensor:
     return torch.tensor(sorted({stable_seed("patient", patient) for patient in patient_id}), dtype=torch.int64)
 
 
-def reuse(path: Path, folder: Path, module: lightning.LightningModule, stage: str, patients: torch.Tensor) -> None:
+def reuse(
+    path: Path, folder: Path, module: lightning.LightningModule, stage: str, apart: Keys, shown: Mapping[str, str]
+) -> None:
     """Make another run's weights of a stage this run's: best.ckpt and finished.json in `folder`.
 
     Arguments:
         path: a run folder, or a best.ckpt of one.
-        patients: keys of this run's training patients.
+        apart, shown: see `origins.check_patients` and `origins.check_shown`.
 
-    Raises UserError for a file that is missing or damaged, of another stage or another model, or that was learnt from patients who
-    are not in this run's training split: they may be among those it is tested on.
+    Raises UserError for a file that is missing or damaged, of another stage or another model, that knows patients who are validated or
+    tested on here, by whichever of its stages, or that was made for other numbers than this run shows.
     """
     path = path / "checkpoints" / stage / "best.ckpt" if path.is_dir() else path
     setting = f"model.stages.{stage}.checkpoint"
     if not path.is_file():
         raise UserError(f"{setting}: there is no {path}. It names a run folder with that stage, or its best.ckpt.")
     content = load_checkpoint(path)
-    origin = content.get("origin", {})
-    if origin.get("stage") != stage:
+    if (named := content.get("origin", {}).get("stage")) != stage:
+        of = "no stage that is known" if named is None else f"the stage '{named}'"
         raise UserError(
-            f"{setting}: {path} is a checkpoint of {_stage_of(origin)}, not of the stage '{stage}'. Name the run folder itself."
+            f"{setting}: {path} is a checkpoint of {of}, not of the stage '{stage}'. Name the run folder itself."
         )
-    strangers = int((~torch.isin(origin["patients"], patients)).sum())
-    if strangers:
+    if (origin := Origin.stored(content)) is None:
         raise UserError(
-            f"{setting}: {path} was learnt from {len(origin['patients']):,} patients, of whom {strangers:,} are not in this run's "
-            "training split and may be tested here: use the same data, cohort, outcome and data.split_seed."
+            f"{setting}: {path} does not say which patients the stages before it were trained on, as checkpoints of older versions do "
+            f"not: they may be tested on here. Train that run again, or the stage here: {setting}=null."
         )
+    check_patients(origin, apart, setting, path)
+    check_shown(origin, shown, setting, path)
     restore(module, path)
     with atomic_file(folder / "best.ckpt") as temporary:
         shutil.copyfile(path, temporary)
     write_text(folder / "finished.json", json.dumps({"reused_from": str(path)}, indent=2))
 
 
-def _stage_of(origin: Mapping[str, Any]) -> str:
-    return f"the stage '{origin['stage']}'" if "stage" in origin else "no stage that is known"
-
-
-def restore(module: lightning.LightningModule, path: Path) -> None:
-    """Give a module the weights of a checkpoint. Raises UserError if they are not this model's."""
+def restore(module: lightning.LightningModule, path: Path) -> Origin | None:
+    """Give a module the weights of a checkpoint, and tell what they come from. Raises UserError if they are not this model's."""
+    content = load_checkpoint(path)
     try:
-        module.load_state_dict(load_checkpoint(path)["state_dict"])
+        module.load_state_dict(content["state_dict"])
     except (RuntimeError, KeyError) as error:
         raise UserError(f"The checkpoint {path} is of another model: {str(error).splitlines()[0]}") from error
+    return Origin.stored(content)
 
 
 def stable_seed(*parts: object) -> int:

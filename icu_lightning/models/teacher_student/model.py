@@ -88,12 +88,14 @@ class TeacherStudent(nn.Module):
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """The stages, one after another, each from the best weights of the one before."""
         check_drugs(until(data.train, self.horizon))
+        shown = self._shown(data.state())
         if self.stages["mae"].epochs or self.stages["mae"].checkpoint:
             self.autoencoder.fit_nothing(data.train)
             module = Pretraining(autoencoder=self.autoencoder, seed=self.seed, **self._common("mae"))
             wider = data if data.pretraining is None else data.pretraining
-            self._train(module, wider, trainer, "mae", "val/loss")
+            self._train(module, wider, trainer, "mae", "val/loss", shown)
             self.teacher.reader.load_state_dict(self.autoencoder.encoder.state_dict())
+        shown = shown | self._shown_beside(data.state())
         supervised: dict[str, Any] = {
             "weights": self.weights,
             "rankable": monitored(data.val)[0] == "val/auroc",
@@ -101,23 +103,45 @@ class TeacherStudent(nn.Module):
         }
         teaching = Teaching(teacher=self.teacher, **supervised, **self._common("teacher"))
         # BCE, not AUROC, which a few validation deaths decide by chance
-        self._train(teaching, data, trainer, "teacher", "val/mortality")
+        self._train(teaching, data, trainer, "teacher", "val/mortality", shown)
         self.teacher.requires_grad_(False).eval()
         if self.risk == "student":
             lessons = Lessons.of(self.teacher, [data.train, data.val])
             common = {**self.learning, **supervised, **self._common("student")}
             learning = Learning(student=self.student, projection=self.projection, lessons=lessons, **common)
-            self._train(learning, data, trainer, "student", "val/mortality")
+            self._train(learning, data, trainer, "student", "val/mortality", shown)
 
     def _common(self, stage: str) -> dict[str, Any]:
         return {"optimizer": partial(self.optimizer, lr=self.stages[stage].lr), "warm_up": self.warm_up}
 
-    def _train(self, module: Any, data: Data, trainer: StageTrainer, stage: str, monitor: str) -> None:
+    def _shown(self, fitted: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides which numbers the hours are, by setting, for the trainer to keep. Arguments: fitted: `Data.state()`."""
+        return {
+            "data.hours": self.shape.hours,
+            "columns of data.vis": list(self.shape.vis),
+            "model.horizon": self.horizon or self.shape.hours,
+            "scale of data.vis": [fitted["vis_scaler"], fitted["usual_weight"]],
+        }
+
+    def _shown_beside(self, fitted: Mapping[str, Any]) -> dict[str, Any]:
+        """The same of static features and of scores to be predicted, which pretraining does not see."""
+        shown = {
+            "columns of data.static": list(self.shape.static),
+            "scale of data.static": fitted["static_encoder"],
+        }
+        if not self.shape.severity:
+            return shown
+        return shown | {"data.severity": list(self.shape.severity), "scale of data.severity": fitted["severity_scaler"]}
+
+    def _train(
+        self, module: Any, data: Data, trainer: StageTrainer, stage: str, monitor: str, shown: Mapping[str, Any]
+    ) -> None:
         budget = self.stages[stage]
         until: dict[str, Any] = {
             "max_epochs": max(1, budget.epochs),
             "patience": budget.patience,
             "checkpoint": budget.checkpoint,
+            "shown": shown,
         }
         trainer.fit(module, data, stage=stage, monitor=monitor, mode="min", **until)
 

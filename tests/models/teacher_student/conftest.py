@@ -13,7 +13,7 @@ import torch
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
 from icu_lightning.build import built
 from icu_lightning.data.loader import StayLoader
-from icu_lightning.training.stages import StageTrainer
+from icu_lightning.training.stages import StageTrainer, patient_keys
 from tests.conftest import composed
 
 HOURS = 12
@@ -66,6 +66,15 @@ class Stays(lightning.LightningDataModule):
         super().__init__()
         self.pretraining = pretraining
         self.train, self.val = stays(48, 1) if train is None else train, stays(24, 2) if val is None else val
+        self.fitted: dict[str, Any] = {
+            "vis_scaler": {"mean": [0.5, 0.5], "sd": [1.0, 1.0]},
+            "usual_weight": {"male": 80.0},
+            "static_encoder": {"features": ["age", "sex"]},
+            "severity_scaler": {"mean": [5.0, 40.0], "sd": [2.0, 10.0]},
+        }
+
+    def state(self) -> dict[str, Any]:
+        return self.fitted
 
     def train_dataloader(self) -> StayLoader:
         return StayLoader(self.train, 24, shuffle_seed=0)
@@ -74,9 +83,17 @@ class Stays(lightning.LightningDataModule):
         return StayLoader(self.val, 1024)
 
 
-def trainer(folder: Any, max_epochs: int | None = 1) -> StageTrainer:
+def trainer(
+    folder: Any, max_epochs: int | None = 1, validation: StayBatch | None = None, test: StayBatch | None = None
+) -> StageTrainer:
+    """Of a run that validates and tests on these."""
+    judges = {
+        "validation": stays(24, 2) if validation is None else validation,
+        "test": stays(24, 9) if test is None else test,
+    }
+    apart = {side: patient_keys(part.patient_id) for side, part in judges.items()}
     device = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
-    return StageTrainer(folder=folder, seed=0, max_epochs=max_epochs, **device)
+    return StageTrainer(folder=folder, seed=0, max_epochs=max_epochs, apart=apart, **device)
 
 
 @cache
