@@ -99,6 +99,8 @@ def compare_published(named: Sequence[str], folder: Path, table: str, *, by: str
     found = filled(table, [(read_run(path), m) for path, m in metrics.items() if m], synthetic=synthetic)
     for column, heading in text.COLUMNS.items():
         print_table(f"{text.title(found)}: {heading.upper()}", *text.terminal_rows(found, column))
+    if three := text.three_aurocs(found):
+        print_table("Each AUROC of ours in three ways", *three)
     for note in text.notes(found):
         say(note)
     if unfinished := [str(path) for path, m in metrics.items() if m is None]:

@@ -2,18 +2,24 @@
 
 The three are of different stays and never stand in one column. `published.csv` holds the paper's numbers, which have no interval. Of
 ours a cell is one setting with one or several seeds; its interval is its patients' (of several seeds the widest that holds all of
-theirs), and it is best only if its interval is wholly better than the second's. Where a run stands follows from its configuration:
+theirs), and it is best only if its interval is wholly better than every other's. Where a run stands follows from its configuration:
 
-    model=two_stage                   predictor x imputer; of imputer=mtdm the other predictors' AUROC alone
+    model=two_stage                   predictor x imputer; of imputer=mtdm AUROC alone
+    model=two_stage, mtdm + lstm      a row of its own: the LSTM that learns after the imputer
     model=mtdm, multi_siamese         the paper's Siamese network
     model=mtdm, multi                 the paper's LSTM on the MTDM's series: its own LSTM, trained jointly without the contrastive term
+
+What the paper has no number of, such as imputer=saits or predictor=gru_d, stands in rows and columns behind the paper's.
+
+AUROC is that of a model's own risks, of all folds' test stays together. Calibrated risks have a calibrator of each fold, which sets
+folds apart and costs one method more than another when they are pooled; their AUROC, and the mean of the folds', are told beside it.
 
 References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), tables 1 to 6.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +34,7 @@ FACTS = Path(__file__).with_name("published.csv")
 TABLES = ("table1", "table2", "table3", "table4", "table5", "table6")
 PROTOCOLS = ("paper", "clean")
 OF_MTDM = {"multi": "lstm", "multi_siamese": "siamese"}  # model/tasks -> row of an AUROC table
+AFTER = "lstm_after"  # row of the LSTM that learns from what the MTDM filled in, after it
 HIGHER = ("auroc",)  # is better; of the others lower
 HIDDEN = ("pattern", "seed", "stays")  # of `imputation`: which cells are hidden
 # Of `data`: what models see, and errors are measured in
@@ -38,7 +45,10 @@ Key = tuple[str, str, str]  # row, column (the imputer), metric
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """Mean over seeds; `sd` over them, None of one; the interval None where there is none."""
+    """Mean over seeds; `sd` over them, None of one; the interval None where there is none.
+
+    Of an AUROC also: `calibrated`, the same of calibrated risks; `fold_mean` and `fold_sd` of the folds' own, if there are folds.
+    """
 
     value: float
     sd: float | None
@@ -46,13 +56,16 @@ class Ours:
     high: float | None
     seeds: int
     best: bool = False
+    calibrated: "Ours | None" = None
+    fold_mean: float | None = None
+    fold_sd: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A number of the paper, and ours where there is one."""
+    """A number of the paper, None where it has none, and ours where there is one."""
 
-    published: float
+    published: float | None
     ours: Mapping[str, Ours | None]  # by protocol
 
 
@@ -62,7 +75,8 @@ class Table:
 
     Arguments:
         data: that the paper's numbers are of.
-        cells: (row, column, metric) -> cell, in the paper's order. A row is a missing rate in per cent, or a predictor.
+        cells: (row, column, metric) -> cell, in the paper's order, then those that it does not have. A row is a missing rate in per
+            cent, or a predictor.
         runs: by protocol, those that stand in it.
         others: names of runs that are in no cell.
     """
@@ -98,7 +112,9 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
     published: dict[Key, float] = {
         (row["row"], row["imputer"], row["metric"]): row["value"] for row in rows.iter_rows(named=True)
     }
-    places = _placed(results, published, of_errors="auroc" not in metrics)
+    of_errors = "auroc" not in metrics
+    keys = [*published, *_more(results, published, of_errors=of_errors)]
+    places = _placed(results, keys, of_errors=of_errors)
     placed = {id(run) for found in places.values() for run, _ in found}
     used = [result for result in results if id(result[0]) in placed]
     if not used:
@@ -106,7 +122,7 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
             f"None of the {len(results)} runs is in a cell of {name}: python -m icu_lightning.run -m experiment={name}"
         )
     by_protocol = {p: [result for result in used if protocol(result[0]) == p] for p in PROTOCOLS}
-    _refuse(used, by_protocol, synthetic=synthetic, hidden="auroc" not in metrics)
+    _refuse(used, by_protocol, synthetic=synthetic, hidden=of_errors)
     ours = {
         p: _best({key: _ours(key, [r for r in found if protocol(r[0]) == p]) for key, found in places.items()})
         for p in PROTOCOLS
@@ -114,7 +130,7 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
     return Table(
         name=name,
         data=str(rows["data"][0]),
-        cells={k: Cell(published=v, ours={p: ours[p].get(k) for p in PROTOCOLS}) for k, v in published.items()},
+        cells={k: Cell(published=published.get(k), ours={p: ours[p].get(k) for p in PROTOCOLS}) for k in keys},
         runs={p: [run for run, _ in found] for p, found in by_protocol.items()},
         others=[run.name for run, _ in results if id(run) not in placed],
     )
@@ -136,13 +152,27 @@ def predictor_and_imputer(run: Run) -> tuple[str, str] | None:
     names = run.config["names"]
     if names["model"] == "two_stage":
         found = str(names["predictor"]), str(names["imputer"])
-        return None if found == ("lstm", "mtdm") else found
+        return (AFTER, "mtdm") if found == ("lstm", "mtdm") else found
     row = OF_MTDM.get(names.get("model/tasks")) if names["model"] == "mtdm" else None
     return (row, "mtdm") if row else None
 
 
-def _placed(results: Sequence[Result], published: Mapping[Key, float], *, of_errors: bool) -> dict[Key, list[Result]]:
-    """The runs of each published cell.
+def _more(results: Sequence[Result], published: Mapping[Key, float], *, of_errors: bool) -> list[Key]:
+    """The cells that these runs are in and the paper does not have: its rows in their order, then others."""
+    found = set()
+    for result in results:
+        row, column = predictor_and_imputer(result[0]) or ("", "")
+        if of_errors and column:
+            rates = {(rate, metric) for rate, _, metric in published if _rate(result, rate)}
+            found |= {(rate, column, metric) for rate, metric in rates}
+        elif column:
+            found.add((row, column, "auroc"))
+    place = {row: i for i, row in enumerate(dict.fromkeys(row for row, _, _ in published))}
+    return sorted(found - published.keys(), key=lambda key: (place.get(key[0], len(place)), *key))
+
+
+def _placed(results: Sequence[Result], keys: Sequence[Key], *, of_errors: bool) -> dict[Key, list[Result]]:
+    """The runs of each cell.
 
     An imputer's errors are the same whatever predictor follows, but for BRITS when it was trained along with its own head: such runs
     are in a table of errors only where there are no others. Of the MTDM only the whole one is, as a model.
@@ -150,7 +180,7 @@ def _placed(results: Sequence[Result], published: Mapping[Key, float], *, of_err
     found: dict[Key, list[Result]] = {}
     for result in results:
         row, column = predictor_and_imputer(result[0]) or ("", "")
-        for key in published:
+        for key in keys:
             whole = column != "mtdm" or row == "siamese"
             scored = whole and bool(_rate(result, key[0])) if of_errors else row == key[0]
             if column == key[1] and scored:
@@ -218,7 +248,8 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
     of_errors = metric not in HIGHER
     by_seed: dict[int, tuple[Run, Mapping[str, Any]]] = {}
     for run, metrics in results:
-        cell = (_rate((run, metrics), row) if of_errors else metrics["test"]).get(metric) or {"value": None}
+        own = _rate((run, metrics), row) if of_errors else metrics["test"].get("raw", {})
+        cell = own.get(metric) or {"value": None}
         if results[0][0] is not run:
             _refuse_two_settings(results[0][0], run, of_errors=of_errors)
         twin = by_seed.setdefault(run.seed, (run, cell))
@@ -226,7 +257,27 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
             raise UserError(
                 f"{twin[0].name} and {run.name} are both seed {run.seed} of one cell ({', '.join(key)}). Leave one out."
             )
-    cells = [cell for _, cell in by_seed.values() if cell["value"] is not None]
+    ours = _over_seeds([cell for _, cell in by_seed.values()])
+    return (
+        ours if of_errors or ours is None else _with_others(ours, metric, [metrics["test"] for _, metrics in results])
+    )
+
+
+def _with_others(ours: Ours, metric: str, tests: Sequence[Mapping[str, Any]]) -> Ours:
+    """With the metric of calibrated risks, and of each fold's own; the folds' mean and SD are averaged over seeds."""
+    folds = [test["raw"].get("folds", {}).get(metric) or {} for test in tests]
+    means, sds = ([fold[name] for fold in folds if fold.get(name) is not None] for name in ("mean", "sd"))
+    return replace(
+        ours,
+        calibrated=_over_seeds([test.get(metric) or {"value": None} for test in tests]),
+        fold_mean=float(np.mean(means)) if len(means) == len(tests) else None,
+        fold_sd=float(np.mean(sds)) if len(sds) == len(tests) else None,
+    )
+
+
+def _over_seeds(cells: Sequence[Mapping[str, Any]]) -> Ours | None:
+    """None if no seed has a value."""
+    cells = [cell for cell in cells if cell["value"] is not None]
     if not cells:
         return None
     values = [cell["value"] for cell in cells]
@@ -268,7 +319,7 @@ def _best(cells: Mapping[Key, Ours | None]) -> dict[Key, Ours]:
         sign = 1 if contest[0] in HIGHER else -1
         first, *rest = sorted(keys, key=lambda key: -sign * known[key].value)
         if rest and all(_apart(known[first], known[other], sign) for other in rest):
-            known[first] = Ours(**{**vars(known[first]), "best": True})
+            known[first] = replace(known[first], best=True)
     return known
 
 

@@ -1,23 +1,31 @@
 """A table of the paper as text: for the terminal, as Markdown, LaTeX with booktabs, and CSV. `-` is what was not run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
-from icu_lightning.comparison.published import HIGHER, PROTOCOLS, Cell, Key, Ours, Table
+from icu_lightning.comparison.published import AFTER, HIGHER, PROTOCOLS, Cell, Key, Ours, Table
 from icu_lightning.comparison.runs import Run
 from icu_lightning.comparison.tables import escaped
 
 COLUMNS = {"published": "published", "paper": "ours, paper's protocol", "clean": "ours, clean"}
-NAMES = {
+NAMES = {  # of rows and columns; others have the name of their file
     "brits": "BRITS",
     "csdi": "CSDI",
+    "gru_d": "GRU-D",
     "kmeans": "K-means",
     "knn": "KNN",
+    "lightgbm": "LightGBM",
+    "locf": "LOCF",
+    "logistic_regression": "Logistic regression",
     "lstm": "LSTM",
+    AFTER: "LSTM, trained after the imputer",
     "mean": "Mean",
     "mtdm": "MTDM",
+    "pypots": "PyPOTS",
     "remasker": "ReMasker",
+    "saits": "SAITS",
     "siamese": "Siamese network",
     "transformer": "Transformer",
     "zero": "Zero",
@@ -45,12 +53,19 @@ def notes(table: Table) -> list[str]:
         "Published numbers have none.",
     ]
     if any(metric in HIGHER for _, _, metric in table.cells):
-        found.append("Ours is the AUROC of calibrated risks; of runs with cv of all folds' test stays together.")
+        found.append(
+            "Ours is the AUROC of a model's own risks, before calibration; of runs with cv of all folds' test stays together. Each "
+            "fold has a calibrator of its own, which sets the folds apart, so that calibrated and pooled risks rank otherwise, and "
+            "not every method loses or gains the same. What AUROC they have, and the mean of the folds' own, which knows of neither, "
+            "stand beside it, of every method."
+        )
     if any(column == "mtdm" and row == "lstm" for row, column, _ in table.cells):
         found.append(
             "What the MTDM fills in is read by its own LSTM, trained with it: row LSTM is model/tasks=multi, Siamese network "
-            "multi_siamese. Other predictors of its series are model=two_stage imputer=mtdm."
+            "multi_siamese. Other predictors of its series, and an LSTM that is trained after it, are model=two_stage imputer=mtdm."
         )
+    if any(cell.published is None for cell in table.cells.values()):
+        found.append("Cells without a published number are of methods, or pairs of them, that the paper does not have.")
     if table.others:
         found.append(f"In no cell of this table: {', '.join(table.others)}.")
     return found
@@ -67,12 +82,14 @@ def _stays(runs: Sequence[Run]) -> str:
 def shown(cell: Cell, column: str, bold: Bold = str) -> str:
     """A cell's number in one of COLUMNS."""
     if column == "published":
-        return f"{cell.published:.3f}"
+        return "" if cell.published is None else f"{cell.published:.3f}"
     ours = cell.ours[column]
     return NOT_RUN if ours is None else bold(_text(ours)) if ours.best else _text(ours)
 
 
-def _text(ours: Ours) -> str:
+def _text(ours: Ours | None) -> str:
+    if ours is None:
+        return NOT_RUN
     value = f"{ours.value:.3f}" if ours.sd is None else f"{ours.value:.3f} ± {ours.sd:.3f}"
     return value if ours.low is None or ours.high is None else f"{value} ({ours.low:.3f} to {ours.high:.3f})"
 
@@ -84,7 +101,11 @@ def grid(table: Table) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def heading(row: str, metric: str) -> str:
-    return f"{row} %, {METRICS[metric]}" if row.isdigit() else NAMES[row]
+    return f"{row} %, {METRICS[metric]}" if row.isdigit() else name_of(row)
+
+
+def name_of(method: str) -> str:
+    return NAMES.get(method, method)
 
 
 def terminal_rows(table: Table, column: str) -> tuple[list[str], list[list[str]]]:
@@ -103,7 +124,7 @@ def terminal_rows(table: Table, column: str) -> tuple[list[str], list[list[str]]
             .replace(" ± ", "\n± ")
         )
 
-    return ["", *map(NAMES.__getitem__, columns)], [
+    return ["", *map(name_of, columns)], [
         [heading(row, metric), *(text(row, name, metric) for name in columns)] for row, metric in rows
     ]
 
@@ -111,11 +132,32 @@ def terminal_rows(table: Table, column: str) -> tuple[list[str], list[list[str]]
 def markdown(table: Table) -> str:
     """Three columns for each of the paper's."""
     rows, columns = grid(table)
-    heads = ["", *(f"{NAMES[name]}: {what}" for name in columns for what in COLUMNS.values())]
+    heads = ["", *(f"{name_of(name)}: {what}" for name in columns for what in COLUMNS.values())]
     lines = [f"**{title(table)}**", "", _line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
     for row, metric in rows:
         lines.append(_line([heading(row, metric), *_cells(table.cells, row, metric, columns, "**{}**".format)]))
+    if three := three_aurocs(table):
+        lines += ["", "Each AUROC of ours in three ways:", "", _line(three[0]), _line(["---"] * 3 + ["---:"] * 3)]
+        lines += map(_line, three[1])
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(table)), ""])
+
+
+def three_aurocs(table: Table) -> tuple[list[str], list[list[str]]] | None:
+    """Headings, and a row a cell and protocol: of a model's own risks, of calibrated ones, and the folds' mean; None for errors."""
+    heads = ["predictor", "imputer", "protocol", "own risks", "calibrated", "mean of folds ± their SD"]
+    rows = [
+        [heading(row, metric), name_of(column), p, _text(ours), _text(ours.calibrated), _of_folds(ours)]
+        for (row, column, metric), cell in table.cells.items()
+        for p in PROTOCOLS
+        if metric in HIGHER and (ours := cell.ours[p])
+    ]
+    return (heads, rows) if rows else None
+
+
+def _of_folds(ours: Ours) -> str:
+    if ours.fold_mean is None:
+        return NOT_RUN
+    return f"{ours.fold_mean:.3f}" + ("" if ours.fold_sd is None else f" ± {ours.fold_sd:.3f}")
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -136,7 +178,7 @@ def latex(table: Table) -> str:
         r"\toprule",
         rf"\multicolumn{{{1 + 3 * len(columns)}}}{{l}}{{{escaped(title(table))}}} \\",
         r"\midrule",
-        " & ".join(["", *(rf"\multicolumn{{3}}{{c}}{{{NAMES[name]}}}" for name in columns)]) + r" \\",
+        " & ".join(["", *(rf"\multicolumn{{3}}{{c}}{{{escaped(name_of(name))}}}" for name in columns)]) + r" \\",
         " & ".join(["", *(["Published", "Paper's", "Clean"] * len(columns))]) + r" \\",
         r"\midrule",
     ]
@@ -148,16 +190,26 @@ def latex(table: Table) -> str:
 
 
 def csv_rows(table: Table) -> pl.DataFrame:
-    """A row a cell; of each protocol value, sd, low, high, seeds and whether it is best."""
+    """A row a cell; of each protocol value, sd, low, high, seeds and whether it is best; of AUROC also the others of `Ours`."""
     runs = [run for found in table.runs.values() for run in found]
     facts = {"table": table.name, "published_data": table.data, "our_data": runs[0].data, "synthetic": table.synthetic}
-    names = ("value", "sd", "low", "high", "seeds", "best")
+    names = ["value", "sd", "low", "high", "seeds", "best"]
+    if any(metric in HIGHER for _, _, metric in table.cells):
+        names += [f"calibrated.{name}" for name in ("value", "low", "high")] + ["fold_mean", "fold_sd"]
     return pl.DataFrame(
         [
             facts
             | {"row": row, "imputer": column, "metric": metric, "published": cell.published}
-            | {f"{p}_{name}": getattr(cell.ours[p], name, None) for p in PROTOCOLS for name in names}
+            | {f"{p}_{name.replace('.', '_')}": _number(cell.ours[p], name) for p in PROTOCOLS for name in names}
             for (row, column, metric), cell in table.cells.items()
         ],
         infer_schema_length=None,
     )
+
+
+def _number(ours: Ours | None, name: str) -> Any:
+    """What is found by names with dots between them; None where a part of it is."""
+    found: Any = ours
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found

@@ -9,7 +9,8 @@
 
 Each is what would be typed after -m, and their jobs together are one sweep: what makes no sense is on no line. What is typed beside
 the experiment holds for every line, but where a line names the same setting: of its values those remain that were typed, and
-without any the line is left out. A value that no line has goes to the first line that names its setting.
+without any the line is left out. A value that no line has goes to the first line that names its setting. But a setting that is the
+same wherever it is named, as model/size=small, sets nothing apart: what is typed takes its place in every such line.
 """
 
 import shlex
@@ -34,6 +35,10 @@ def lines_of(grids: Sequence[str], typed: Sequence[Override], parse: Parse) -> l
     beside = [o for o in typed if o.get_key_element() not in narrowing]
     for key, wanted in narrowing.items():
         naming = [line for line in own if key in line]
+        if len(naming[0][key]) == 1 and all(line[key] == naming[0][key] for line in naming):
+            for line in naming:
+                line[key] = wanted
+            continue
         new = [value for value in wanted if not any(value in line[key] for line in naming)]
         for i, line in enumerate(naming):
             line[key] = [value for value in wanted if value in line[key] or (value in new and i == 0)]

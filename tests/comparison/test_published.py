@@ -8,7 +8,17 @@ import pytest
 
 from icu_lightning.compare import compare_published
 from icu_lightning.comparison.published import TABLES, facts, filled
-from icu_lightning.comparison.published_text import csv_rows, latex, markdown, notes, terminal_rows, title
+from icu_lightning.comparison.published_text import (
+    csv_rows,
+    grid,
+    heading,
+    latex,
+    markdown,
+    notes,
+    terminal_rows,
+    three_aurocs,
+    title,
+)
 from icu_lightning.errors import UserError
 from tests.comparison.conftest import table
 
@@ -32,8 +42,9 @@ def result(make_run):
     """A function: AUROC, or errors at every rate, and changes of the configuration -> a run with the metrics of its file."""
     made = []
 
-    def make(auroc: float = 0.6, error: float | None = None, n: int = 100, half: float = 0.02, **changes):
-        metrics: dict = {"test": {"auroc": interval(auroc, half)}}
+    def make(auroc: float = 0.6, error: float | None = None, n: int = 100, half: float = 0.02, folds=None, **changes):
+        folds = {} if folds is None else {"folds": {"auroc": folds}}
+        metrics: dict = {"test": {"auroc": interval(auroc - 0.03), "raw": {"auroc": interval(auroc, half), **folds}}}
         if error is not None:
             metrics["imputation"] = {
                 r: {"n": n, "mae": interval(error, half), "rmse": interval(error * 1.5, half)} for r in RATES
@@ -68,11 +79,13 @@ def test_a_cell_has_the_mean_over_its_seeds_and_one_seed_its_interval(result):
     assert found.cells["lstm", "mtdm", "auroc"].ours["clean"].value == 0.55
     assert found.cells["siamese", "mtdm", "auroc"].ours["clean"].value == 0.65
     assert found.cells["knn", "mtdm", "auroc"].ours == {"paper": None, "clean": None}
-    others = [result(0.75, **two_stage("mtdm", "knn")), result(0.99, **two_stage("mtdm", "lstm"))]
+    others = [result(0.75, **two_stage("mtdm", "knn")), result(0.99, **two_stage("mtdm", "lstm"), seed=3)]
     found = filled("table6", [*runs, *others], synthetic=False)
     assert found.cells["knn", "mtdm", "auroc"].ours["clean"].value == 0.75
     assert found.cells["lstm", "mtdm", "auroc"].ours["clean"].value == 0.55, "of the LSTM that was trained along"
-    assert list(found.others) == ["runs/5"]
+    assert found.cells["lstm_after", "mtdm", "auroc"].ours["clean"].value == 0.99
+    assert found.cells["lstm_after", "mtdm", "auroc"].published is None
+    assert not found.others
     row = {cells[0]: cells for cells in terminal_rows(found, "clean")[1]}
     assert row["LSTM"][1:] == ["-", "-", "-", "-", "-", "0.650\n± 0.071\n0.580 to\n0.720", "0.550\n0.530 to\n0.570"]
     assert row["BRITS"][1:] == ["-", *[""] * 6], "the paper has no other cell in this row"
@@ -83,7 +96,7 @@ def test_three_numbers_of_a_cell_stand_in_three_columns(result):
     found = filled("table4", [result(0.71, **paper), result(0.62, **two_stage("zero", "knn"))], synthetic=False)
     cell = csv_rows(found).filter(row="knn", imputer="zero").row(0, named=True)
     assert (cell["published"], cell["paper_value"], cell["clean_value"]) == (0.495, 0.71, 0.62)
-    lines = [line.split("|")[1:-1] for line in markdown(found).splitlines() if line.startswith("|")]
+    lines = [line.split("|")[1:-1] for line in markdown(found).split("Each AUROC")[0].splitlines() if line[:1] == "|"]
     heads, knn = lines[0], next(line for line in lines if line[0].strip() == "KNN")
     assert {len(line) for line in lines} == {1 + 3 * 7}
     cells = dict(zip((h.strip() for h in heads), (c.strip() for c in knn), strict=True))
@@ -93,6 +106,42 @@ def test_three_numbers_of_a_cell_stand_in_three_columns(result):
     assert cells["CSDI: ours, clean"] == "-"
     rows = [line for line in latex(found).splitlines() if line.endswith(r" \\") and "multicolumn" not in line]
     assert {line.count("&") for line in rows} == {3 * 7}
+
+
+def test_an_auroc_is_of_own_risks_and_the_other_two_stand_beside_it(result):
+    """Pooled risks that each fold has calibrated by itself rank otherwise; the folds' mean knows of neither."""
+    folds = [{"mean": 0.61, "sd": 0.05, "values": []}, {"mean": 0.65, "sd": 0.07, "values": []}]
+    runs = [result(0.60 + 0.02 * i, folds=folds[i], seed=i, **two_stage("knn", "lstm")) for i in range(2)]
+    found = filled("table6", [*runs, result(0.7, **two_stage("zero", "kmeans"))], synthetic=False)
+    ours = found.cells["lstm", "knn", "auroc"].ours["clean"]
+    assert (ours.value, ours.low, ours.high) == (pytest.approx(0.61), pytest.approx(0.58), pytest.approx(0.64))
+    assert ours.calibrated.value == pytest.approx(0.58)
+    assert (ours.fold_mean, ours.fold_sd) == (pytest.approx(0.63), pytest.approx(0.06))
+    assert ["K-means", "Zero", "clean", "0.700 (0.680 to 0.720)", "0.670 (0.650 to 0.690)", "-"] in three_aurocs(found)[
+        1
+    ]
+    cell = csv_rows(found).filter(row="lstm", imputer="knn").row(0, named=True)
+    assert (cell["clean_calibrated_value"], cell["clean_fold_mean"]) == (pytest.approx(0.58), pytest.approx(0.63))
+    assert any("calibrator of its own" in note for note in notes(found))
+    assert "0.580 ± 0.014 (0.550 to 0.610) | 0.630 ± 0.060 |" in markdown(found)
+    assert three_aurocs(filled("table3", [result(error=0.5, **A)], synthetic=False)) is None
+
+
+def test_what_the_paper_does_not_have_stands_behind_its_rows_and_columns(result):
+    own = (("saits", "lstm"), ("locf", "gru_d"), ("locf", "lightgbm"), ("locf", "lstm"), ("zero", "lstm"))
+    found = filled("table6", [result(**two_stage(*names)) for names in own], synthetic=False)
+    assert not found.others
+    columns, rows = terminal_rows(found, "clean")
+    assert columns == ["", "BRITS", "Zero", "Mean", "KNN", "ReMasker", "CSDI", "MTDM", "LOCF", "SAITS"]
+    assert [row[0] for row in rows][-3:] == ["Siamese network", "GRU-D", "LightGBM"]
+    published = {row[0]: row for row in terminal_rows(found, "published")[1]}
+    assert published["LSTM"][-2:] == ["", ""]
+    assert published["GRU-D"][1:] == [""] * 9
+    assert any("the paper does not have" in note for note in notes(found))
+    errors = filled("table3", [result(error=0.5, **two_stage("saits", "kmeans"))], synthetic=False)
+    assert errors.cells["10", "saits", "rmse"].ours["clean"].value == 0.75
+    assert [row[0] for row in terminal_rows(errors, "clean")[1]] == [heading(r, m) for r, m in grid(errors)[0]]
+    assert len(grid(errors)[0]) == 10
 
 
 @pytest.mark.parametrize(("second", "told"), [(0.60, True), (0.67, False)])
@@ -136,7 +185,7 @@ def test_an_imputer_has_one_error_whatever_predictor_follows(result):
 
 def test_what_is_in_no_cell_is_named(result):
     runs = [
-        result(error=0.5, **two_stage("saits", "lstm")),
+        result(**two_stage("saits", "lstm")),  # whose imputing was not scored
         result(error=0.5, **two_stage("zero", "lstm")),
         result(error=0.4, **mtdm("single")),
         result(error=0.4, **mtdm("multi")),
@@ -146,7 +195,7 @@ def test_what_is_in_no_cell_is_named(result):
     assert list(found.others) == ["runs/0", "runs/2", "runs/3", "runs/4"]
     assert "In no cell of this table: runs/0, runs/2, runs/3, runs/4." in notes(found)
     with pytest.raises(UserError, match=r"None of the 1 runs is in a cell of table6: .*-m experiment=table6"):
-        filled("table6", [result(**two_stage("saits", "gru_d"))], synthetic=False)
+        filled("table6", [result(**mtdm("single"))], synthetic=False)
 
 
 A, B = two_stage("zero", "lstm"), two_stage("knn", "lstm")
@@ -200,9 +249,8 @@ def test_the_command_prints_and_writes_and_marks_what_is_synthetic(compare, make
     for path in (tmp_path / "out").glob("*.[mt]*"):
         assert "SYNTHETIC STAYS" in path.read_text()
     cell = pl.read_csv(tmp_path / "out" / "table6.csv").filter(row="lstm", imputer="mean").row(0, named=True)
-    aurocs = [
-        json.loads((made.parent / str(seed) / "metrics.json").read_text())["test"]["auroc"]["value"] for seed in (0, 1)
-    ]
+    tests = [json.loads((made.parent / str(seed) / "metrics.json").read_text())["test"] for seed in (0, 1)]
+    aurocs = [test["raw"]["auroc"]["value"] for test in tests]
     assert cell["clean_value"] == pytest.approx(sum(aurocs) / 2)
     assert (cell["published"], cell["paper_value"], cell["synthetic"]) == (0.734, None, True)
 
