@@ -7,6 +7,7 @@ mistakes answer at once.
 import os
 import re
 import secrets
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -159,20 +160,21 @@ def one_line_errors(folder: Path, stopped: str = "Start it again.", *, new: bool
     try:
         with preemption.heard():
             yield
-    except (UserError, OSError, OmegaConfBaseException) as error:
-        discard(folder)
-        sys.exit(f"error: {error}")
     except preemption.Preempted as stop:
         discard(folder)
         print(f"Stopped by {stop.signal.name}. {stopped}{preemption.requeue(stop)}", file=sys.stderr)
         raise
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
-            raise  # rich's, when whoever reads the output has gone; Lightning's comes from a KeyboardInterrupt
-        discard(folder)
-        print(f"Stopped. {stopped}", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
+    except BaseException as error:
+        if preemption.told() is signal.SIGINT or isinstance(error, KeyboardInterrupt):
+            # or what a library has made of it: Lightning's SystemExit, or an error of its own
+            discard(folder)
+            print(f"Stopped. {stopped}", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, (SystemExit, GeneratorExit)):
+            raise  # rich's, when whoever reads the output has gone
+        if isinstance(error, (UserError, OSError, OmegaConfBaseException)):
+            discard(folder)
+            sys.exit(f"error: {error}")
         write_text(folder / "error.txt", traceback.format_exc())
         sys.exit(f"error: {type(error).__name__}: {error}\nWhere it happened: {folder / 'error.txt'}")
 

@@ -1,7 +1,10 @@
-"""A run that is told to stop: by SIGTERM, as a cluster or a person ends it, or by Slurm's SIGUSR1, sent before its time is over.
+"""A run that is told to stop: by SIGTERM or SIGINT, as a cluster or a person ends it, or by Slurm's SIGUSR1, before its time is over.
 
 Nothing has to be saved then: the state at the beginning of every epoch is on the disk already. What is lost is the epoch that was
 going on, which the next start repeats, batch for batch.
+
+The answer to a signal is an exception, which may be raised anywhere, also inside a library that turns it into another. So what was
+heard is remembered: whatever ends the run after that is the end of a run that was told to stop.
 """
 
 import os
@@ -14,6 +17,7 @@ from types import FrameType
 from typing import NoReturn
 
 HEARD = (signal.SIGTERM, signal.SIGUSR1)
+_told: "signal.Signals | None" = None  # the first signal that this process has heard inside `heard`
 
 
 class Preempted(SystemExit):
@@ -26,11 +30,18 @@ class Preempted(SystemExit):
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Within, the signals of HEARD raise Preempted, once. In a thread that is not the main one, nothing changes."""
+    """Within, the signals of HEARD raise Preempted, once, and SIGINT, unless it is ignored, KeyboardInterrupt; `told` knows of all.
+
+    In a thread that is not the main one, nothing changes.
+    """
+    global _told
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _told = None
     before = {number: signal.signal(number, _stop) for number in HEARD}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
@@ -38,7 +49,20 @@ def heard() -> Iterator[None]:
             signal.signal(number, answer)
 
 
+def told() -> "signal.Signals | None":
+    """The signal by which this process was told to stop in the last `heard`; None if it was not."""
+    return _told
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _told
+    _told = _told or signal.Signals(number)
+    signal.default_int_handler(number, frame)
+
+
 def _stop(number: int, _: FrameType | None) -> NoReturn:
+    global _told
+    _told = _told or signal.Signals(number)
     for heard in HEARD:
         signal.signal(heard, signal.SIG_IGN)  # what is tidied up now is not interrupted again
     raise Preempted(number)

@@ -1,5 +1,6 @@
 """A run that is told to stop says how to go on, and the next start ends with the numbers of a run that was left alone."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from icu_lightning import runfolder
 from icu_lightning.models.mtdm.stages import Stage
+from icu_lightning.run import one_line_errors
 from icu_lightning.training.preemption import Preempted, heard, requeue
 from icu_lightning.training.stages import read_metrics
 from tests.conftest import run_in
@@ -59,6 +61,31 @@ def stopped(line: list[str], folder: Path, number: int, **environment: str) -> t
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     return process.returncode, said
+
+
+@pytest.fixture
+def hears_sigint():
+    """As at a terminal; a shell's background is deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("what a library made of it"), OSError("EINTR"), SystemExit(1)])
+def test_an_interruption_that_a_library_turned_into_its_own_error_is_no_failure(error, tmp_path, capsys, hears_sigint):
+    def interrupted_in_a_library():
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise error
+
+    with pytest.raises(SystemExit) as ended, one_line_errors(tmp_path, "Go on."):
+        interrupted_in_a_library()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Stopped. Go on.\n"
+    assert not (tmp_path / "error.txt").exists()
+    with pytest.raises(SystemExit) as ended, one_line_errors(tmp_path):
+        raise RuntimeError("of a run that nobody stopped")
+    assert str(ended.value.code).startswith("error: RuntimeError")
 
 
 @pytest.mark.slow
