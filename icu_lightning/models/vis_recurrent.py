@@ -33,7 +33,7 @@ class VISRecurrent(RiskModule):
         static: units of the static branch; 0 leaves static features out.
         dropout: before the last layer.
         horizon: hours that it is shown, see `vis.checked_horizon`.
-        training: loss, optimizer, scheduler, max_epochs, patience of `RiskModule`.
+        training: loss, optimizer, scheduler, max_epochs, patience, monitor of `RiskModule`.
 
     Raises UserError for data without drugs, and for a cell that there is not.
     """

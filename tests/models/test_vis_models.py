@@ -138,3 +138,36 @@ def test_the_comparators_are_given_what_teacher_and_student_are():
             key: own[key] for key in ("cohort", "hours", "vis", "variables", "fractions", "split_seed")
         }
         assert other["static"] == static
+
+
+class Told:
+    """A trainer that trains nothing, and keeps what it was asked for, by stage."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, tuple[str, str]] = {}
+
+    def fit(self, module, data, *, stage: str, monitor: str, mode: str, **_):
+        self.rules[stage] = (monitor, mode)
+
+
+def test_the_kept_epoch_is_that_of_the_least_validation_loss_of_the_labels_for_all_on_this_cohort():
+    """Teacher, student, LSTM and GRU, so that none gains by its rule; logistic regression has no epochs."""
+    rules = {}
+    for name in ("teacher_student", *MODELS):
+        trainer = Told()
+        built(conf(name), shape=SHAPE).fit(Stays(), trainer)
+        rules[name] = trainer.rules
+    assert rules == {
+        "teacher_student": {
+            "mae": ("val/loss", "min"),
+            "teacher": ("val/mortality", "min"),
+            "student": ("val/mortality", "min"),
+        },
+        "vis_gru": {"fit": ("val/loss", "min")},
+        "vis_lstm": {"fit": ("val/loss", "min")},
+        "vis_logistic": {},
+    }
+    batch = stays(40, 3)
+    logit = torch.randn(40, generator=torch.Generator().manual_seed(0))
+    ours = torch.nn.functional.binary_cross_entropy_with_logits(logit, batch.label)
+    assert built(conf("vis_gru"), shape=SHAPE).loss(logit, batch.label) == ours, "val/loss is what val/mortality is"
