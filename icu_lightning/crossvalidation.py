@@ -119,6 +119,8 @@ def audited(folders: Sequence[Path]) -> dict[str, Any]:
         "missingness_auroc": sum(known) / len(known) if known else None,
         "held_out": _held_out([audit["held_out"] for audit in audits]),
         "undersampled": _undersampled([audit.get("undersampled") for audit in audits]),
+        # Of the whole cohort, so alike in all folds
+        **{name: audits[0].get(name, []) for name in ("unknown_units", "missing_components")},
         "unmeasured": {"test": sum(audit.get("unmeasured", {}).get("test", 0) for audit in audits)},
     }
 

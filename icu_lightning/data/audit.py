@@ -5,6 +5,7 @@ probe has no verdict: how well the pattern of what was measured, without any val
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,7 +38,12 @@ class Check:
 
 
 def audit(data: ICUDataModule) -> dict[str, Any]:
-    """{passed, checks: [{name, passed, said}], missingness_auroc, held_out, undersampled, unmeasured} of a data module."""
+    """{passed, checks: [{name, passed, said}], missingness_auroc, held_out, undersampled, unmeasured, unknown_units,
+    missing_components} of a data module.
+
+    The last two are of the whole cohort, a row each: the units of infusions that cannot be read (`infusions.unknown_units`), and in
+    how many stays nothing of a component of a score was measured (`worst.scores_and_components`).
+    """
     checks = [
         patients_disjoint(data),
         events_before_prediction(data),
@@ -54,6 +60,8 @@ def audit(data: ICUDataModule) -> dict[str, Any]:
         "held_out": held_out_counts(data),
         "undersampled": undersampled_counts(data),
         "unmeasured": unmeasured_stays(data),
+        "unknown_units": data.extract.units.to_dicts(),
+        "missing_components": data.extract.components.to_dicts(),
     }
 
 
@@ -73,7 +81,32 @@ def audit_line(result: dict[str, Any]) -> str:
     if any((nothing := result.get("unmeasured", {})).values()):
         counts = ", ".join(f"{n:,} {name}" for name, n in nothing.items() if n)
         parts.append(f"stays without a single measurement, whose risk is that of nobody in particular: {counts}")
+    if units := result.get("unknown_units"):
+        parts.append(f"infusions in a unit that cannot be read, so at an unknown rate: {unknown_units_text(units)}")
+    if told := components_text(result.get("missing_components", [])):
+        parts.append(f"components of scores of which nothing was measured count 0 points: {told}")
     return "audit: " + "; ".join(parts)
+
+
+def unknown_units_text(units: Sequence[Mapping[str, Any]]) -> str:
+    """Every text, with its drug and how often."""
+    return ", ".join(
+        f"{of['infusions']:,} of {of['drug']} in {'no unit' if of['unit'] is None else repr(of['unit'])} ({of['stays']:,} stays)"
+        for of in units
+    )
+
+
+def components_text(components: Sequence[Mapping[str, Any]]) -> str:
+    """The component of each score that is missing most often; "" where none ever is."""
+    worst: dict[str, Mapping[str, Any]] = {}
+    for row in components:
+        if row["missing"] > worst.get(row["score"], {"missing": 0})["missing"]:
+            worst[row["score"]] = row
+    said = (
+        f"{name} most often {of['component']}, in {of['missing']:,} of {of['scored']:,} stays"
+        for name, of in worst.items()
+    )
+    return ", ".join(said) + (" (all in audit.json)" if worst else "")
 
 
 def patients_disjoint(data: ICUDataModule) -> Check:

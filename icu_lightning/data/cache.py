@@ -24,6 +24,7 @@ from icu_lightning.data.sources.base import Source
 from icu_lightning.data.sources.tables import fingerprint
 
 ARRAYS = ("rates", "assumed")  # that an extract may have
+FRAMES = ("stays", "attrition", "cleaning", "units", "components")
 WHOLE = 64 * 2**20  # bytes: larger files are checked by size, time of change and both ends
 
 
@@ -117,7 +118,7 @@ def _write(entry: Path, extract: Extract, settings: Mapping[str, object]) -> Non
         for name in ARRAYS:
             if (array := getattr(extract, name)) is not None:
                 np.save(folder / f"{name}.npy", array)
-        for name in ("stays", "attrition", "cleaning"):
+        for name in FRAMES:
             getattr(extract, name).write_parquet(folder / f"{name}.parquet")
         write_manifest(folder, settings)
 
@@ -134,7 +135,7 @@ def settings_of(entry: Path) -> dict[str, Any]:
 
 
 def _read(entry: Path) -> Extract:
-    frames = {name: pl.read_parquet(entry / f"{name}.parquet") for name in ("stays", "attrition", "cleaning")}
+    frames = {name: pl.read_parquet(entry / f"{name}.parquet") for name in FRAMES}
     rates, assumed = (np.load(path) if (path := entry / f"{name}.npy").exists() else None for name in ARRAYS)
     return Extract(values=np.load(entry / "values.npy"), rates=rates, assumed=assumed, **frames)
 

@@ -1,7 +1,7 @@
 """Source -> cohort -> cleaning -> grid: everything that happens before a split, with nothing fitted and no torch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -12,11 +12,11 @@ from icu_lightning.data.concepts import concepts_of, with_ingredients
 from icu_lightning.data.derived import DERIVED, with_weight
 from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.grid import dense, derive, hourly_cells, preferred, status_counts
-from icu_lightning.data.infusions import clean_infusions, infusion_table
+from icu_lightning.data.infusions import UNREAD, clean_infusions, infusion_table, unknown_units
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.storage import known_by
 from icu_lightning.data.vis import hourly_rates
-from icu_lightning.data.worst import severity_scores
+from icu_lightning.data.worst import COMPONENTS, scores_and_components
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Extract:
     attrition, cleaning: what was left out, and what was changed, and why.
     rates: (B, T, D) float32, the hourly rates of the vasoactive drugs, NaN where one ran at an unknown rate; None unless asked for.
     assumed: (B, T, D) float32, what of the rates rests on 80 kg, because no weight was charted (see `weights`); None if nothing.
+    units: units of infusions that nobody can read, see `infusions.unknown_units`.
+    components: of the scores that were asked for, and in how many stays nothing of each was measured, see
+        `worst.scores_and_components`.
 
     Scores that were asked for are columns of `stays`, by their names.
     """
@@ -38,6 +41,8 @@ class Extract:
     cleaning: pl.DataFrame
     rates: np.ndarray | None = None
     assumed: np.ndarray | None = None
+    units: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UNREAD))
+    components: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COMPONENTS))
 
 
 def extract(
@@ -89,16 +94,18 @@ def extract(
         cells=pl.Series(np.isfinite(values).sum((0, 1))),
     )
     rates = assumed = None
+    beside: dict[str, pl.DataFrame] = {}
     if vis is not None:
         step("infusions to hours")
-        rates, assumed, of_drugs = _rates(source, stays, everyone, hours, vis, vis_extended)
+        rates, assumed, of_drugs, beside["units"] = _rates(source, stays, everyone, hours, vis, vis_extended)
         cleaning = pl.concat([cleaning, of_drugs], how="diagonal")
     if scores:
         step("severity scores")
-        points = severity_scores(known, stays, hours)
+        points, components = scores_and_components(known, stays, hours)
+        beside["components"] = components.filter(pl.col("score").is_in(list(scores)))
         stays = stays.join(points, on="stay_id", how="left", maintain_order="left")
     asked_for = np.ascontiguousarray(values[..., : len(variables)])
-    return Extract(stays, asked_for, attrition, _with_unreadable(cleaning, stays), rates, assumed)
+    return Extract(stays, asked_for, attrition, _with_unreadable(cleaning, stays), rates, assumed, **beside)
 
 
 def _derive(source: Source, hours: int) -> Derive:
@@ -118,9 +125,9 @@ def _of_cohort(rows: pl.LazyFrame, stays: pl.DataFrame, everyone: pl.DataFrame) 
 
 def _rates(
     source: Source, stays: pl.DataFrame, everyone: pl.DataFrame, hours: int, how: str, extended: bool
-) -> tuple[np.ndarray, np.ndarray | None, pl.DataFrame]:
-    """(B, T, D) rates and what of them rests on an assumed weight, and the rows of the cleaning table: a count a status, the
-    hours in which a drug ran, the latest start."""
+) -> tuple[np.ndarray, np.ndarray | None, pl.DataFrame, pl.DataFrame]:
+    """(B, T, D) rates and what of them rests on an assumed weight; the rows of the cleaning table: a count a status, the
+    hours in which a drug ran, the latest start; and `unknown_units`."""
     drugs = vis_drugs(extended)
     charted = source.collect(_of_cohort(source.infusions(drugs), stays, everyone))
     infusions = clean_infusions(charted, drugs, stays.select("stay_id", "weight_kg"), hours)
@@ -134,7 +141,8 @@ def _rates(
     charting, _ = DERIVED["hospital_charts_infusions"](source, stays, hours)
     known = stays.select("stay_id").join(charting, on="stay_id", how="left", maintain_order="left")
     rates[~known["hospital_charts_infusions"].fill_null(False).to_numpy()] = np.nan
-    return rates, assumed, infusion_table(infusions, [drug.name for drug in drugs]).with_columns(ran)
+    table = infusion_table(infusions, [drug.name for drug in drugs]).with_columns(ran)
+    return rates, assumed, table, unknown_units(infusions)
 
 
 def _with_unreadable(cleaning: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:

@@ -30,6 +30,7 @@ STATUSES = (
     "entered_in_error",
     "outside_window",
 )
+UNREAD = {"drug": pl.String, "unit": pl.String, "infusions": pl.Int64, "stays": pl.Int64}  # of `unknown_units`
 KNOWN = ("kept", "converted", "assumed_weight", "repaired")
 RAN = (*KNOWN, "out_of_range", "unknown_unit", "non_numeric")  # it ran, if at an unknown rate
 USUAL_WEIGHT = 80.0  # kg, mimic-code's
@@ -58,7 +59,7 @@ def read_unit(text: str | None) -> tuple[str, float, bool] | None:
 def clean_infusions(
     charted: pl.DataFrame, drugs: Sequence[Drug], weights: pl.DataFrame, hours: float, start: float = 0.0
 ) -> pl.DataFrame:
-    """Infusions with `rate` in the drug's unit (null unless known) and their `status`, one of STATUSES.
+    """Infusions with `rate` in the drug's unit (null unless known), their `status`, one of STATUSES, and the `unit` as charted.
 
     Arguments:
         charted: as `sources.base.INFUSIONS`.
@@ -94,6 +95,7 @@ def clean_infusions(
         start_hours=pl.max_horizontal("start_hours", pl.lit(start)),
         end_hours=pl.min_horizontal("end_hours", pl.lit(float(hours))),
         charted_end_hours="end_hours",
+        unit="unit",
     )
 
 
@@ -106,6 +108,18 @@ def infusion_table(infusions: pl.DataFrame, drugs: Sequence[str]) -> pl.DataFram
     )
     table = pl.DataFrame({"variable": list(drugs)}).join(counts, on="variable", how="left", maintain_order="left")
     return table.with_columns(pl.col(STATUSES).fill_null(0))
+
+
+def unknown_units(infusions: pl.DataFrame) -> pl.DataFrame:
+    """Every text of a unit that could not be read, a row a drug and text: drug, unit, and of how many infusions and stays.
+
+    >>> said = {"stay_id": 1, "drug": "dopamine", "status": ["kept", "unknown_unit", "unknown_unit"]}
+    >>> unknown_units(pl.DataFrame(said | {"unit": ["mcg/kg/min", "vials", "vials"]})).rows()
+    [('dopamine', 'vials', 2, 1)]
+    """
+    unread = infusions.filter(pl.col("status").cast(pl.String) == "unknown_unit")
+    counts = unread.group_by("drug", "unit").agg(infusions=pl.len(), stays=pl.col("stay_id").n_unique())
+    return counts.select(pl.col(name).cast(dtype) for name, dtype in UNREAD.items()).sort("drug", "unit")
 
 
 def _status(repaired: pl.Expr, hours: float, start: float) -> pl.Expr:

@@ -43,6 +43,7 @@ MOMENTS = ("pao2", "fio2", "ventilation", "gcs", *GCS, "gcs_tube")  # must be se
 HISTORY = ("surgical", "elective", "aids", "haematologic_malignancy", "metastatic_cancer")
 SOFA_EXTREMES = ("map_min", "platelets_min", "bilirubin_max", "creatinine_max")
 SOFA_DRUGS = ("dopamine", "dobutamine", "epinephrine", "norepinephrine")
+COMPONENTS = {"score": pl.String, "component": pl.String, "scored": pl.Int64, "missing": pl.Int64}
 SCORES = (*dict.fromkeys(variable for variable, _ in EXTREMES.values()), *MOMENTS, "urine", *HISTORY)
 
 
@@ -57,23 +58,52 @@ def severity_scores(source: Source, stays: pl.DataFrame, hours: int) -> pl.DataF
     Arguments:
         stays: as `sources.base.STAYS`, in any order.
         hours: the prediction time; a first day that it cuts short ends there.
+    """
+    return scores_and_components(source, stays, hours)[0]
+
+
+def scores_and_components(source: Source, stays: pl.DataFrame, hours: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same, and a row a component: score, component, of how many stays the score is known (`scored`), and in how many of them
+    nothing of this component was measured, so that it counted 0 points (`missing`).
 
     Deviation: SOFA's 3 and 4 points of respiration and OASIS' ventilation want invasive ventilation, the other scores
     CPAP too, as METHODS says.
     """
     day = FirstDay.read(source, stays, min(DAY, hours))
     frame, without_before = day.worst(-LOOK_BACK), day.worst(0)
-    totals = [
-        sofa(_invasive(frame)).select("stay_id", "sofa"),
-        lods(frame).select("stay_id", "lods"),
-        saps2(without_before).select("stay_id", "saps2"),
-        oasis(_invasive(frame)).select("stay_id", "oasis"),
-        sirs(frame).select("stay_id", "sirs"),
-    ]
-    known = frame.select("stay_id", "charted_anything")
-    table = reduce(lambda a, b: a.join(b, on="stay_id", how="left", maintain_order="left"), totals, known)
-    scores = [total.columns[1] for total in totals]
-    return table.select("stay_id", *(pl.when("charted_anything").then(name).alias(name) for name in scores))
+    points = [sofa(_invasive(frame)), lods(frame), saps2(without_before), oasis(_invasive(frame)), sirs(frame)]
+    scored = {table.columns[-1]: _where_charted(table, frame) for table in points}
+    totals = [table.select("stay_id", name) for name, table in scored.items()]
+    return (
+        reduce(lambda a, b: a.join(b, on="stay_id", how="left", maintain_order="left"), totals),
+        pl.concat([_missing(name, table) for name, table in scored.items()]),
+    )
+
+
+def _where_charted(points: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """A score's points, null of stays of which nothing at all was charted: their flags of False were not looked at either."""
+    charted = frame.select("stay_id", "charted_anything")
+    points = charted.join(points, on="stay_id", how="left", maintain_order="left")
+    name = points.columns[-1]
+    components = [column for column in points.columns if column.startswith(f"{name}_")]
+    return points.select(
+        "stay_id", *(pl.when("charted_anything").then(column).alias(column) for column in (*components, name))
+    )
+
+
+def _missing(name: str, points: pl.DataFrame) -> pl.DataFrame:
+    """The rows of one score, in the order of its components."""
+    scored = points.filter(pl.col(name).is_not_null())
+    columns = scored.columns[1:-1]
+    return pl.DataFrame(
+        {
+            "score": [name] * len(columns),
+            "component": [column.removeprefix(f"{name}_") for column in columns],
+            "scored": [scored.height] * len(columns),
+            "missing": [scored[column].null_count() for column in columns],
+        },
+        schema=COMPONENTS,
+    )
 
 
 def _invasive(frame: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 
 from icu_lightning.data.splits import undersampled_text
 from icu_lightning.description.counts import cleaning_counts
-from icu_lightning.description.words import number
+from icu_lightning.description.words import number, plain
 from icu_lightning.report.blocks import Block, Code, Facts, Section, Table, Text, row
 from icu_lightning.report.folder import Run
 from icu_lightning.report.numbers import count_cell
@@ -54,6 +54,7 @@ def cleaning(run: Run) -> Section:
         blocks.append(Text(text="There is no cleaning.csv in the run folder.", tone="note"))
     else:
         blocks += _cleaning(run.cleaning)
+    blocks += _units(run) + _components(run)
     return Section(name="cleaning", title="What cleaning did", short="Cleaning", blocks=blocks)
 
 
@@ -74,6 +75,37 @@ def _cleaning(table: pl.DataFrame) -> list[Block]:
     if counts.never:
         blocks.append(Text(text=f"Did not happen to any value: {'; '.join(counts.never)}.", tone="note"))
     return blocks
+
+
+def _units(run: Run) -> list[Block]:
+    """Units of infusions that nobody can read, by drug; nothing for runs of before they were listed, or without infusions."""
+    if run.audit is None or not (units := run.audit.get("unknown_units")):
+        return []
+    rows = [
+        row(
+            f"{plain(of['drug'])}, {'no unit' if of['unit'] is None else of['unit']}",
+            *map(count_cell, (of["infusions"], of["stays"])),
+        )
+        for of in units
+    ]
+    text = "Infusions whose unit could not be read: the drug ran in these hours, at a rate that is not known."
+    return [
+        Text(text=text),
+        Table(columns=[("Drug, unit as charted", ""), ("infusions", ""), ("stays", "")], rows=rows),
+    ]
+
+
+def _components(run: Run) -> list[Block]:
+    """Of how many stays a component of a severity score was not measured."""
+    if run.audit is None or not (components := run.audit.get("missing_components")):
+        return []
+    rows = [
+        row(f"{plain(of['score'])}, {plain(of['component'])}", *map(count_cell, (of["scored"], of["missing"])))
+        for of in components
+    ]
+    text = "Severity scores: a component of which nothing was measured counts 0 points, as if it were normal, by convention."
+    columns = [("Score, component", ""), ("stays with that score", ""), ("of them without this component", "")]
+    return [Text(text=text), Table(columns=columns, rows=rows)]
 
 
 def configuration(run: Run) -> Section:

@@ -152,3 +152,16 @@ def test_stays_without_a_single_measurement_are_told(synthetic_data):
     result = audit(bare)
     assert result["unmeasured"]["test"] == 2
     assert "whose risk is that of nobody in particular: 2 test" in audit_line(result)
+
+
+def test_components_without_a_measurement_are_counted_and_the_most_frequent_is_said(synthetic_data):
+    """Of the scores that were asked for, as inputs or to be predicted, and of no others."""
+    assert audit(synthetic_data(300))["missing_components"] == []
+    result = audit(synthetic_data(300, severity=["sofa"], static=["age", "sirs"]))
+    rows = result["missing_components"]
+    assert {row["score"] for row in rows} == {"sofa", "sirs"}
+    assert len(rows) == 6 + 4
+    assert all(0 <= row["missing"] <= row["scored"] <= 300 for row in rows)
+    worst = max((row for row in rows if row["score"] == "sofa"), key=lambda row: row["missing"])
+    said = f"count 0 points: sofa most often {worst['component']}, in {worst['missing']:,} of {worst['scored']:,} stays"
+    assert said in audit_line(result)

@@ -4,13 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from icu_lightning.data import cache
 from icu_lightning.data.extract import extract
+from icu_lightning.data.infusions import UNREAD
 from tests.conftest import settings, synthetic_icu
 
 
@@ -32,7 +35,7 @@ def kept(tmp_path):
 
 
 def same(one, other) -> bool:
-    frames = all(getattr(one, name).equals(getattr(other, name)) for name in ("stays", "attrition", "cleaning"))
+    frames = all(getattr(one, name).equals(getattr(other, name)) for name in cache.FRAMES)
     return frames and np.array_equal(one.values, other.values, equal_nan=True)
 
 
@@ -40,6 +43,18 @@ def test_a_second_build_is_read_and_equal(kept):
     build, _, calls, _ = kept
     assert same(build(), build())
     assert len(calls) == 1
+
+
+def test_what_could_not_be_read_is_kept_too(tmp_path):
+    units = pl.DataFrame({"drug": ["dopamine"], "unit": [None], "infusions": [2], "stays": [1]}, schema=UNREAD)
+    components = pl.DataFrame({"score": ["sofa"], "component": ["liver"], "scored": [9], "missing": [4]})
+    made = replace(extract(synthetic_icu(60), **settings().of_extract), units=units, components=components)
+    assert (made.units.height, made.components.height) == (1, 1)
+    for _ in range(2):
+        got = cache.cached(tmp_path, synthetic_icu(60), settings().of_extract, lambda: made, print)
+        assert got.units.equals(units)
+        assert got.components.equals(components)
+    assert list(tmp_path.glob("*/units.parquet"))
 
 
 def test_any_setting_and_any_change_of_the_data_builds_anew(kept):
@@ -104,10 +119,12 @@ def test_a_cache_that_cannot_be_written_is_told_and_done_without(kept, monkeypat
 
 RACE = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from icu_lightning.data import cache
 from icu_lightning.data.extract import extract
+from icu_lightning.data.infusions import UNREAD
 from tests.conftest import synthetic_icu
 folder = Path(sys.argv[1])
 settings = {"hours": 6, "variables": ["map", "spo2"], "cohort": ["age_known"], "outcome": "died_in_hospital"}
@@ -143,6 +160,7 @@ import time
 from pathlib import Path
 from icu_lightning.data import cache
 from icu_lightning.data.extract import extract
+from icu_lightning.data.infusions import UNREAD
 from tests.conftest import synthetic_icu
 folder = Path(sys.argv[1])
 settings = {"hours": 6, "variables": ["map", "spo2"], "cohort": ["age_known"], "outcome": "died_in_hospital"}

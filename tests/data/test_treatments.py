@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 
+from icu_lightning.data.audit import audit, audit_line
 from icu_lightning.data.drugs import all_drugs, vis_drugs
 from icu_lightning.data.infusions import STATUSES
 from icu_lightning.data.module import ICUDataModule
@@ -230,6 +231,27 @@ def test_a_source_without_infusions_is_refused_in_one_line(database):
 def test_settings_that_cannot_be_meant_are_refused(changes, message):
     with pytest.raises(UserError, match=message):
         settings(**changes)
+
+
+def test_a_unit_that_nobody_can_read_is_counted_and_listed_and_its_stay_is_there_with_unknown_hours(infused):
+    """Per text and drug; the stay keeps its place, its hours are not taken for hours without the drug."""
+    usual = {"patientweight": "", "drugamount": "", "volumeoffluid": "", "drugrate": 3}
+    odd = [(2, 60, "Norepinephrine (drops/min)"), (2, 120, "Norepinephrine (drops/min)"), (4, 60, "Dopamine (vials)")]
+    odd += [(6, 60, "Norepinephrine (drops/min)"), (6, 3000, "Norepinephrine (drops/min)")]  # the last after the window
+    rows = [{"patientunitstayid": stay, "infusionoffset": at, "drugname": name, **usual} for stay, at, name in odd]
+    data = infused(rows=[*infusion_rows(), *rows])
+    listed = {(drug, unit): counts for drug, unit, *counts in data.extract.units.rows()}
+    assert listed == {("dopamine", "vials"): [1, 1], ("norepinephrine", "drops/min"): [3, 2]}
+    observed = of_stay(data, 2, "vis_observed")
+    assert not observed[1:3, [CHANNELS.index("norepinephrine"), CHANNELS.index("vis")]].any()
+    assert observed[1:3, CHANNELS.index("dobutamine")].all()
+    result = audit(data)
+    assert result["unknown_units"] == data.extract.units.to_dicts()
+    assert (
+        "at an unknown rate: 1 of dopamine in 'vials' (1 stays), 3 of norepinephrine in 'drops/min' (2 stays)"
+        in audit_line(result)
+    )
+    assert "cannot be read" not in audit_line(audit(infused()))
 
 
 def test_a_training_split_without_a_known_rate_is_refused(infused):

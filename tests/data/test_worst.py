@@ -13,6 +13,7 @@ from icu_lightning.data.worst import (
     highest_rates,
     history,
     hourly_sofa,
+    scores_and_components,
     severity_scores,
 )
 from icu_lightning.errors import UserError
@@ -93,6 +94,24 @@ def test_a_score_of_a_stay_without_events_is_null_and_the_order_of_stays_is_kept
     assert scores.null_count().row(0) == (0, 2, 2, 2, 2, 3), "of SIRS nothing was measured in any"
     outside = severity_scores(InMemory([(1, 30.0, "map", 60.0), (1, -8.0, "map", 60.0)]), stays(1), 24)
     assert outside.row(0)[1:] == (None,) * 5
+
+
+def test_a_component_of_which_nothing_was_measured_counts_nothing_and_is_counted():
+    """Of three stays: a MAP alone; a MAP and platelets; nothing at all, which has no score and is not counted."""
+    events: list[Event] = [(3, 1.0, "map", 60.0), (5, 1.0, "map", 90.0), (5, 1.0, "platelets", 30.0)]
+    points, components = scores_and_components(InMemory(events), stays(7, 3, 5), 24)
+    assert points["sofa"].to_list() == [None, 1, 3]
+    sofa = {name: (n, m) for score, name, n, m in components.rows() if score == "sofa"}
+    assert sofa == {
+        "respiration": (2, 2),
+        "coagulation": (2, 1),
+        "liver": (2, 2),
+        "cardiovascular": (2, 0),
+        "cns": (2, 2),
+        "renal": (2, 2),
+    }
+    assert list(dict.fromkeys(components["score"])) == ["sofa", "lods", "saps2", "oasis", "sirs"]
+    assert points.equals(severity_scores(InMemory(events), stays(7, 3, 5), 24))
 
 
 def test_a_database_without_any_of_it_is_refused():

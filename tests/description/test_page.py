@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,8 @@ import pytest
 from icu_lightning.data.cleaning import STATUSES
 from icu_lightning.data.cohort import select_cohort
 from icu_lightning.data.extract import Extract
+from icu_lightning.data.infusions import UNREAD
+from icu_lightning.data.worst import COMPONENTS
 from icu_lightning.description.page import Origin, page
 from tests.browser import opened
 from tests.conftest import settings
@@ -46,7 +49,7 @@ class Reader(HTMLParser):
             self.text.append(data)
 
 
-def made_page(cohort, *, synthetic=False, database="eicu", smallest=5, **changes) -> str:
+def made_page(cohort, *, synthetic=False, database="eicu", smallest=5, tables=MappingProxyType({}), **changes) -> str:
     everyone, values = cohort
     stays, attrition = select_cohort(everyone, COHORT, "died_in_hospital")
     values = values[stays["stay_id"].to_numpy()]
@@ -58,7 +61,9 @@ def made_page(cohort, *, synthetic=False, database="eicu", smallest=5, **changes
     origin = Origin(
         database=database, synthetic=synthetic, made={"Made": "2026-01-01 <now>", "By": f"code {'4d' * 20}"}
     )
-    return page(origin, chosen, Extract(stays, values, attrition, cleaning), stays.with_columns(split), smallest)
+    return page(
+        origin, chosen, Extract(stays, values, attrition, cleaning, **tables), stays.with_columns(split), smallest
+    )
 
 
 def test_it_holds_every_part_and_nests(cohort):
@@ -151,3 +156,22 @@ def test_other_outcomes_and_databases_that_are_not_known_here(cohort):
 def test_stays_without_any_event(cohort):
     stays, values = cohort
     Reader(made_page((stays, np.full_like(values, np.nan))))
+
+
+@pytest.mark.parametrize(("smallest", "shown"), [(1, True), (5, False)])
+def test_units_and_components_are_listed_and_a_handful_of_stays_is_not_shown(smallest, shown, cohort):
+    units = [("norepinephrine", "<drops>", 19, 4), ("dopamine", None, 40, 9)]
+    components = [("sofa", "liver", 60, 4), ("sofa", "renal", 60, 30), ("sofa", "cns", 60, 58)]
+    tables = {
+        "units": pl.DataFrame(units, schema=UNREAD, orient="row"),
+        "components": pl.DataFrame(components, schema=COMPONENTS, orient="row"),
+    }
+    text = " ".join(" ".join(Reader(made_page(cohort, smallest=smallest, tables=tables)).text).split())
+    assert "a component of which nothing was measured counts 0 points" in text
+    assert "dopamine no unit 40 9" in text
+    assert "sofa renal 60 30 (50.0 %)" in text
+    assert ("sofa cns 60 not shown" in text) is not shown, "all but a handful"
+    assert ("norepinephrine <drops> 19 4" in text) is shown
+    assert ("norepinephrine not shown not shown <5" in text) is not shown
+    assert ("sofa liver 60 <5" in text) is not shown
+    assert "counts 0 points" not in made_page(cohort)

@@ -315,3 +315,22 @@ def test_a_run_without_test_stays_has_a_report_too(make_run):
     folder = make_run("untested", stays().filter(pl.col("split") != "test"))
     write_report(folder)
     assert "it cannot be said whether the model foresees anything" in (folder / "report.html").read_text()
+
+
+def test_units_that_nobody_could_read_and_components_that_were_not_measured_are_listed(make_run):
+    units = [{"drug": "norepinephrine", "unit": unit, "infusions": 12, "stays": 3} for unit in ("<drops>", None)]
+    components = [{"score": "sofa", "component": "liver", "scored": 1234, "missing": 567}]
+    folder = make_run(audit=AUDIT | {"unknown_units": units, "missing_components": components})
+    write_report(folder)
+    page, twin = ((folder / name).read_text() for name in ("report.html", "report.md"))
+    assert "norepinephrine, &lt;drops&gt;" in page
+    for text in (
+        "norepinephrine, no unit",
+        "sofa, liver",
+        "1,234",
+        "567",
+        "counts 0 points",
+        "a rate that is not known",
+    ):
+        assert text in page
+        assert text in twin
