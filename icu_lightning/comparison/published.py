@@ -11,8 +11,8 @@ theirs), and it is best only if its interval is wholly better than every other's
 
 What the paper has no number of, such as imputer=saits or predictor=gru_d, stands in rows and columns behind the paper's.
 
-AUROC is that of a model's own risks, of all folds' test stays together. Calibrated risks have a calibrator of each fold, which sets
-folds apart and costs one method more than another when they are pooled; their AUROC, and the mean of the folds', are told beside it.
+AUROC of runs with cv is the mean of the folds', each of its own test stays. Risks of all folds together come from as many models and
+calibrators, which set folds apart and cost one method more than another; what AUROC they have, own and calibrated, is told beside it.
 
 References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), tables 1 to 6.
 """
@@ -28,6 +28,7 @@ import polars as pl
 
 from icu_lightning.comparison.refusals import refuse_unlike
 from icu_lightning.comparison.runs import Run, identity
+from icu_lightning.comparison.statistics import auroc_of_folds
 from icu_lightning.errors import UserError
 
 FACTS = Path(__file__).with_name("published.csv")
@@ -47,7 +48,8 @@ Key = tuple[str, str, str]  # row, column (the imputer), metric
 class Ours:
     """Mean over seeds; `sd` over them, None of one; the interval None where there is none.
 
-    Of an AUROC also: `calibrated`, the same of calibrated risks; `fold_mean` and `fold_sd` of the folds' own, if there are folds.
+    Of an AUROC also: `pooled` and `calibrated`, of own and of calibrated risks of all test stays together; `fold_sd`, the SD over the
+    folds, averaged over seeds, None without folds.
     """
 
     value: float
@@ -56,8 +58,8 @@ class Ours:
     high: float | None
     seeds: int
     best: bool = False
+    pooled: "Ours | None" = None
     calibrated: "Ours | None" = None
-    fold_mean: float | None = None
     fold_sd: float | None = None
 
 
@@ -248,8 +250,7 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
     of_errors = metric not in HIGHER
     by_seed: dict[int, tuple[Run, Mapping[str, Any]]] = {}
     for run, metrics in results:
-        own = _rate((run, metrics), row) if of_errors else metrics["test"].get("raw", {})
-        cell = own.get(metric) or {"value": None}
+        cell = (_rate((run, metrics), row).get(metric) if of_errors else _auroc(run, metrics)) or {"value": None}
         if results[0][0] is not run:
             _refuse_two_settings(results[0][0], run, of_errors=of_errors)
         twin = by_seed.setdefault(run.seed, (run, cell))
@@ -258,19 +259,24 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
                 f"{twin[0].name} and {run.name} are both seed {run.seed} of one cell ({', '.join(key)}). Leave one out."
             )
     ours = _over_seeds([cell for _, cell in by_seed.values()])
-    return (
-        ours if of_errors or ours is None else _with_others(ours, metric, [metrics["test"] for _, metrics in results])
-    )
+    return ours if of_errors or ours is None else _with_pooled(ours, [metrics["test"] for _, metrics in results])
 
 
-def _with_others(ours: Ours, metric: str, tests: Sequence[Mapping[str, Any]]) -> Ours:
-    """With the metric of calibrated risks, and of each fold's own; the folds' mean and SD are averaged over seeds."""
-    folds = [test["raw"].get("folds", {}).get(metric) or {} for test in tests]
-    means, sds = ([fold[name] for fold in folds if fold.get(name) is not None] for name in ("mean", "sd"))
+def _auroc(run: Run, metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Of own risks, {value, low, high}: the mean of the folds' where there are folds, else of the test split."""
+    if run.test["fold"].null_count():
+        return metrics["test"]["raw"]["auroc"]
+    return auroc_of_folds(run.test, run.config["bootstrap"], run.seed)
+
+
+def _with_pooled(ours: Ours, tests: Sequence[Mapping[str, Any]]) -> Ours:
+    """With the AUROC of all test stays together, of own and of calibrated risks, and its SD over folds."""
+    folds = [test["raw"].get("folds", {}).get("auroc") or {} for test in tests]
+    sds = [fold["sd"] for fold in folds if fold.get("sd") is not None]
     return replace(
         ours,
-        calibrated=_over_seeds([test.get(metric) or {"value": None} for test in tests]),
-        fold_mean=float(np.mean(means)) if len(means) == len(tests) else None,
+        pooled=_over_seeds([test["raw"]["auroc"] for test in tests]),
+        calibrated=_over_seeds([test["auroc"] for test in tests]),
         fold_sd=float(np.mean(sds)) if len(sds) == len(tests) else None,
     )
 

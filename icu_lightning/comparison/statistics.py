@@ -10,14 +10,17 @@ References: A simple sequentially rejective multiple test procedure (Holm, 1979)
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from icu_lightning.comparison.runs import SeededModel
 from icu_lightning.evaluation import delong
-from icu_lightning.evaluation.bootstrap import patient_weights, percentile_interval
+from icu_lightning.evaluation.bootstrap import patient_weights, percentile_interval, with_intervals
 from icu_lightning.evaluation.evaluate import of_flags, of_risk
+from icu_lightning.evaluation.metrics import discrimination, pooled
 
 Array = NDArray[np.float64]
 METRICS = {  # name in metrics.json -> heading, what is best
@@ -84,6 +87,29 @@ class Comparison:
     replicates: int
     summaries: Sequence[Summary]
     differences: Sequence[Difference]
+
+
+def auroc_of_folds(test: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, float | None]:
+    """The mean of the folds' AUROCs of a model's own risks, with its interval over patients: {value, low, high}.
+
+    A fold, or a resample of one, with one class only has none, and the mean is over the others.
+
+    Arguments:
+        test: of predictions.parquet, the test stays of a cross-validation.
+    """
+    label, score, fold = (test[name].to_numpy() for name in ("label", "risk_raw", "fold"))
+
+    def metrics(weight: Array) -> dict[str, Any]:
+        own = [
+            discrimination(*pooled(label[rows], score[rows], np.atleast_2d(weight)[:, rows]))[0]
+            for rows in (fold == i for i in np.unique(fold))
+        ]
+        defined = np.isfinite(own)  # (folds, R)
+        n = defined.sum(0)
+        mean = np.where(defined, own, 0.0).sum(0) / np.where(n, n, np.nan)
+        return {"auroc": mean if weight.ndim > 1 else mean[0]}
+
+    return with_intervals(metrics, test["patient_id"].to_numpy(), n_replicates, seed)["auroc"]
 
 
 def compare(models: Sequence[SeededModel], n_replicates: int, seed: int) -> Comparison:

@@ -1,10 +1,13 @@
 """Runs in the cells of the paper's tables: what stands where, what is never mixed, and what is refused. All runs are made up."""
 
+import dataclasses
 import json
 import re
 
+import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from icu_lightning.compare import compare_published
 from icu_lightning.comparison.published import TABLES, facts, filled
@@ -108,22 +111,25 @@ def test_three_numbers_of_a_cell_stand_in_three_columns(result):
     assert {line.count("&") for line in rows} == {3 * 7}
 
 
-def test_an_auroc_is_of_own_risks_and_the_other_two_stand_beside_it(result):
-    """Pooled risks that each fold has calibrated by itself rank otherwise; the folds' mean knows of neither."""
-    folds = [{"mean": 0.61, "sd": 0.05, "values": []}, {"mean": 0.65, "sd": 0.07, "values": []}]
-    runs = [result(0.60 + 0.02 * i, folds=folds[i], seed=i, **two_stage("knn", "lstm")) for i in range(2)]
-    found = filled("table6", [*runs, result(0.7, **two_stage("zero", "kmeans"))], synthetic=False)
+def test_an_auroc_of_folds_is_their_mean_and_the_pooled_ones_stand_beside_it(result):
+    """Folds whose scores are on other scales: each ranks its own stays as before, all stays together are ranked worse."""
+    run, metrics = result(0.60, folds={"mean": 0.61, "sd": 0.05, "values": []}, **two_stage("knn", "lstm"))
+    fold = pl.int_range(pl.len()) % 2
+    test = run.test.with_columns(fold=fold, risk_raw=pl.col("risk_raw") / 10 + fold)
+    run = dataclasses.replace(run, test=test)
+    of_folds = [roc_auc_score(own["label"], own["risk_raw"]) for own in test.partition_by("fold")]
+    assert np.mean(of_folds) > roc_auc_score(test["label"], test["risk_raw"]) + 0.02
+    found = filled("table6", [(run, metrics), result(0.7, **two_stage("zero", "kmeans"))], synthetic=False)
     ours = found.cells["lstm", "knn", "auroc"].ours["clean"]
-    assert (ours.value, ours.low, ours.high) == (pytest.approx(0.61), pytest.approx(0.58), pytest.approx(0.64))
-    assert ours.calibrated.value == pytest.approx(0.58)
-    assert (ours.fold_mean, ours.fold_sd) == (pytest.approx(0.63), pytest.approx(0.06))
-    assert ["K-means", "Zero", "clean", "0.700 (0.680 to 0.720)", "0.670 (0.650 to 0.690)", "-"] in three_aurocs(found)[
-        1
-    ]
+    assert ours.value == pytest.approx(np.mean(of_folds))
+    assert ours.low < ours.value < ours.high
+    assert (ours.pooled.value, ours.calibrated.value, ours.fold_sd) == (0.60, pytest.approx(0.57), 0.05)
+    alone = ["0.700 (0.680 to 0.720)", "-", "0.700 (0.680 to 0.720)", "0.670 (0.650 to 0.690)"]
+    assert ["K-means", "Zero", "clean", *alone] in three_aurocs(found)[1]
     cell = csv_rows(found).filter(row="lstm", imputer="knn").row(0, named=True)
-    assert (cell["clean_calibrated_value"], cell["clean_fold_mean"]) == (pytest.approx(0.58), pytest.approx(0.63))
-    assert any("calibrator of its own" in note for note in notes(found))
-    assert "0.580 ± 0.014 (0.550 to 0.610) | 0.630 ± 0.060 |" in markdown(found)
+    assert (cell["clean_value"], cell["clean_pooled_value"], cell["clean_fold_sd"]) == (ours.value, 0.60, 0.05)
+    assert any("the mean of the folds'" in note for note in notes(found))
+    assert " | 0.050 | 0.600 (0.580 to 0.620) | 0.570 (0.550 to 0.590) |" in markdown(found)
     assert three_aurocs(filled("table3", [result(error=0.5, **A)], synthetic=False)) is None
 
 
