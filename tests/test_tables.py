@@ -128,6 +128,7 @@ def test_a_table_has_every_published_cell_under_both_protocols_and_the_other_com
     rows = set(published.select("row", "imputer").iter_rows())
     both = {(*row, p) for row in rows for p in ("clean", "paper")}
     assert cells == sorted(both | {(*row, "clean") for row in MORE})
+    assert composed(f"experiment={name}", "model/size=lean"), "of the line, which Hydra composes before its jobs"
     smaller = [dict(word.split("=") for word in job.split()) for job in jobs(grids_of(name), "model/size=lean")]
     sized = [words for words in smaller if "model/size" in words]
     assert len(smaller) == len(asked)

@@ -20,6 +20,7 @@ NOT_THE_MODEL = {
     "resume",
     "names.logger",
     "names.experiment",
+    "names.model/size",  # its values stand where they are read
     "data.root",
     "data.cache_dir",
     "trainer.nodes",
