@@ -9,9 +9,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from icu_lightning import runfolder
+from icu_lightning.batch import BatchShape
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.errors import UserError
 from icu_lightning.explain import explain_again
+from icu_lightning.explanation.game import affordable
 from icu_lightning.explanation.settings import explanation_settings
 from icu_lightning.pipeline import run_pipeline
 from icu_lightning.run import check
@@ -123,6 +125,7 @@ def test_the_command_line(finished, cli):
     [
         ("report.explanation.stays=-1", "stays must be a whole number of at least 0"),
         ("report.explanation.risk=odds", "Unknown risk to explain 'odds'"),
+        ("report.explanation.drugs=alone", "Unknown way to explain drugs 'alone'"),
         ("+report.explanation.stay=4", "Unknown key of report.explanation 'stay'. Did you mean 'stays'"),
     ],
 )
@@ -136,6 +139,17 @@ def test_a_run_without_a_report_or_without_stays_explains_nothing():
     assert explanation_settings(composed("report.explanation.stays=0").plain) is None
     assert explanation_settings({"report": {"write": True}}) is None, "a run begun before there were explanations"
     assert explanation_settings(composed().plain).stays == 30
+
+
+def test_the_command_compares_with_as_many_stays_as_the_methods_say_and_a_run_of_before_has_its_drugs_together():
+    """METHODS C.5: 200; `evaluations` pays for them all, for the models that read drugs, in one block of hours at least."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        conf = OmegaConf.to_container(compose("explain"))
+    shape = BatchShape(48, tuple("abcdefghijk"), tuple("0123456789"), vis=("norepinephrine", "vis"))
+    assert affordable(shape, conf["evaluations"], conf["background"], conf["drugs"])[1] == conf["background"] == 200
+    old = composed().plain
+    del old["report"]["explanation"]["drugs"]
+    assert explanation_settings(old).drugs == "together"
 
 
 def test_an_expensive_model_may_bring_a_smaller_explanation(tmp_path):

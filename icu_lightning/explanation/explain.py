@@ -58,7 +58,7 @@ def explain(
     if not len(data.test):
         raise UserError("The test split is empty: there is no stay to explain.")
     risk = risk_of(model, calibrator)
-    players, n_background = affordable(data.shape, settings.evaluations, settings.background)
+    players, n_background = affordable(data.shape, settings.evaluations, settings.background, settings.drugs)
     rows, weight = explained_stays(data.test, settings.stays, seed)
     stays = data.test[torch.from_numpy(rows)]
     absent = background_stays(risk, data.train, n_background, pool=settings.evaluations, seed=seed)
@@ -83,6 +83,7 @@ def explain(
         "risk": settings.risk,
         "hours": data.shape.hours,
         "block_hours": players.block,
+        "drugs": settings.drugs if data.shape.vis else None,
         "players": len(players),
         "background": len(absent),
         "evaluations": settings.evaluations,

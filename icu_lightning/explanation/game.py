@@ -37,6 +37,8 @@ from icu_lightning.batch import BatchShape
 from icu_lightning.errors import UserError
 
 Tree = int | list["Tree"]  # a player, or a group of groups
+DRUGS = "vasoactive_drugs"  # the feature that all channels of `shape.vis` are together
+WAYS = ("together", "apart")
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,24 @@ class Players:
     Arguments:
         shape: of the data.
         block: hours that are one value player; the last block may be shorter.
+        drugs: of WAYS: the vasoactive drugs and their score are one feature, or one each.
 
     `all` (M) are the players, `tree` their groups. Which player a cell belongs to: `value` (T, V + C) for the V variables and C
     drug channels, `missingness` (V + C), `static` (S), `in_icu`.
     """
 
-    def __init__(self, shape: BatchShape, block: int) -> None:
+    def __init__(self, shape: BatchShape, block: int, drugs: str = "together") -> None:
         self.shape, self.block = shape, block
         self.all: list[Player] = []
         self.tree: list[Tree] = []
         series = (*shape.variables, *shape.vis)
         self.value = np.empty((shape.hours, len(series)), dtype=np.int64)
         self.missingness = np.empty(len(series), dtype=np.int64)
-        for v, name in enumerate(series):
-            self._add_series(v, name)
+        first_drug = len(shape.variables) if drugs == "together" and shape.vis else len(series)
+        for v, name in enumerate(series[:first_drug]):
+            self._add_series([v], name)
+        if series[first_drug:]:
+            self._add_series(list(range(first_drug, len(series))), DRUGS)
         of_feature = {name: self._add(name, "static") for name in dict.fromkeys(map(feature_of, shape.static))}
         self.static = np.array([of_feature[feature_of(column)] for column in shape.static], dtype=np.int64)
         self.in_icu = self._add("in_icu", "in_icu")
@@ -77,14 +83,15 @@ class Players:
     def __len__(self) -> int:
         return len(self.all)
 
-    def _add_series(self, v: int, name: str) -> None:
+    def _add_series(self, v: list[int], name: str) -> None:
+        """Players of the channels v, which are one feature."""
         blocks: list[Tree] = []
         for first in range(0, self.shape.hours, self.block):
             end = min(first + self.block, self.shape.hours)
             self.value[first:end, v] = player = self._add(name, "value", first, end)
             blocks.append(player)
-        self.missingness[v] = self._add(name, "missingness")
-        self.tree.append([blocks, int(self.missingness[v])])
+        self.missingness[v] = player = self._add(name, "missingness")
+        self.tree.append([blocks, player])
 
     def _add(self, feature: str, kind: str, first: int = 0, end: int | None = None) -> int:
         self.all.append(Player(feature, kind, first, self.shape.hours if end is None else end))
@@ -109,7 +116,7 @@ def random_order(tree: Sequence[Tree], random: np.random.Generator) -> NDArray[n
     return np.fromiter(walk(list(tree)), dtype=np.int64)
 
 
-def affordable(shape: BatchShape, evaluations: int, background: int) -> tuple[Players, int]:
+def affordable(shape: BatchShape, evaluations: int, background: int, drugs: str = "together") -> tuple[Players, int]:
     """What a stay's evaluations pay for: the players with the shortest blocks among the divisors of the window, and background stays.
 
     One random order there and back costs 2 M evaluations, and each background stay has one. If even one block as long as the
@@ -118,13 +125,13 @@ def affordable(shape: BatchShape, evaluations: int, background: int) -> tuple[Pl
     Raises UserError if it is for one.
     """
     for block in (hours for hours in range(1, shape.hours + 1) if shape.hours % hours == 0):
-        players = Players(shape, block)
+        players = Players(shape, block, drugs)
         if 2 * len(players) * background <= evaluations:
             return players, background
     each = 2 * len(players)
     if each > evaluations:
         raise UserError(
-            f"{evaluations} evaluations a stay are too few to explain {shape.n_variables + len(shape.vis)} variables: one background "
+            f"{evaluations} evaluations a stay are too few to explain {len(players.tree)} features: one background "
             f"stay alone costs {each}, {background} cost {each * background}. Give report.explanation.evaluations a higher number."
         )
     return players, evaluations // each

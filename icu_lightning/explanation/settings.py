@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from icu_lightning.errors import unknown_name, whole_number
+from icu_lightning.explanation.game import WAYS
 
 RISKS = ("raw", "calibrated")
 
@@ -18,6 +19,7 @@ class Settings:
     background: training stays that stand for an absent feature.
     risk: raw, the model's own; or calibrated.
     single: stays that get a figure of their own, where single stays may be shown.
+    drugs: vasoactive drugs and their score together, as one feature, or apart; see `game`.
 
     Raises UserError for a value that cannot be used.
     """
@@ -27,12 +29,15 @@ class Settings:
     background: int
     risk: str
     single: int
+    drugs: str = "together"
 
     def __post_init__(self) -> None:
         for name, least in {"stays": 0, "evaluations": 1, "background": 1, "single": 0}.items():
             whole_number(name, getattr(self, name), least)
         if self.risk not in RISKS:
             raise unknown_name("risk to explain", self.risk, RISKS)
+        if self.drugs not in WAYS:
+            raise unknown_name("way to explain drugs", self.drugs, WAYS)
 
 
 def explanation_settings(config: Mapping[str, Any]) -> Settings | None:
@@ -42,7 +47,10 @@ def explanation_settings(config: Mapping[str, Any]) -> Settings | None:
         "explanation"
     ):  # runs begun before there were explanations ask for none
         return None
-    chosen, known = report["explanation"], [f.name for f in fields(Settings)]
+    known = [f.name for f in fields(Settings)]
+    chosen: dict[str, Any] = {"drugs": "together"} | dict(
+        report["explanation"]
+    )  # runs begun before there was a choice do not say
     for name in (*chosen, *known):
         if name not in known or name not in chosen:
             raise unknown_name("key of report.explanation", name, known)

@@ -5,11 +5,11 @@
 | stay_id, patient_id, label | as in predictions.parquet |
 | weight | how many stays of the split this one stands for |
 | risk, base_value | the risk that is explained, and what it would be without any feature of the stay |
-| feature, kind | lactate, sex, ...; value, missingness, static or in_icu |
+| feature, kind | lactate, sex, vasoactive_drugs, ...; value, missingness, static or in_icu |
 | first_hour, end_hour | the player's hours: first_hour to before end_hour |
 | attribution | the player's share of risk - base_value |
 | measured | hours with a value among them; null for a static feature |
-| value | mean of these values in the variable's unit, or the static number; null if unknown |
+| value | mean of these values in the variable's unit, of vasoactive_drugs their score; or the static number; null if unknown |
 | category | of a static feature that is one |
 """
 
@@ -24,7 +24,7 @@ from icu_lightning.batch import StayBatch
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.scaling import Scaler
 from icu_lightning.errors import NotFittedError
-from icu_lightning.explanation.game import Player, Players
+from icu_lightning.explanation.game import DRUGS, Player, Players
 
 Floats = NDArray[np.float64]
 
@@ -113,7 +113,8 @@ def _read(player: Player, players: Players, read: Readings) -> dict[str, Sequenc
         known = read.static[player.feature]
         return nothing | {"category" if any(isinstance(word, str) for word in known) else "value": known}
     names = (*players.shape.variables, *players.shape.vis)
-    cells = read.series[:, player.first : player.end, names.index(player.feature)]  # (n, hours)
+    channel = len(names) - 1 if player.feature == DRUGS else names.index(player.feature)  # the score is the last
+    cells = read.series[:, player.first : player.end, channel]  # (n, hours)
     measured = np.isfinite(cells).sum(1)
     mean = np.nansum(cells, axis=1) / np.maximum(measured, 1)
     shown = [float(v) if k else None for v, k in zip(mean, measured, strict=True)]

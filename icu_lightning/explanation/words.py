@@ -4,11 +4,13 @@ from icu_lightning.data.concepts import all_concepts
 from icu_lightning.data.drugs import all_drugs
 from icu_lightning.data.severity import SCORES
 from icu_lightning.description.words import UNITS, named, plain
+from icu_lightning.explanation.game import DRUGS
 
 SINGLE = {
     "age": "Age, years",
     "weight_kg": "Weight, kg",
     "vis": "Vasoactive-inotropic score",
+    DRUGS: "Vasoactive drugs (score)",
     "in_icu": "Hours in the unit",
     "saps2": "SAPS II",
 } | {score: score.upper() for score in SCORES if score != "saps2"}

@@ -55,6 +55,11 @@ def _whose(content: Mapping[str, Any]) -> str:
         f"{content['n']:,} test stays ({content['events']:,} deaths) were taken apart: how far each thing that the model sees moves "
         f"its {risk} risk up or down, from the {100 * content['base_value']:.1f} % that {content['background']:,} training stays "
         "have on average."
+        + (
+            " Vasoactive drugs and the score that is made of them are one thing."
+            if content.get("drugs") == "together"
+            else ""
+        )
     )
 
 

@@ -60,8 +60,8 @@ def background() -> StayBatch:
 def attributed(stays, background) -> Callable:
     """A function: a risk (StayBatch -> (B) tensor), and what differs from the fixtures -> shap's Explanation and the players."""
 
-    def explain(risk, stays=stays, background=background, block=2, seed=0, shape=SHAPE):
-        players = Players(shape, block)
+    def explain(risk, stays=stays, background=background, block=2, seed=0, shape=SHAPE, drugs="apart"):
+        players = Players(shape, block, drugs)
         explainer = OwenExplainer(
             risk=lambda batch: risk(batch).double().numpy(),
             players=players,

@@ -1,6 +1,7 @@
 """The whole explanation: for every model of conf/, by globbing; table, summary and figures from one run's data."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from matplotlib.text import Text
 
+from icu_lightning.data.drugs import vis_drugs
+from icu_lightning.data.vis import vis
 from icu_lightning.explanation.bars import bars
 from icu_lightning.explanation.explain import explain
 from icu_lightning.explanation.figures import draw
@@ -67,7 +70,8 @@ def test_what_is_in_the_files(data, tmp_path):
     assert all(f["mean_absolute"] < 1e-9 for f in content["features"][2:])
     sex = next(f for f in content["features"] if f["feature"] == "sex")
     assert sum(c["n"] for c in sex["categories"].values()) == 12
-    assert {"norepinephrine", "vis", "in_icu", "weight_kg"} <= {f["feature"] for f in content["features"]}
+    assert {"vasoactive_drugs", "in_icu", "weight_kg"} <= {f["feature"] for f in content["features"]}
+    assert (content["drugs"], content["background"]) == ("together", 2)
     assert content["synthetic"] is True
     assert pl.read_parquet_metadata(tmp_path / "attributions.parquet")["synthetic"] == "true"
     for feature in content["features"]:
@@ -77,9 +81,10 @@ def test_what_is_in_the_files(data, tmp_path):
             assert feature["mean_absolute"] <= feature["values"] + feature["missingness"] + 1e-12
 
 
-def test_the_table_says_what_the_stay_had(data, tmp_path):
+@pytest.mark.parametrize(("drugs", "feature"), [("apart", "norepinephrine"), ("together", "vasoactive_drugs")])
+def test_the_table_says_what_the_stay_had(drugs, feature, data, tmp_path):
     """Values in their units, categories by name, against the frames of the data module."""
-    _, table = explained(tmp_path, data, OfAge(data))
+    _, table = explained(tmp_path, data, OfAge(data), replace(FEW, drugs=drugs))
     for stay_id in table["stay_id"].unique().to_list():
         row = data.stays["stay_id"].to_list().index(stay_id)
         rows = table.filter(pl.col("stay_id") == stay_id)
@@ -97,12 +102,13 @@ def test_the_table_says_what_the_stay_had(data, tmp_path):
                 assert cell["value"] == pytest.approx(np.nanmean(charted), rel=1e-4)
             else:
                 assert cell["value"] is None
-        infused = rows.filter((pl.col("feature") == "norepinephrine") & pl.col("value").is_not_null())
+        infused = rows.filter((pl.col("feature") == feature) & pl.col("value").is_not_null())
         rates = data.extract.rates[row][..., data.vis_names.index("norepinephrine")]
+        if drugs == "together":  # what is told of them all is their score
+            rates = vis(data.extract.rates[row], vis_drugs())
         for cell in infused.iter_rows(named=True):
-            assert cell["value"] == pytest.approx(
-                float(np.nanmean(rates[cell["first_hour"] : cell["end_hour"]])), abs=1e-4
-            )
+            mean = float(np.nanmean(rates[cell["first_hour"] : cell["end_hour"]]))
+            assert cell["value"] == pytest.approx(mean, abs=1e-4, rel=1e-4)
 
 
 def test_means_weigh_each_stay_by_those_it_stands_for(data, tmp_path):

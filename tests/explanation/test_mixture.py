@@ -13,9 +13,9 @@ from tests.explanation.conftest import SHAPE, made_up
 SEEN = ("values", "observed", "hours_since", "static", "in_icu", "vis", "vis_observed")
 
 
-@pytest.fixture(params=[1, 2, 4, 6])
+@pytest.fixture(params=[(1, "apart"), (2, "together"), (4, "apart"), (6, "together")], ids=str)
 def players(request):
-    return Players(SHAPE, request.param)
+    return Players(SHAPE, *request.param)
 
 
 def mixtures(players, stays, background, rows=200):
@@ -69,6 +69,25 @@ def test_a_value_comes_from_the_block_of_who_is_present_carried_to_the_hours_tha
                 latent = own if own and present[r, players.value[t, v]] else others
                 shown = (latent or [0.0])[-1] if pattern.observed[0, t, v] else 0.0
                 assert batch.values[r, t, v] == shown
+
+
+def test_drugs_and_their_score_come_from_one_stay_in_every_hour(stays, background):
+    """So that a score that is the sum of its drugs is so in every mixture, and beside drugs=apart it is not."""
+
+    def added_up(batch):
+        z = batch.vis[..., 0]
+        known = batch.vis_observed.all(2, keepdim=True).expand_as(batch.vis_observed)
+        return replace(batch, vis=torch.where(known, torch.stack([z, 2 * z], 2), 0.0), vis_observed=known.clone())
+
+    def adds_up(drugs):
+        players = Players(SHAPE, 2, drugs)
+        batch, _, _ = mixtures(players, added_up(stays), added_up(background))
+        return torch.equal(batch.vis[..., 1], 2 * batch.vis[..., 0]) and bool(
+            (batch.vis_observed[..., 0] == batch.vis_observed[..., 1]).all()
+        )
+
+    assert adds_up("together")
+    assert not adds_up("apart")
 
 
 def test_a_player_without_effect_changes_no_mixture_and_the_others_change_one(stays, background):
