@@ -55,7 +55,7 @@ def test_a_sweep_on_ray_killed_in_the_middle_is_finished_by_the_same_line(tmp_pa
     assert jobs[0].last["last_lines"][-1].startswith("Training focal_lstm")
     assert jobs[1].state == "interrupted"
     assert "Stopped by SIGTERM" in jobs[1].log.read_text()
-    here = [word for word in command if not word.startswith("launcher.address=")] + ["sweep.retry=true"]
+    here = [word for word in command if not word.startswith("launcher.address=")]
     alone = os.environ | {"HOME": str(tmp_path / "home")}
     done = subprocess.run(here, cwd=tmp_path, env=alone, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -39,7 +39,14 @@ def test_a_sweep_on_slurm_killed_in_the_middle_finds_its_jobs_in_the_queue(tmp_p
     """Two succeed, one is refused by the model; SIGKILL of the sweep leaves its jobs in the queue, and none is submitted twice."""
     (typed,) = re.findall(r"```sh\n(.*launcher=slurm.*)\n```", chapter("Run it on your cluster"))
     line = [*shlex.split(typed)[3:-1], "model.inverse_penalty=1,2,-1"]
-    line += ["data.stays=300", "report=none", "bootstrap=5", "data.cache_dir=null", "hydra.sweep.dir=sweep"]
+    line += [
+        "data.stays=300",
+        "report=none",
+        "bootstrap=5",
+        "data.cache_dir=null",
+        "hydra.sweep.dir=sweep",
+        "sweep.retry=false",
+    ]
     command = [sys.executable, "-m", "icu_lightning.run", *line]
     with one_node(tmp_path / "cluster") as environment:
         there = {"cwd": tmp_path, "env": os.environ | environment, "text": True}

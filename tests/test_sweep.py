@@ -23,7 +23,7 @@ from icu_lightning.sweep.jobs import ELSEWHERE, LAST_LINES, Job, held_sweep, job
 from icu_lightning.sweep.local import THREADS, LocalLauncher, slots
 from icu_lightning.sweep.process import Here, run_jobs
 from icu_lightning.sweep.report import Row, report
-from icu_lightning.sweep.sweeper import Sweep, never, one_of_each_value, words_of_jobs
+from icu_lightning.sweep.sweeper import Sweep, never, one_of_each_value, run_to_the_end, words_of_jobs
 from tests.conftest import composed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -297,6 +297,41 @@ def test_mistakes_are_told_before_the_first_job(cli, tmp_path):
         assert re.search(message, done.stderr), done.stderr
         assert "Traceback" not in done.stderr
     assert not list((tmp_path / "work").rglob("jobs")), "nothing was begun"
+
+
+class Launched:
+    """A launcher that begins nothing, and knows what it was given."""
+
+    def launch(self, jobs, **_):
+        self.names = [one.name for one in jobs]
+
+
+def test_the_same_line_runs_what_failed_again_unless_it_says_not_to(tmp_path, capsys):
+    jobs = keep(tmp_path, "", [job(tmp_path, f"seed={seed}") for seed in (1, 2)], {})
+    jobs[0].log.parent.mkdir()
+    jobs[0].note(exit=1, how="exit code 1", began="then", seconds=1.0, last_lines=[], attempts=1, where="here")
+    for retry, names in ((True, [one.name for one in jobs]), (False, [jobs[1].name])):
+        launcher = Launched()
+        with pytest.raises(SystemExit):
+            run_to_the_end(jobs, jobs, launcher, retry=retry)
+        assert launcher.names == names
+        assert f"1 failed ({'again' if retry else 'not again'})" in capsys.readouterr().out
+
+
+def test_a_job_that_fails_is_told_at_the_end_the_others_finish_and_the_same_line_runs_it_alone(cli, tmp_path):
+    line = ["-m", "model=logistic_regression", "model.inverse_penalty=-1,1", *QUICK[1:], "hydra.sweep.dir=sweep"]
+    done = cli(*line)
+    assert done.returncode == 1
+    jobs = jobs_of(tmp_path / "work" / "sweep")
+    assert [one.state for one in jobs] == ["failed", "finished"]
+    told = done.stdout[done.stdout.index("FAILED") :]
+    assert "inverse_penalty must be above 0; it is -1" in told
+    assert re.search(r"alone: python -m icu_lightning.run .*model.inverse_penalty=-1", " ".join(told.split()))
+    assert "The same line runs them again." in told
+    again = cli(*line)
+    assert again.returncode == 1
+    assert "1 finished, 1 failed (again)" in again.stdout
+    assert [one.last["attempts"] for one in jobs] == [2, 1]
 
 
 PINNED = (

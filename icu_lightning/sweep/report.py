@@ -138,7 +138,7 @@ def report(folder: Path, jobs: Sequence[Job], *, compared: bool, search: "Search
         table(rows, shown).write_csv(path)
     comparison = compare_finished(folder, rows) if compared else "not made yet"
     write_text(folder / "index.html", page(folder, rows, shown, comparison, None if search is None else found(search)))
-    show(folder, rows, shown)
+    show(folder, rows, shown, searched=search is not None)
     if search is not None:
         show_best(search)
     return rows
@@ -224,7 +224,7 @@ def counts(rows: Sequence[Row]) -> str:
     return ", ".join(f"{n} {state}" for state, n in found.items() if n)
 
 
-def show(folder: Path, rows: Sequence[Row], shown: Shown) -> None:
+def show(folder: Path, rows: Sequence[Row], shown: Shown, *, searched: bool) -> None:
     """The table on the terminal, and of what failed the last lines and the command."""
     cells = [[row.title, row.end, *map(row.cell, shown.headings), row.time, f"runs/{row.job.name}"] for row in rows]
     headings = ["job", "state", *shown.headings.values(), "time", "run folder"]
@@ -236,5 +236,5 @@ def show(folder: Path, rows: Sequence[Row], shown: Shown) -> None:
             say(f"    {line}")
         say(f"    all it said: {row.job.log}\n    alone: {row.again}")
     if failed:
-        say("The same line with sweep.retry=true runs them again.")
+        say(f"The same line {'with sweep.retry=true ' * searched}runs them again.")
     say(f"Sweep: {folder / 'index.html'}")

@@ -1,7 +1,8 @@
 """What `-m` does: the jobs of the line, in one folder, each to its end; what failed is listed, and the rest goes on.
 
-Started again with the same line it goes on: what is finished is not run again, what was interrupted continues from its
-checkpoint, and what failed is run again with `sweep.retry=true`. See jobs.py for what lies in the folder.
+Started again with the same line it goes on: what is finished is not run again, what was interrupted continues from its checkpoint,
+and what failed is run again, unless `sweep.retry=false`. A failed trial of a search is one of its trials, and is asked again only with
+`sweep.retry=true`. See jobs.py for what lies in the folder.
 """
 
 import itertools
@@ -83,7 +84,8 @@ class Sweep(Sweeper):
         line, searching = shlex.join(["-m", *arguments]), self.plain_search(jobs[0]) if searched else {}
         with held_sweep(folder, shared=searched):
             conf: Any = OmegaConf.to_container(self.cfg.launcher, resolve=True)
-            launcher, retry = built(conf), bool(self.cfg.sweep.retry)
+            launcher, asked = built(conf), self.cfg.sweep.retry
+            retry = not searched if asked is None else bool(asked)
             if searched:
                 search_to_the_end(folder, line, jobs[0], meaning, searching, launcher, retry=retry)
             else:
@@ -242,7 +244,10 @@ def run_to_the_end(jobs: Sequence[Job], everyone: Sequence[Job], launcher: Any, 
     states = {job.name: job.state for job in jobs}
     left = [job for job in jobs if states[job.name] not in ("finished", *(() if retry else ("failed",)))]
     done, failed = (sum(state == name for state in states.values()) for name in ("finished", "failed"))
-    said = [f"{done} finished" if done else "", f"{failed} failed" + " (not again)" * (not retry) if failed else ""]
+    said = [
+        f"{done} finished" if done else "",
+        f"{failed} failed" + (" (again)" if retry else " (not again)") if failed else "",
+    ]
     say(f"Sweep of {len(jobs)} jobs in {jobs[0].sweep}" + "".join(f", {words}" for words in said if words))
     progress = Progress(len(left))
     conclude(
