@@ -5,7 +5,9 @@ network at all and fit itself; it may draw several risks a stay. `run` calls `fi
 """
 
 import copy
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -64,6 +66,25 @@ class Once(Protocol):
 def anew(key: str, make: Callable[[], Tensor]) -> Tensor:
     """Where nothing is kept."""
     return make()
+
+
+@contextmanager
+def settings_of(name: str) -> Iterator[None]:
+    """Tell what a part refuses by the names of its settings here: as a model of its own, it calls `model.trees` what is
+    `model.predictor.trees`.
+
+    Arguments:
+        name: of the part's settings, as `model.predictor`.
+
+    Raises UserError.
+    """
+    try:
+        yield
+    except UserError as error:
+        known = re.escape(name.removeprefix("model."))
+        raise UserError(re.sub(rf"\bmodel\.(?!{known}\.)", f"{name}.", str(error))) from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 class StageTrainer(Protocol):

@@ -7,7 +7,8 @@ Kept as text, so that a checkpoint is data. Training uses one thread and a fixed
 References: LightGBM: A Highly Efficient Gradient Boosting Decision Tree (Ke et al., 2017).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,18 +57,18 @@ class LightGBM:
             "force_row_wise": True,
         }
         self.booster: Any = None
+        nobody = torch.zeros(2, 1).numpy(), torch.tensor([0.0, 1.0]).numpy()
+        with _refusals() as boosting:  # before anything is trained, such as an imputer
+            boosting.Booster(self.parameters, boosting.Dataset(*nobody))
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """All trees from the training stays; nothing is chosen on validation."""
-        boosting = _lightgbm()
         seed = int(torch.randint(2**31 - 1, ()))  # of the run's seed, as the first weights of a network are
         x, label = self._features(data.train), data.train.label.numpy()
-        try:
+        with _refusals() as boosting:
             self.booster = boosting.train(
                 self.parameters | {"seed": seed}, boosting.Dataset(x, label), num_boost_round=self.trees
             )
-        except boosting.basic.LightGBMError as error:
-            raise UserError(f"LightGBM refuses the settings of model.*: {error}") from error
 
     def predict(self, batch: StayBatch) -> Tensor:
         """Raises NotFittedError before `fit`."""
@@ -91,9 +92,19 @@ class LightGBM:
         return torch.cat([*parts, *([batch.static] if self.static else [])], dim=1).double().cpu().numpy()
 
 
+@contextmanager
+def _refusals() -> Iterator[Any]:
+    """The package; what it refuses is told in a sentence."""
+    boosting = _lightgbm()
+    try:
+        yield boosting
+    except boosting.basic.LightGBMError as error:
+        raise UserError(f"LightGBM refuses its settings: {error}") from error
+
+
 def _lightgbm() -> Any:
     try:
         import lightgbm
     except ImportError as error:
-        raise UserError("model=lightgbm needs a package more: pip install 'icu-lightning[boosting]'.") from error
+        raise UserError("LightGBM needs a package more: pip install 'icu-lightning[boosting]'.") from error
     return lightgbm

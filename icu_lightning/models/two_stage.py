@@ -20,7 +20,7 @@ from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import whole_number
-from icu_lightning.models.base import Data, Model, Once, StageTrainer, anew, check_observed
+from icu_lightning.models.base import Data, Model, Once, RiskModule, StageTrainer, anew, check_observed, settings_of
 
 STAYS_AT_ONCE = 256  # filled in one call; bounds the memory of their draws
 
@@ -54,13 +54,18 @@ class TwoStage:
         imputer, predictor: made here, given `shape`. A predictor is any `Model`; one that is a part of an imputer has `join`.
         samples: draws of an imputer whose draws differ; the predictor reads their median.
 
-    Raises UserError for a predictor that is another imputer's.
+    Raises UserError for a predictor that is another imputer's, and for what a part refuses, its optimizer too: before any training.
     """
 
     def __init__(
         self, *, shape: BatchShape, imputer: "partial[Imputer]", predictor: "partial[Model]", samples: int
     ) -> None:
-        self.imputer, self.predictor = imputer(shape=shape), predictor(shape=shape)
+        with settings_of("model.imputer"):
+            self.imputer = imputer(shape=shape)
+        with settings_of("model.predictor"):
+            self.predictor = predictor(shape=shape)
+            if isinstance(self.predictor, RiskModule):
+                self.predictor.configure_optimizers()  # else told when the imputer is trained
         self.samples = whole_number("model.samples", samples, 1) if self.imputer.draws_differ else 1
         self.seed_of_predictor = int(torch.randint(2**31 - 1, ()))
         self.fills: Fills | None = None  # of a model that was fitted here

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import sys
 from functools import cache
 
 import numpy as np
@@ -158,6 +159,38 @@ def test_the_head_of_brits_is_refused_with_another_imputer_before_any_training(i
     conf = composed("model=two_stage", f"imputer={imputer}", "predictor=brits").plain["model"]
     with pytest.raises(UserError, match=r"predictor=brits is a head of imputer=brits .* choose imputer=brits"):
         built(conf, shape=BatchShape(6, ("a", "b"), ()))
+
+
+MISTAKES = {  # settings of model.predictor, or of model.imputer.joint, and what is told
+    "lightgbm trees=0": r"^model\.predictor\.trees must be a whole number of at least 1; it is 0",
+    "lightgbm learning_rate=-1": "LightGBM refuses its settings: .*learning_rate",
+    "lstm max_epochs=0": r"^model\.predictor\.max_epochs must be",
+    "gru_d optimizer.lr=-1": r"^model\.predictor\.optimizer or model\.predictor\.scheduler has a value",
+    "transformer width=7": r"^model\.predictor: width \(7\) must be even",
+    "logistic_regression inverse_penalty=-1": r"^model\.predictor: inverse_penalty must be above 0",
+    "kmeans clusters=1": r"^model\.predictor\.clusters must be",
+}
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_a_mistake_is_told_when_the_model_is_built_by_the_name_that_was_typed(typed):
+    """Before an imputer is trained."""
+    name, setting = typed.split()
+    conf = composed("model=two_stage", f"predictor={name}", f"model.predictor.{setting}").plain["model"]
+    with pytest.raises(UserError, match=MISTAKES[typed]):
+        built(conf, shape=BatchShape(6, ("a", "b"), ()))
+
+
+def test_a_mistake_in_a_part_of_a_part_has_its_whole_name():
+    conf = composed("model=two_stage", "imputer=mtdm", "model.imputer.joint.epochs.stage1=-1").plain["model"]
+    with pytest.raises(UserError, match=r"^model\.imputer\.joint\.epochs\.stage1 must be"):
+        built(conf, shape=BatchShape(6, ("a", "b"), ()))
+
+
+def test_a_package_that_is_missing_is_told_when_the_model_is_built(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(UserError, match=r"LightGBM needs a package more: pip install 'icu-lightning\[boosting\]'"):
+        built(conf_of("lightgbm"), shape=BatchShape(6, ("a", "b"), ()))
 
 
 @pytest.mark.parametrize("name", PREDICTORS)

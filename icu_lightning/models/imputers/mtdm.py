@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.models.base import Data, StageTrainer
+from icu_lightning.models.base import Data, StageTrainer, settings_of
 from icu_lightning.models.mtdm.model import MTDM as Joint
 
 
@@ -29,7 +29,8 @@ class MTDM:
     draws_differ, trains = True, True
 
     def __init__(self, *, shape: BatchShape, joint: "partial[Joint]") -> None:
-        self.joint = joint(shape=shape)
+        with settings_of("model.imputer.joint"):
+            self.joint = joint(shape=shape)
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         self.joint.fit(data, trainer)
