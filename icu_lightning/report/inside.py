@@ -11,6 +11,8 @@ from icu_lightning.report.folder import Run
 from icu_lightning.report.numbers import estimate_cell
 from icu_lightning.report.performance import METRICS
 
+REUSED = " (reused)"  # behind the name of a stage in metrics.csv, see training/stages.py
+
 COUNTS = {"n": "stays", "events": "deaths"}  # columns of hours_observed.csv
 
 
@@ -68,6 +70,8 @@ def _course(history: pl.DataFrame) -> str:
     for column, name in (("stage", "stages"), ("fold", "folds")):
         if column in history.columns and history[column].n_unique() > 1:
             said += f" in {history[column].n_unique()} {name}"
+    if "stage" in history.columns and (known := history.filter(pl.col("stage").str.ends_with(REUSED)).height):
+        said += f"; {known:,} of them, marked{REUSED}, are of an earlier run on the same stays, with the same settings and seed"
     if "fold" not in history.columns and "val/auroc" in history.columns and history["val/auroc"].count():
         best = history.sort("val/auroc", descending=True, nulls_last=True).row(0, named=True)
         said += f"; the highest AUROC on validation stays, {number(best['val/auroc'], 3)}, in epoch {best.get('epoch')}"

@@ -23,6 +23,7 @@ from icu_lightning.models.base import Data, Part
 from icu_lightning.terminal import say
 
 STATE, MADE = "state.ckpt", "made.ckpt"
+Epoch = dict[str, str]  # a row of metrics.csv
 CODE = ("models", "training", "batch.py", "data/loader.py")  # that a trained state follows from
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "pypots")
 OF_TRAINER = ("max_epochs", "accelerator", "devices", "precision")  # settings that a trained state follows from
@@ -54,27 +55,42 @@ class Kept:
         }
         return cls(Path(data.settings.cache_dir).expanduser() / "imputers", facts, config["model"])
 
-    def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> "KeptResults":
-        """Leave `part` fitted: with the kept state, or by `fit`, whose state is then kept. See `StageTrainer.fit_once`."""
+    def fit_once(
+        self,
+        part: Part,
+        fit: Callable[[], None],
+        *,
+        name: str,
+        beside: Mapping[str, Any],
+        epochs: Callable[[], list[Epoch]],
+        reused: Callable[[list[Epoch]], None],
+    ) -> "KeptResults":
+        """Leave `part` fitted: with the kept state, or by `fit`, whose state is then kept. See `StageTrainer.fit_once`.
+
+        Arguments:
+            epochs: rows of metrics.csv that `fit` has written, which are kept, too.
+            reused: told those of the kept state.
+        """
         described = {**self.facts, "settings": self.settings[name], "beside": dict(beside)}
         text = json.dumps(described, sort_keys=True, default=str)
         entry = self.folder / f"{name}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
         results = KeptResults(entry.with_name(f"{entry.name}-made"))
-        if self._restored(entry, part, name):
+        if self._restored(entry, part, name, reused):
             return results
         with building(entry):
-            if self._restored(entry, part, name):  # fitted by another process, meanwhile
+            if self._restored(entry, part, name, reused):  # fitted by another process, meanwhile
                 return results
             fit()
-            _write(entry, STATE, dict(part.state_dict()), json.loads(text))
+            _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": epochs()}, json.loads(text))
         return results
 
-    def _restored(self, entry: Path, part: Part, name: str) -> bool:
+    def _restored(self, entry: Path, part: Part, name: str, reused: Callable[[list[Epoch]], None]) -> bool:
         """Whether there was a state, which the part now has. A damaged one is told, and is fitted again."""
         state = _read(entry, STATE)
         if state is None:
             return False
-        part.load_state_dict(state)
+        part.load_state_dict(state["part"])
+        reused(state["epochs"])
         say(f"The {name} was fitted before, on these stays with these settings and this seed: taken from {entry}.")
         return True
 

@@ -37,6 +37,7 @@ from icu_lightning.training.crew import Crew
 from icu_lightning.training.kept import Kept
 from icu_lightning.training.origins import Keys, Origin, check_patients, check_shown
 
+REUSED = " (reused)"  # behind the name of a stage in metrics.csv that an earlier run has trained
 # Warnings: torch 2.13 of what Lightning 2.6 asks; of our find_unused_parameters; that Slurm is installed, and not used here
 EXPECTED = ".*(LeafSpec|find_unused_parameters=True was specified|The `srun` command is available).*"
 
@@ -82,6 +83,7 @@ class StageTrainer:
         self.apart, self._before = apart, cast(Origin | None, None)  # the second: of the stages that are done
         self.loggers, self.progress, self.crew = list(loggers), progress, crew or Crew()
         self._told = False
+        self.stages: list[str] = []  # that were asked for, in order
         device = {"accelerator": accelerator, "devices": devices, "num_nodes": nodes}
         self.settings: dict[str, Any] = device | {"precision": precision, "deterministic": deterministic}
         share = None  # of the cores: torch's own choice
@@ -121,6 +123,7 @@ class StageTrainer:
         if epochs < 1:
             raise UserError(f"trainer.max_epochs must be at least 1; it is {self.max_epochs}.")
         self.crew.engage()
+        self.stages.append(stage)
         last = folder / "last.ckpt"
         train, val = (patient_keys(part.patient_id) for part in (data.train, data.val))
         origin = Origin.of_stage(stage, train, val, shown).after(self._before)
@@ -151,7 +154,20 @@ class StageTrainer:
         if self.kept is None:
             fit()
             return anew
-        return self.kept.fit_once(part, fit, name=name, beside=beside)
+        before = len(self.stages)
+
+        def epochs() -> list[dict[str, str]]:
+            return [row for row in read_metrics(self.folder / "metrics.csv") if row["stage"] in self.stages[before:]]
+
+        return self.kept.fit_once(part, fit, name=name, beside=beside, epochs=epochs, reused=self._reused)
+
+    def _reused(self, epochs: Sequence[Mapping[str, str]]) -> None:
+        """Put an earlier run's epochs before this run's into metrics.csv, marked, unless the stage is there already."""
+        there = read_metrics(self.folder / "metrics.csv")
+        known = {row["stage"].removesuffix(REUSED) for row in there}
+        rows = [{**row, "stage": f"{row['stage']}{REUSED}"} for row in epochs if row["stage"] not in known]
+        if rows:
+            write_metrics(self.folder / "metrics.csv", [*rows, *there])
 
     def _lightning(self, epochs: int, callbacks: list[lightning.Callback]) -> lightning.Trainer:
         bar: list[lightning.Callback] = [RichProgressBar(leave=True)] if self.progress else []
@@ -288,12 +304,7 @@ class EpochMetrics(Checkpoint):
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
         values = {name: f"{float(value):.6g}" for name, value in sorted(trainer.callback_metrics.items())}
         rows.append({"stage": self.stage, "epoch": str(epoch), "lr": f"{learning_rate:.6g}"} | values)
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path, text.getvalue())
+        write_metrics(self.path, rows)
         place = {"epoch": len(rows) - 1, "stage": len({row["stage"] for row in rows}), "lr": learning_rate}
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         tell_epoch(self.loggers, place | logged, len(rows) - 1)
@@ -305,6 +316,15 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluate import evaluate_runs
 from icu_lightning.report.figures import known
 from icu_lightning.report.folder import read
+from icu_lightning.report.inside import _course
 from icu_lightning.report.performance import METRICS
 from icu_lightning.report.sections import sections
 from icu_lightning.report.write import pages, write_report
@@ -334,3 +335,12 @@ def test_units_that_nobody_could_read_and_components_that_were_not_measured_are_
     ):
         assert text in page
         assert text in twin
+
+
+def test_epochs_of_an_earlier_run_are_told_to_be_its():
+    history = pl.DataFrame(
+        {"stage": ["imputer (reused)"] * 3 + ["fit"], "epoch": [0, 1, 2, 0], "val/loss": [0.5, 0.4, 0.3, 0.2]}
+    )
+    assert _course(history) == (
+        "4 epochs in 2 stages; 3 of them, marked (reused), are of an earlier run on the same stays, with the same settings and seed."
+    )

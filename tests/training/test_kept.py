@@ -10,7 +10,7 @@ import torch
 from icu_lightning.build import built
 from icu_lightning.training import kept
 from icu_lightning.training.kept import STATE, Kept, digest_of
-from icu_lightning.training.stages import StageTrainer
+from icu_lightning.training.stages import StageTrainer, read_metrics
 from tests.conftest import composed
 
 DEVICE = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
@@ -59,6 +59,21 @@ def test_an_imputer_is_fitted_once_for_all_predictors(fit, data, tmp_path, capsy
     assert torch.equal(first.impute(data.test, 1), second.impute(data.test, 1))
     again, _ = fit("lstm")
     assert torch.equal(first.predict(data.test), again.predict(data.test)), "what was kept changes no risk"
+
+
+def test_the_epochs_of_a_reused_fit_are_in_the_run_and_marked(fit, tmp_path):
+    fit("lstm")
+    fit("logistic_regression")
+    first, second = (read_metrics(tmp_path / run / "metrics.csv") for run in ("run1", "run2"))
+    assert [row["stage"] for row in first] == ["imputer", "fit"]
+    assert [row["stage"] for row in second] == ["imputer (reused)"]
+    assert second[0]["val/loss"] == first[0]["val/loss"] != ""
+    trainer = StageTrainer(folder=tmp_path / "run1", seed=0, max_epochs=1, **DEVICE)
+    for run in ("run1", "run2"):  # one that went on after its own imputer, and one that went on after another's
+        trainer.folder = tmp_path / run
+        before = read_metrics(trainer.folder / "metrics.csv")
+        trainer._reused(first[:1])
+        assert read_metrics(trainer.folder / "metrics.csv") == before
 
 
 def test_whatever_it_follows_from_makes_another_one(fit, synthetic_data, tmp_path):
