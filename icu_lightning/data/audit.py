@@ -91,7 +91,7 @@ def audit_line(result: dict[str, Any]) -> str:
 def unknown_units_text(units: Sequence[Mapping[str, Any]]) -> str:
     """Every text, with its drug and how often."""
     return ", ".join(
-        f"{of['infusions']:,} of {of['drug']} in {'no unit' if of['unit'] is None else repr(of['unit'])} ({of['stays']:,} stays)"
+        f"{of['infusions']:,} of {of['drug']} in {repr(of['unit']) if of['unit'] else 'no unit'} (stays: {of['stays']:,})"
         for of in units
     )
 

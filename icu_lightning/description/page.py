@@ -89,7 +89,7 @@ def _facts(origin: Origin, settings: DataSettings, stays: pl.DataFrame) -> dict[
 
 def _unit_row(row: Mapping[str, Any], smallest: int) -> tuple[str, ...]:
     """Drug, unit as charted, infusions, stays; of a handful of stays neither number, and not the text, which somebody typed."""
-    drug, unit = plain(row["drug"]), "no unit" if row["unit"] is None else str(row["unit"])
+    drug, unit = plain(row["drug"]), str(row["unit"] or "no unit")
     if is_small(row["stays"], smallest):
         return drug, WITHHELD, WITHHELD, f"<{smallest}"
     return drug, unit, f"{row['infusions']:,}", f"{row['stays']:,}"

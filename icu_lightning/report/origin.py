@@ -83,7 +83,7 @@ def _units(run: Run) -> list[Block]:
         return []
     rows = [
         row(
-            f"{plain(of['drug'])}, {'no unit' if of['unit'] is None else of['unit']}",
+            f"{plain(of['drug'])}, {of['unit'] or 'no unit'}",
             *map(count_cell, (of["infusions"], of["stays"])),
         )
         for of in units

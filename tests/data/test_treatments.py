@@ -248,7 +248,7 @@ def test_a_unit_that_nobody_can_read_is_counted_and_listed_and_its_stay_is_there
     result = audit(data)
     assert result["unknown_units"] == data.extract.units.to_dicts()
     assert (
-        "at an unknown rate: 1 of dopamine in 'vials' (1 stays), 3 of norepinephrine in 'drops/min' (2 stays)"
+        "at an unknown rate: 1 of dopamine in 'vials' (stays: 1), 3 of norepinephrine in 'drops/min' (stays: 2)"
         in audit_line(result)
     )
     assert "cannot be read" not in audit_line(audit(infused()))

@@ -120,16 +120,26 @@ class Pretraining(WarmCosine):
         return {"loss": self.autoencoder(batch, numbers(batch)).loss}
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
-        batch = until(batch, self.autoencoder.horizon)
-        made = self.autoencoder(batch, fixed_numbers(batch, self.seed))
-        self.log_means({"loss": made.loss}, len(batch))
-        vis, known = (part[..., -1] for part in rates(batch))  # of the score
-        nothing, shown = self.autoencoder.nothing[-1], known & batch.in_icu & ~made.hidden
-        scored = made.hidden & known & self.autoencoder.running(batch)
-        told = (made.told[..., -1], carried_forward(vis, shown, nothing), interpolated(vis, shown, nothing))
+        loss, scored, squared = told_apart(self.autoencoder, batch, self.seed)
+        self.log_means({"loss": loss}, len(batch))
         n = int(scored.sum())  # may be 0 here and not in another process, whose sums wait for ours
-        squared = [torch.where(scored, (x - vis).square(), 0.0).sum() / max(n, 1) for x in told]
-        self.log_means(dict(zip(TOLD, squared, strict=True)), n)
+        self.log_means({name: of.sum() / max(n, 1) for name, of in squared.items()}, n)
+
+
+def told_apart(autoencoder: MaskedAutoencoder, batch: StayBatch, seed: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """() the loss, (B, T) hidden hours in which a drug is known to run, and (B, T) by TOLD the score's squared error in these, else 0.
+
+    Arguments:
+        seed: of the hours that are hidden, the same of a stay whenever it is asked.
+    """
+    batch = until(batch, autoencoder.horizon)
+    made = autoencoder(batch, fixed_numbers(batch, seed))
+    vis, known = (part[..., -1] for part in rates(batch))  # of the score
+    nothing, shown = autoencoder.nothing[-1], known & batch.in_icu & ~made.hidden
+    scored = made.hidden & known & autoencoder.running(batch)
+    told = (made.told[..., -1], carried_forward(vis, shown, nothing), interpolated(vis, shown, nothing))
+    squared = [torch.where(scored, (x - vis).square(), 0.0) for x in told]
+    return made.loss, scored, dict(zip(TOLD, squared, strict=True))
 
 
 class Supervised(WarmCosine):
