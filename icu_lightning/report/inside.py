@@ -1,5 +1,7 @@
 """How early the model is right, and how it learnt."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -59,7 +61,10 @@ def training(run: Run) -> Section:
     if history is None or history.is_empty():
         blocks.append(Text(text="This model has no epochs, or they were not kept.", tone="note"))
     else:
-        blocks += [Text(text=_course(history)), _frame(history, "Epoch by epoch", "Every epoch in numbers")]
+        blocks += [
+            Text(text=_course(history) + _kept(run.path)),
+            _frame(history, "Epoch by epoch", "Every epoch in numbers"),
+        ]
     blocks += figures.of_section(run, "training")
     return Section(name="training", title="How did it learn? Training curves", short="Training", blocks=blocks)
 
@@ -76,6 +81,18 @@ def _course(history: pl.DataFrame) -> str:
         best = history.sort("val/auroc", descending=True, nulls_last=True).row(0, named=True)
         said += f"; the highest AUROC on validation stays, {number(best['val/auroc'], 3)}, in epoch {best.get('epoch')}"
     return said + "."
+
+
+def _kept(path: Path) -> str:
+    """Of each stage that was trained in the run, which epoch's weights are kept, and what chose it; nothing of a cross-validation."""
+    found = []
+    for ended in sorted(path.glob("checkpoints/*/finished.json")):
+        told = json.loads(ended.read_text(encoding="utf-8"))
+        chosen = [(name, value) for name, value in told.items() if name.startswith(("val/", "train/"))]
+        found += [
+            f"{ended.parent.name}: epoch {told['best_epoch']}, by {name} ({number(value, 3)})" for name, value in chosen
+        ]
+    return f" Kept are the weights of {'; '.join(found)}." if found else ""
 
 
 def _frame(table: pl.DataFrame, caption: str, folded: str = "") -> Table:

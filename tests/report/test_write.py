@@ -12,7 +12,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluate import evaluate_runs
 from icu_lightning.report.figures import known
 from icu_lightning.report.folder import read
-from icu_lightning.report.inside import _course
+from icu_lightning.report.inside import _course, _kept
 from icu_lightning.report.performance import METRICS
 from icu_lightning.report.sections import sections
 from icu_lightning.report.write import pages, write_report
@@ -335,6 +335,19 @@ def test_units_that_nobody_could_read_and_components_that_were_not_measured_are_
     ):
         assert text in page
         assert text in twin
+
+
+def test_the_kept_epoch_is_told_with_what_chose_it(tmp_path):
+    """Not that of the highest AUROC, which a predictor of filled series does not keep."""
+    assert _kept(tmp_path) == ""
+    for stage, told in {"fit": {"val/loss": 0.2345}, "imputer": {"val/loss": 0.5}}.items():
+        (tmp_path / "checkpoints" / stage).mkdir(parents=True)
+        (tmp_path / "checkpoints" / stage / "finished.json").write_text(
+            json.dumps({"epochs": 9, "best_epoch": 4, **told})
+        )
+    assert _kept(tmp_path) == (
+        " Kept are the weights of fit: epoch 4, by val/loss (0.234); imputer: epoch 4, by val/loss (0.500)."
+    )
 
 
 def test_epochs_of_an_earlier_run_are_told_to_be_its():
