@@ -2,6 +2,10 @@
 
 import dataclasses
 import importlib.util
+import json
+import re
+import shlex
+import shutil
 
 import numpy as np
 import polars as pl
@@ -11,7 +15,9 @@ from sklearn.metrics import roc_auc_score
 from icu_lightning.compare import read_run
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.reliability import in_the_large
-from tests.conftest import ROOT, run_in
+from icu_lightning.run import check
+from icu_lightning.training.stages import read_metrics
+from tests.conftest import ROOT, composed, run_in
 
 SMALL = ("model=logistic_regression", "data.stays=400", "bootstrap=0", "data.cache_dir=null")
 
@@ -49,13 +55,18 @@ def runs(tmp_path_factory):
 def test_a_difference_is_paired_and_of_itself_zero(script, tmp_path):
     one = run_in(tmp_path / "one", *SMALL)
     two = run_in(tmp_path / "two", *SMALL, "model.static=true")
-    content = script.compared({"one": one, "two": two}, "one", 50)
+    content = script.compared({"one": one, "two": two}, "one", 50, [("one", "two"), ("two", "one")])
     rows = content["runs"]
     assert content["synthetic"] is True
     assert rows["one"]["auroc_difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     difference = rows["two"]["auroc"]["value"] - rows["one"]["auroc"]["value"]
     assert rows["two"]["auroc_difference"]["value"] == pytest.approx(difference)
     assert difference != 0
+    pairs = content["pairs"]
+    assert pairs["two - one"]["auroc"] == rows["two"]["auroc_difference"]
+    assert pairs["one - two"]["brier"]["value"] == pytest.approx(-rows["two"]["brier_difference"]["value"])
+    with pytest.raises(UserError, match="--pair names three, and the runs are one"):
+        script.compared({"one": one}, "one", 0, [("one", "three")])
     width = rows["two"]["auroc_difference"]["high"] - rows["two"]["auroc_difference"]["low"]
     assert width < rows["one"]["auroc"]["high"] - rows["one"]["auroc"]["low"], "the same patients are in both"
     other = run_in(tmp_path / "other", *SMALL, "data.split_seed=1")
@@ -66,7 +77,8 @@ def test_a_difference_is_paired_and_of_itself_zero(script, tmp_path):
 def test_what_moves_no_risk_is_not_comparable(script):
     row = {"feature": "sofa", "mean_absolute": 0.1, "low": 0.05, "high": 0.2}
     nobody = {"feature": "insurance", "mean_absolute": 0.0, "low": 0.0, "high": 0.0}
-    table = script.shap_table({"features": [row, nobody], "n": 5, "risk": "raw"})
+    table = script.shap_table({"features": [row, nobody], "n": 5, "risk": "raw", "background": 200})
+    assert (table["ranking"], table["background"]) == ({"sofa": 0.1}, 200)
     here = {entry["feature"]: entry["here"] for entry in table["rows"]}
     assert here["sofa"] == {"mean_absolute": 0.1, "low": 0.05, "high": 0.2}
     assert here["insurance"] == here["lods"] == "not comparable"
@@ -146,3 +158,79 @@ def test_runs_that_tell_nothing_of_an_input_are_refused(inputs, runs):
     assert "with the seeds [0] and [0, 0]" in refused(whole, no_marital, no_marital)
     strangers = dataclasses.replace(no_marital, test=no_marital.test.head(5))
     assert "test stays differ" in refused(whole, strangers)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A run of all three stages, of an epoch each."""
+    line = ("model=teacher_student", "model/network=tiny", "trainer.max_epochs=1", "data.stays=300", "bootstrap=0")
+    return run_in(tmp_path_factory.mktemp("pretrained") / "run", *line)
+
+
+def test_errors_of_pretraining_are_those_that_training_logged_and_differences_are_paired(pretrained, tmp_path):
+    script = loaded("pretraining")
+    content = script.errors_of_run(pretrained, 40)
+    (epoch,) = [row for row in read_metrics(pretrained / "metrics.csv") if row["stage"] == "mae"]
+    found = content["stays"]["pretraining_validation"]
+    for name in ("vis_mse", "carried_forward_mse", "interpolated_mse"):
+        assert found["squared_error"][name]["value"] == pytest.approx(float(epoch[f"val/{name}"]), rel=1e-4)
+    cells = found["squared_error"]
+    gap = cells["vis_mse minus interpolated_mse"]
+    assert gap["value"] == pytest.approx(cells["vis_mse"]["value"] - cells["interpolated_mse"]["value"])
+    assert gap["low"] < gap["value"] < gap["high"]
+    assert 0 < found["stays_with_a_drug_hidden"] <= found["stays"]
+    assert content["stays"]["test"]["stays"] == read_run(pretrained).test.height
+    other = run_in(tmp_path / "other", *SMALL)
+    with pytest.raises(UserError, match="is no run of model=teacher_student"):
+        script.errors_of_run(other, 0)
+
+
+def test_times_of_stages_add_up_and_a_reused_stage_has_none(pretrained, tmp_path):
+    script = loaded("stage_times")
+    content = script.times(pretrained)
+    assert list(content["stages"]) == ["mae", "teacher", "student"]
+    assert all(of["seconds"] > 0 and of["epochs"] == 1 for of in content["stages"].values())
+    assert content["seconds_of_all_stages"] == pytest.approx(sum(of["seconds"] for of in content["stages"].values()))
+    assert content["stays"] == sum(content[f"{side}_stays"] for side in ("train", "val", "test"))
+    copy = shutil.copytree(pretrained, tmp_path / "copy")
+    (copy / "checkpoints" / "mae" / "finished.json").write_text('{"reused_from": "runs/other"}')
+    with pytest.raises(UserError, match="took its stage 'mae' from runs/other"):
+        script.times(copy)
+
+
+def test_the_student_is_smaller_by_the_networks_of_conf():
+    conf = composed("model=teacher_student", "model/network=tiny").plain["model"]
+    found = loaded("speed").measured(conf)
+    assert found["times_smaller"] == pytest.approx(found["teacher"]["parameters"] / found["student"]["parameters"])
+    assert all(found[name]["stays_per_second"] > 0 for name in ("teacher", "student"))
+
+
+def lines() -> dict[str, list[str]]:
+    """What runs.sh says of each run, by name."""
+    text = (ROOT / "experiments" / "teacher_student" / "runs.sh").read_text()
+    common = shlex.split(re.search(r'^ALL="(.*)"$', text, re.MULTILINE)[1])
+    words = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("run ")]
+    return {name: [*common, *own] for _, name, *own in words}
+
+
+@pytest.mark.parametrize("name", lines())
+def test_every_run_of_the_script_is_one_that_there_can_be(name):
+    check(composed(*lines()[name]).plain)
+
+
+@pytest.mark.parametrize("file", ["results", "ablations"])
+def test_stored_numbers_are_of_the_runs_of_the_script(file):
+    """Each with the words that it has there, and all of one commit."""
+    stored = json.loads((ROOT / "experiments" / "teacher_student" / f"{file}.json").read_text())["runs"]
+    said = lines()
+    for name, run in stored.items():
+        assert run["overrides"] == said[name], name
+    assert len({run["commit"] for run in stored.values()}) == 1
+
+
+def test_the_tables_of_the_readme_are_those_of_the_files():
+    """`tables.py` writes them; what it would write is what is there."""
+    tables = loaded("tables")
+    text = (ROOT / "experiments" / "teacher_student" / "README.md").read_text()
+    assert tables.filled(text) == text
+    assert {mark for mark in re.findall(r"<!-- (\w+) -->", text) if mark != "end"} <= set(tables.TABLES)

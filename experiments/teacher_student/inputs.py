@@ -77,6 +77,7 @@ def changes(runs: Sequence[Run], *, bootstrap: int, smallest: int, risk: str = "
         "model": first.model,
         "test_stays": first.test.height,
         "test_deaths": int(first.label.sum()),
+        "smallest": smallest,
         "risk": risk,
         "bootstrap": bootstrap,
         "seeds": sorted(run.seed for run in inputs.whole),

@@ -3,15 +3,16 @@
     python experiments/teacher_student/results.py student=runs/student vis_lstm=runs/lstm ... --against vis_lstm --out results.json
 
 AUROC, AUPRC and Brier score of the model's own risks on test stays, with 95 % intervals over resampled patients, and the paired
-difference from the run named by --against within the same resamples. A run's robustness.json comes along if it has one, and with
---shap its explanation.json beside the ranking that the paper's abstract gives. No stay is in the file.
+difference from the run named by --against within the same resamples; with --pair of any two others, too. A run's robustness.json
+comes along if it has one, and with --shap its explanation.json beside the ranking that the paper's abstract gives. No stay is in the
+file.
 """
 
 import argparse
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +43,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+", help="NAME=FOLDER of finished runs on the same test stays")
     parser.add_argument("--against", required=True, help="the NAME that the others are set against")
+    parser.add_argument("--pair", nargs=2, action="append", default=[], help="two NAMEs: the first minus the second")
     parser.add_argument("--shap", help="the NAME whose explanation.json is set beside the paper's ranking")
     parser.add_argument("--bootstrap", type=int, default=2000)
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     folders = {name: Path(folder) for name, _, folder in (run.partition("=") for run in asked.runs)}
-    content = compared(folders, asked.against, asked.bootstrap)
+    content = compared(folders, asked.against, asked.bootstrap, asked.pair)
     if asked.shap:
         content["shap"] = shap_table(json.loads((folders[asked.shap] / "explanation.json").read_text()))
     write_text(asked.out, json.dumps(content, indent=1) + "\n")
     for name, row in content["runs"].items():
         print(f"{name:16} AUROC {cell(row['auroc'])}  against {asked.against} {cell(row['auroc_difference'])}")
+    for name, row in content["pairs"].items():
+        print(f"{name}: AUROC {cell(row['auroc'])}")
 
 
-def compared(folders: Mapping[str, Path], against: str, bootstrap: int) -> dict[str, Any]:
-    """Raises UserError if a run is not finished, or its test stays are others'."""
+def compared(
+    folders: Mapping[str, Path], against: str, bootstrap: int, pairs: Sequence[Sequence[str]] = ()
+) -> dict[str, Any]:
+    """Raises UserError if a run is not finished, or its test stays are others', and for a pair of names that are none."""
+    if unknown := {name for pair in pairs for name in pair} - folders.keys():
+        raise UserError(f"--pair names {', '.join(sorted(unknown))}, and the runs are {', '.join(folders)}.")
     files = {name: stored(folder) for name, folder in folders.items()}
     tables = {name: test_stays(file) for name, file in files.items()}
     first, facts_of_first = tables[against], files[against].facts
@@ -69,15 +77,19 @@ def compared(folders: Mapping[str, Path], against: str, bootstrap: int) -> dict[
 
     def metrics(weight: np.ndarray) -> dict[str, Any]:
         of = {(n, m): metric(label, risk, weight) for n, risk in risks.items() for m, metric in METRICS.items()}
-        return {f"{n} {m}": x for (n, m), x in of.items()} | {
-            f"{n} {m}_difference": x - of[against, m] for (n, m), x in of.items()
-        }
+        return (
+            {f"{n} {m}": x for (n, m), x in of.items()}
+            | {f"{n} {m}_difference": x - of[against, m] for (n, m), x in of.items()}
+            | {f"{one} - {other} {m}": of[one, m] - of[other, m] for one, other in pairs for m in METRICS}
+        )
 
     cells = with_intervals(metrics, first["patient_id"].to_numpy(), bootstrap, seed=0)
     kinds = [*METRICS, *(f"{m}_difference" for m in METRICS)]
     rows = {n: facts(folder) | {k: cells[f"{n} {k}"] for k in kinds} for n, folder in folders.items()}
     counts = {"test_stays": len(label), "test_deaths": int(label.sum()), "bootstrap": bootstrap}
-    return {**counts, "against": against, "synthetic": facts_of_first["synthetic"] == "true", "runs": rows}
+    beside = {f"{one} - {other}": {m: cells[f"{one} - {other} {m}"] for m in METRICS} for one, other in pairs}
+    synthetic = facts_of_first["synthetic"] == "true"
+    return {**counts, "against": against, "synthetic": synthetic, "runs": rows, "pairs": beside}
 
 
 def stored(folder: Path) -> Stored:
@@ -115,7 +127,9 @@ def shap_table(explanation: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(
             {"feature": name, "here": here or "not comparable", "paper": paper, "of_which_the_paper_ranks": words}
         )
-    return {"rows": rows, "stays": explanation["n"], "risk": explanation["risk"], "note": NO_CAUSE}
+    ranking = {name: row["mean_absolute"] for name, row in found.items() if row["mean_absolute"]}
+    how = {name: explanation.get(name) for name in ("background", "evaluations", "block_hours", "drugs", "risk")}
+    return {"rows": rows, "ranking": ranking, "stays": explanation["n"], **how, "note": NO_CAUSE}
 
 
 def cell(number: Mapping[str, Any]) -> str:

@@ -1,18 +1,24 @@
 """How much smaller and faster is the student than the teacher? Parameters, and stays a second and core, on made-up tensors.
 
-    python experiments/teacher_student/speed.py
+    python experiments/teacher_student/speed.py --out speed.json
 
 Networks of conf's own sizes, untrained, 48 hours, seven channels, 30 static columns; 1,024 stays at once, the median of nine calls
 in turn, in the processor's time of one thread.
 """
 
+import argparse
+import json
+import platform
 import time
+from pathlib import Path
+from typing import Any
 
 import hydra
 import numpy as np
 import torch
 from omegaconf import OmegaConf
 
+from icu_lightning.atomic import write_text
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.build import built
 from icu_lightning.run import CONF
@@ -21,10 +27,20 @@ STAYS, HOURS, CALLS = 1024, 48, 9
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         conf = OmegaConf.to_container(hydra.compose("run", ["model=teacher_student"]), resolve=True)["model"]
+    content = measured(conf)
+    write_text(asked.out, json.dumps(content, indent=1) + "\n")
+    print(json.dumps(content, indent=1))
+
+
+def measured(conf: dict[str, Any]) -> dict[str, Any]:
+    """Parameters and stays a second of both networks, and how many times smaller and faster the student is."""
     drugs = (*(f"drug_{i}" for i in range(6)), "vis")
     shape = BatchShape(HOURS, ("a",), tuple(f"s{i}" for i in range(30)), vis=drugs, severity=("sofa",))
     model, batch = built(conf, shape=shape).eval(), made_up(shape)
@@ -35,13 +51,19 @@ def main() -> None:
                 start = time.process_time()
                 getattr(model, name)(batch)
                 times.append(time.process_time() - start)
-    for name, times in took.items():
-        parameters = sum(p.numel() for p in getattr(model, name).parameters())
-        print(f"{name}: {parameters:,} parameters, {STAYS / np.median(times[1:]):,.0f} stays/s")
-    sizes = [sum(p.numel() for p in getattr(model, name).parameters()) for name in took]
-    print(
-        f"ratio: {sizes[0] / sizes[1]:.1f} in size, {np.median(took['teacher'][1:]) / np.median(took['student'][1:]):.1f} in speed"
-    )
+    found: dict[str, Any] = {
+        name: {
+            "parameters": sum(p.numel() for p in getattr(model, name).parameters()),
+            "stays_per_second": STAYS / float(np.median(times[1:])),
+        }
+        for name, times in took.items()
+    }
+    teacher, student = found["teacher"], found["student"]
+    return found | {
+        "times_smaller": teacher["parameters"] / student["parameters"],
+        "times_faster": student["stays_per_second"] / teacher["stays_per_second"],
+        "machine": f"{platform.machine()}, {platform.system()}, torch {torch.__version__}, one thread",
+    }
 
 
 def made_up(shape: BatchShape) -> StayBatch:

@@ -1,0 +1,72 @@
+#!/bin/bash
+# Every run behind the JSON files of this folder, and the files made of them; runs/ comes to lie where it is called.
+#
+#     bash experiments/teacher_student/runs.sh            a finished run is left alone; the synthetic ones take about an hour of a core
+#
+# The last part needs the open demos of MIMIC-IV and eICU in ICU_DATA_ROOT. With FULL=1 also the timed run, whose file says what else
+# the machine did; speed.json and stage_times.json differ from machine to machine, the others do not.
+#
+# `run NAME WORDS` is one run, into runs/NAME. One thread, because sums over several round otherwise.
+set -e
+HERE=$(cd "$(dirname "$0")" && pwd)
+ALL="data=synthetic data.stays=30000 report=none report.figures=none bootstrap=10 trainer.threads=1"
+
+run() {
+  [ -e "runs/$1/metrics.json" ] && return
+  if [ -e "runs/$1" ]; then python -m icu_lightning.run "resume=runs/$1"; return; fi
+  python -m icu_lightning.run $ALL "${@:2}" "hydra.run.dir=runs/$1"
+}
+
+run student model=teacher_student model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run teacher model=teacher_student model.risk=teacher model.stages.mae.checkpoint=runs/student model.stages.teacher.checkpoint=runs/student
+run vis_lstm model=vis_lstm
+run vis_gru model=vis_gru
+run lr_sofa_vis model=vis_logistic
+run sofa model=vis_logistic 'model.columns=[sofa]'
+run lods model=vis_logistic 'model.columns=[lods]'
+run saps2 model=vis_logistic 'model.columns=[saps2]'
+run oasis model=vis_logistic 'model.columns=[oasis]'
+run sirs model=vis_logistic 'model.columns=[sirs]'
+for name in student vis_lstm; do
+  [ -e "runs/$name/robustness.json" ] || python -m icu_lightning.robustness run=runs/$name
+done
+
+# The student's ablations: its teacher is that of everything, and nothing is pretrained
+run no_teacher model=teacher_student model/ablation=no_teacher model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+run no_labels model=teacher_student model/ablation=no_labels model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+run no_soft_labels model=teacher_student model/ablation=no_soft_labels model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+run no_features model=teacher_student model/ablation=no_features model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+run no_severity model=teacher_student model/ablation=no_severity model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+run no_gaps model=teacher_student model/ablation=no_gaps model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+run gru_36 model=vis_gru model.horizon=36
+run gru_24 model=vis_gru model.horizon=24
+run gru_12 model=vis_gru model.horizon=12
+
+run paper_shap bootstrap=1000 model=teacher_student model/variant=paper_shap model.stages.mae.checkpoint=runs/student model.stages.teacher.epochs=20 model.stages.student.epochs=60
+[ -e runs/paper_shap/explanation.json ] || python -m icu_lightning.explain run=runs/paper_shap stays=40 evaluations=15000
+
+[ -e runs/inputs ] || python -m icu_lightning.run -m experiment=sociodemographics model=vis_gru $ALL hydra.sweep.dir=runs/inputs
+
+python "$HERE/results.py" student=runs/student teacher=runs/teacher vis_lstm=runs/vis_lstm vis_gru=runs/vis_gru lr_sofa_vis=runs/lr_sofa_vis \
+  sofa=runs/sofa lods=runs/lods saps2=runs/saps2 oasis=runs/oasis sirs=runs/sirs --against vis_lstm --pair student teacher --pair student vis_gru \
+  --out "$HERE/results.json"
+python "$HERE/results.py" student=runs/student no_teacher=runs/no_teacher no_labels=runs/no_labels no_soft_labels=runs/no_soft_labels \
+  no_features=runs/no_features no_severity=runs/no_severity no_gaps=runs/no_gaps --against student \
+  --out "$HERE/ablations.json"
+python "$HERE/results.py" vis_gru=runs/vis_gru gru_36=runs/gru_36 gru_24=runs/gru_24 gru_12=runs/gru_12 --against vis_gru --out "$HERE/horizons.json"
+python "$HERE/results.py" student=runs/student paper_shap=runs/paper_shap --against student --shap paper_shap --out "$HERE/shap.json"
+python "$HERE/pretraining.py" runs/student --out "$HERE/pretraining.json"
+python "$HERE/inputs.py" runs/inputs --out "$HERE/inputs.json"
+python "$HERE/inputs.py" runs/inputs --risk calibrated --out "$HERE/inputs_calibrated.json"
+python "$HERE/speed.py" --out "$HERE/speed.json"
+
+for data in mimic4 eicu; do
+  [ -e "runs/demo_$data/metrics.json" ] ||
+    python -m icu_lightning.run model=teacher_student data=$data trainer.max_epochs=10 report=none trainer.threads=1 hydra.run.dir=runs/demo_$data
+done
+python "$HERE/demos.py" mimic4=runs/demo_mimic4 eicu=runs/demo_eicu --out "$HERE/demos.json"
+
+if [ -n "$FULL" ]; then
+  python -m icu_lightning.run model=teacher_student data=synthetic data.stays=88650 data.pretraining_cohort=null report=none hydra.run.dir=runs/full
+  python "$HERE/stage_times.py" runs/full --cores "$(nproc)" --out "$HERE/stage_times.json"
+fi

@@ -1,0 +1,312 @@
+"""Every table of README.md, made of the JSON files beside it and put between its marks, so that no number is typed.
+
+    python experiments/teacher_student/tables.py            writes README.md; with --check it only says whether that would change it
+
+A mark is `<!-- NAME -->`, and the table goes on to `<!-- end -->`.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from icu_lightning.atomic import write_text
+
+HERE = Path(__file__).parent
+MODELS = {
+    "student": "student",
+    "teacher": "teacher",
+    "vis_gru": "GRU, 1 x 64 (the student's reader)",
+    "vis_lstm": "LSTM, 1 x 64",
+    "lr_sofa_vis": "logistic regression: SOFA; max, last and slope of VIS",
+    "saps2": "SAPS II alone",
+    "oasis": "OASIS alone",
+    "lods": "LODS alone",
+    "sofa": "SOFA alone",
+    "sirs": "SIRS alone",
+}
+ABLATIONS = {
+    "student": "everything",
+    "no_teacher": "no distillation (`no_teacher`)",
+    "no_labels": "the student without labels (`no_labels`)",
+    "no_soft_labels": "without the teacher's soft labels (`no_soft_labels`)",
+    "no_features": "without the teacher's states (`no_features`)",
+    "no_severity": "the student predicts no scores (`no_severity`)",
+    "no_gaps": "the student is shown every hour (`no_gaps`)",
+}
+KINDS = {
+    "hours": "single hours unknown",
+    "spans": "spans of 4 to 8 hours unknown",
+    "held": "hours repeat the one before",
+}
+FEATURES = {
+    "sofa": "SOFA",
+    "lods": "LODS",
+    "marital_status": "marital status (the paper: single)",
+    "insurance": "insurance (the paper: Medicaid)",
+    "saps2": "SAPS II",
+}
+TOLD = {"vis_mse": "masked autoencoder", "interpolated_mse": "straight line", "carried_forward_mse": "last value"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--check", action="store_true")
+    path = HERE / "README.md"
+    text = path.read_text()
+    made = filled(text)
+    if parser.parse_args().check:
+        sys.exit(0 if made == text else "README.md is not what its JSON files say: run tables.py.")
+    write_text(path, made)
+
+
+def filled(text: str) -> str:
+    """The README's text with every table made anew. Raises KeyError for a mark that names no table."""
+
+    def table(mark: re.Match[str]) -> str:
+        name = mark[1]
+        return f"<!-- {name} -->\n{TABLES[name](read(FILES.get(name, name)))}\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+def number(value: float, digits: int = 3, sign: bool = False) -> str:
+    """Without the zero before the point.
+
+    >>> number(0.7461), number(-0.0123, sign=True), number(1.5, 2)
+    ('.746', '-.012', '1.50')
+    """
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{value:{'+' if sign else ''}.{digits}f}")
+
+
+def cell(of: Mapping[str, float], digits: int = 3, sign: bool = False) -> str:
+    value, low, high = (number(of[end], digits, sign) for end in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """Markdown; the first row is the heading."""
+    head, *body = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def results(content: Mapping[str, Any]) -> str:
+    rows = [
+        ("model's own risk, test", "AUROC (95 %)", "against the LSTM (95 %)", "Brier score against the LSTM (95 %)")
+    ]
+    for name, words in MODELS.items():
+        of = content["runs"][name]
+        beside = [cell(of["auroc_difference"], sign=True), cell(of["brier_difference"], 4, sign=True)]
+        rows.append((words, cell(of["auroc"]), *(["", ""] if name == content["against"] else beside)))
+    for pair, of in content["pairs"].items():
+        rows.append(
+            (
+                pair.replace("vis_gru", "GRU"),
+                cell(of["auroc"], sign=True),
+                "",
+                f"{cell(of['brier'], 4, sign=True)} (of the pair)",
+            )
+        )
+    return table(*rows)
+
+
+def seeds(content: Mapping[str, Any]) -> str:
+    runs, pairs = content["runs"], content["pairs"]
+    first = {"auroc": runs["student"]["auroc_difference"], "brier": runs["student"]["brier_difference"]}
+    differences = [first, pairs["student_1 - vis_lstm_1"], pairs["student_2 - vis_lstm_2"]]
+    rows = [("seed", "student", "LSTM", "student - LSTM (95 %)", "Brier score, student - LSTM (95 %)")]
+    for seed, of in enumerate(differences):
+        ending = f"_{seed}" if seed else ""
+        aurocs = (number(runs[f"{name}{ending}"]["auroc"]["value"]) for name in ("student", "vis_lstm"))
+        rows.append((str(seed), *aurocs, cell(of["auroc"], sign=True), cell(of["brier"], 4, sign=True)))
+    return table(*rows)
+
+
+def robustness(content: Mapping[str, Any]) -> str:
+    rows = [("", *(f"{share} %" for share in (0, 20, 40, 60, 80)), "change at 80 % (95 %)")]
+    for kind, words in KINDS.items():
+        for name in ("student", "vis_lstm"):
+            found = content["runs"][name]["robustness"][kind]
+            aurocs = (number(of["auroc"]["value"]) for of in found)
+            rows.append((f"{MODELS[name].split(',')[0]}, {words}", *aurocs, cell(found[-1]["change"], sign=True)))
+    return table(*rows)
+
+
+def shifted(content: Mapping[str, Any]) -> str:
+    rows = [("hours shown too early or too late, at most", "0", "1", "2", "4", "change at 4 (95 %)")]
+    for name in ("student", "vis_lstm"):
+        found = content["runs"][name]["robustness"]["shifted"]
+        aurocs = (number(of["auroc"]["value"]) for of in found)
+        rows.append((MODELS[name].split(",")[0], *aurocs, cell(found[-1]["change"], sign=True)))
+    return table(*rows)
+
+
+def pretraining(content: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            "",
+            *(
+                f"{name.replace('_', ' ')}: {of['stays']:,} stays, {of['hours']:,} hours"
+                for name, of in content["stays"].items()
+            ),
+        )
+    ]
+    for name, words in TOLD.items():
+        rows.append((words, *(cell(of["squared_error"][name]) for of in content["stays"].values())))
+    for name, words in list(TOLD.items())[1:]:
+        gaps = (cell(of["squared_error"][f"vis_mse minus {name}"], sign=True) for of in content["stays"].values())
+        rows.append((f"autoencoder minus {words}", *gaps))
+    return table(*rows)
+
+
+def speed(content: Mapping[str, Any]) -> str:
+    rows = [("", "parameters", "stays/s, one thread")]
+    rows += [
+        (n, f"{content[n]['parameters']:,}", f"{content[n]['stays_per_second']:,.0f}") for n in ("teacher", "student")
+    ]
+    times = (f"{content['times_smaller']:.1f} times fewer", f"{content['times_faster']:.1f} times as many")
+    return table(*rows, ("the student has", *times))
+
+
+def stage_times(content: Mapping[str, Any]) -> str:
+    rows = [("stage", "epochs", "epoch kept", "minutes")]
+    rows += [
+        (n, str(of["epochs"]), str(of["best_epoch"] + 1), f"{of['seconds'] / 60:.1f}")
+        for n, of in content["stages"].items()
+    ]
+    rows.append(("all", "", "", f"{content['seconds_of_all_stages'] / 60:.1f}"))
+    said = f"{content['stays']:,} stays ({content['train_stays']:,} to train on), {content['cores']} cores, beside "
+    return f"{table(*rows)}\n\n{said}{content['beside']}."
+
+
+def ablations(content: Mapping[str, Any]) -> str:
+    rows = [("", "AUROC (95 %)", "against everything (95 %)", "Brier score against everything (95 %)")]
+    for name, words in ABLATIONS.items():
+        of = content["runs"][name]
+        beside = [cell(of["auroc_difference"], sign=True), cell(of["brier_difference"], 4, sign=True)]
+        rows.append((words, cell(of["auroc"]), *(["", ""] if name == content["against"] else beside)))
+    return table(*rows)
+
+
+def horizons(content: Mapping[str, Any]) -> str:
+    rows = [("hours shown", "AUROC (95 %)", "against 48 (95 %)")]
+    for name, of in content["runs"].items():
+        first = name == content["against"]
+        rows.append(
+            (
+                "48" if first else name.rpartition("_")[2],
+                cell(of["auroc"]),
+                "" if first else cell(of["auroc_difference"], sign=True),
+            )
+        )
+    return table(*rows)
+
+
+def shap(content: Mapping[str, Any]) -> str:
+    found = content["shap"]
+    rows = [("feature", "SYNTHETIC, here", "real, the paper's abstract")]
+    for row in found["rows"]:
+        here = row["here"]
+        ours = here if isinstance(here, str) else cell({"value": here["mean_absolute"], **here})
+        rows.append((FEATURES[row["feature"]], ours, number(row["paper"])))
+    ranking = sorted(found["ranking"].items(), key=lambda item: -item[1])
+    order = ", ".join(f"{name.replace('_', ' ')} {number(size)}" for name, size in ranking)
+    said = (
+        f"{found['stays']} test stays against {found['background']} training stays, at most {found['evaluations']:,} "
+    )
+    said += f"evaluations a stay, hours in blocks of {found['block_hours']}, vasoactive drugs {found['drugs']} with their score."
+    return f"{table(*rows)}\n\n{said} All of it, in order: {order}."
+
+
+def inputs(content: Mapping[str, Any]) -> str:
+    calibrated = read("inputs_calibrated")["left_out"]
+    rows = [
+        (
+            "left out",
+            "AUROC",
+            "Brier score",
+            "slope, own risk",
+            "slope, calibrated risk",
+            "in the large, calibrated risk",
+        )
+    ]
+    for name, of in content["left_out"].items():
+        own, given = of["overall"], calibrated[name]["overall"]
+        cells = [
+            own["auroc"],
+            own["brier"],
+            own["calibration_slope"],
+            given["calibration_slope"],
+            given["calibration_in_the_large"],
+        ]
+        rows.append((name.replace("_", " "), *(cell(part["difference"], sign=True) for part in cells)))
+    return table(*rows)
+
+
+def groups(content: Mapping[str, Any]) -> str:
+    calibrated = read("inputs_calibrated")["left_out"]
+    rows = [
+        (
+            "group of the feature left out",
+            "stays (deaths)",
+            "AUROC with",
+            "without",
+            "in the large, calibrated, with",
+            "without",
+        )
+    ]
+    for feature, of in content["left_out"].items():
+        for name, group in of["groups"].items():
+            large = calibrated[feature]["groups"][name]["calibration_in_the_large"]
+            aurocs = (cell(group["auroc"][side], 2) for side in ("with", "without"))
+            larges = (cell(large[side], 2, sign=True) for side in ("with", "without"))
+            rows.append(
+                (f"{feature.replace('_', ' ')}: {name}", f"{group['stays']} ({group['deaths']})", *aurocs, *larges)
+            )
+    small = {
+        feature.replace("_", " "): of["too_small"] for feature, of in content["left_out"].items() if of["too_small"]
+    }
+    said = "; ".join(f"{feature} {', '.join(names)}" for feature, names in small.items())
+    return f"{table(*rows)}\n\nUnder {content.get('smallest', 50)} test stays, so not scored: {said}."
+
+
+def demos(content: Mapping[str, Any]) -> str:
+    took = content["vis_and_scores_of_the_mimic4_demo"]
+    rows = [("SMOKE, real stays of an open demo", "stays to train on / validate on / test on", "test deaths")]
+    for name, of in content["runs"].items():
+        sides = " / ".join(str(of["stays"][side]) for side in ("train", "val", "test"))
+        rows.append((name, sides, str(of["test_deaths"])))
+    said = f"VIS and the five scores of all {took['stays']} stays of the MIMIC-IV demo took {took['seconds']:.1f} s "
+    said += f"({took['processor_seconds']:.1f} s of the processor; {took['stays_with_a_drug']} stays had a drug)."
+    return f"{table(*rows)}\n\n{said}"
+
+
+TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    of.__name__: of
+    for of in (
+        results,
+        seeds,
+        robustness,
+        shifted,
+        pretraining,
+        speed,
+        stage_times,
+        ablations,
+        horizons,
+        shap,
+        inputs,
+        groups,
+        demos,
+    )
+}
+FILES = {"robustness": "results", "shifted": "results", "groups": "inputs"}
+
+if __name__ == "__main__":
+    main()
