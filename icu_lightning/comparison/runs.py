@@ -85,11 +85,6 @@ class SeededModel:
         """(S, n) of each seed."""
         return np.stack([run.risk for run in self.runs])
 
-    @property
-    def thresholds(self) -> NDArray[np.float64]:
-        """(S, n) at and above which each seed flags each stay."""
-        return np.stack([run.test["threshold"].to_numpy() for run in self.runs])
-
 
 def models(runs: Sequence[Run]) -> list[SeededModel]:
     """Runs grouped by configuration without the seed, in the order in which they first come.

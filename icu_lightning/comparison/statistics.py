@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from icu_lightning.comparison.runs import SeededModel
+from icu_lightning.comparison.runs import Run, SeededModel
 from icu_lightning.evaluation import delong
 from icu_lightning.evaluation.bootstrap import patient_weights, percentile_interval, with_intervals
 from icu_lightning.evaluation.evaluate import of_flags, of_risk
@@ -25,6 +25,7 @@ from icu_lightning.evaluation.metrics import discrimination, pooled
 Array = NDArray[np.float64]
 METRICS = {  # name in metrics.json -> heading, what is best
     "auroc": ("AUROC", "higher is better"),
+    "auroc_own": ("AUROC, own risks", "higher is better; before calibration, of folds their mean"),
     "auprc": ("AUPRC", "higher is better"),
     "brier": ("Brier score", "lower is better"),
     "scaled_brier": ("Scaled Brier", "higher is better"),
@@ -100,16 +101,19 @@ def auroc_of_folds(test: pl.DataFrame, n_replicates: int, seed: int) -> dict[str
     label, score, fold = (test[name].to_numpy() for name in ("label", "risk_raw", "fold"))
 
     def metrics(weight: Array) -> dict[str, Any]:
-        own = [
-            discrimination(*pooled(label[rows], score[rows], np.atleast_2d(weight)[:, rows]))[0]
-            for rows in (fold == i for i in np.unique(fold))
-        ]
-        defined = np.isfinite(own)  # (folds, R)
-        n = defined.sum(0)
-        mean = np.where(defined, own, 0.0).sum(0) / np.where(n, n, np.nan)
+        mean = mean_over_folds(label, score, fold, np.atleast_2d(weight))
         return {"auroc": mean if weight.ndim > 1 else mean[0]}
 
     return with_intervals(metrics, test["patient_id"].to_numpy(), n_replicates, seed)["auroc"]
+
+
+def mean_over_folds(label: Array, score: Array, fold: NDArray[Any], weight: Array) -> Array:
+    """(R,) of weights (R, n): the mean of the AUROCs of the folds that have both classes; NaN if none has."""
+    places = [fold == i for i in np.unique(fold)]
+    own = [discrimination(*pooled(label[rows], score[rows], weight[:, rows]))[0] for rows in places]
+    defined = np.isfinite(own)  # (folds, R)
+    n = defined.sum(0)
+    return np.where(defined, own, 0.0).sum(0) / np.where(n, n, np.nan)
 
 
 def compare(models: Sequence[SeededModel], n_replicates: int, seed: int) -> Comparison:
@@ -117,11 +121,9 @@ def compare(models: Sequence[SeededModel], n_replicates: int, seed: int) -> Comp
     one = models[0].runs[0]
     patients = one.test["patient_id"].to_numpy()
     risks = np.concatenate([model.risks for model in models])  # (runs, n)
-    thresholds = np.concatenate([model.thresholds for model in models])
-    values = _metrics(one.label, risks, thresholds, np.ones((1, len(patients))))
-    chunks = [
-        _metrics(one.label, risks, thresholds, weight) for weight in patient_weights(patients, n_replicates, seed)
-    ]
+    everyone = [run for model in models for run in model.runs]
+    values = _metrics(everyone, np.ones((1, len(patients))))
+    chunks = [_metrics(everyone, weight) for weight in patient_weights(patients, n_replicates, seed)]
     replicates = {
         name: np.concatenate([chunk[name] for chunk in chunks], axis=1) if chunks else np.empty((len(risks), 0))
         for name in METRICS
@@ -141,13 +143,18 @@ def compare(models: Sequence[SeededModel], n_replicates: int, seed: int) -> Comp
     )
 
 
-def _metrics(label: Array, risks: Array, thresholds: Array, weight: Array) -> dict[str, Array]:
-    """name -> (runs, R). thresholds: (runs, n), because the folds of a cross-validation have their own."""
-    by_run = [
-        of_risk(label, risk, weight) | of_flags(label, (risk >= threshold).astype(float), threshold, weight)
-        for risk, threshold in zip(risks, thresholds, strict=True)
-    ]
+def _metrics(runs: Sequence[Run], weight: Array) -> dict[str, Array]:
+    """name -> (runs, R)."""
+    by_run = [_of_run(run, weight) for run in runs]
     return {name: np.stack([np.asarray(metrics[name]) for metrics in by_run]) for name in METRICS}
+
+
+def _of_run(run: Run, weight: Array) -> dict[str, Any]:
+    """name -> (R,). A threshold is of a stay, because the folds of a cross-validation have their own."""
+    label, risk, threshold = run.label, run.risk, run.test["threshold"].to_numpy()
+    flags = of_flags(label, (risk >= threshold).astype(float), threshold, weight)
+    score, fold = run.test["risk_raw"].to_numpy(), run.test["fold"].fill_null(0).to_numpy()
+    return of_risk(label, risk, weight) | flags | {"auroc_own": mean_over_folds(label, score, fold, weight)}
 
 
 def _summary(model: SeededModel, values: dict[str, Array], replicates: dict[str, Array], at: slice) -> Summary:

@@ -1,11 +1,12 @@
 """Differences equal brute force over the same resamples; DeLong's contrast, Holm's correction, seeds."""
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from icu_lightning.comparison.runs import models
-from icu_lightning.comparison.statistics import METRICS, _differences, bootstrap_p, compare, holm
+from icu_lightning.comparison.statistics import METRICS, _differences, auroc_of_folds, bootstrap_p, compare, holm
 from icu_lightning.evaluation import delong
 from icu_lightning.evaluation.bootstrap import patient_weights
 from tests.comparison.conftest import table
@@ -47,6 +48,28 @@ def test_values_and_paired_intervals_equal_brute_force(name, reference, two_mode
     seeds = [reference(label, risk) for risk in better]
     assert result.summaries[0].sd[name] == pytest.approx(np.std(seeds, ddof=1), abs=1e-9)
     assert result.summaries[1].sd[name] is None
+
+
+def test_the_auroc_of_own_risks_is_the_mean_of_the_folds(make_run):
+    """By brute force, its interval too; a fold of survivors alone has none. Without folds it is that of the test stays."""
+    fold = pl.when(pl.col("label") == 0).then(pl.int_range(pl.len()) % 3).otherwise(pl.int_range(pl.len()) % 2)
+    runs = [make_run("a", table(1.5).with_columns(fold=fold)), make_run("b", table(0.5), names__model="lightgbm")]
+    result = compare(models(runs), 60, seed=3)
+    test = runs[0].test
+    assert test.filter(fold=2)["label"].sum() == 0
+
+    def at(weight):
+        parts = [(test["fold"] == i).to_numpy() for i in (0, 1)]
+        own = [roc_auc_score(runs[0].label[p], test["risk_raw"].to_numpy()[p], sample_weight=weight[p]) for p in parts]
+        return np.mean(own)
+
+    found = result.summaries[0].metrics["auroc_own"]
+    drawn = [at(weight) for weight in np.concatenate(list(patient_weights(test["patient_id"].to_numpy(), 60, 3)))]
+    assert found.value == pytest.approx(at(np.ones(test.height)))
+    assert (found.low, found.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+    assert auroc_of_folds(test, 60, 3) == pytest.approx({"value": found.value, "low": found.low, "high": found.high})
+    own = result.summaries[1].metrics["auroc_own"].value
+    assert own == pytest.approx(roc_auc_score(runs[1].label, runs[1].test["risk_raw"]))
 
 
 def test_delong_of_single_seeds_is_the_paired_test(two_models):
