@@ -81,6 +81,8 @@ class TwoStage:
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         check_observed(data.train)
+        if hasattr(self.predictor, "check"):
+            self.predictor.check(data)  # before the imputer is trained
         # Of a predictor that is trained along, and how its labels are weighed in validation
         beside = {"label_weight": getattr(self.predictor, "label_weight", None), "prior_odds": data.prior_odds}
         once: Once = anew

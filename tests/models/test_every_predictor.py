@@ -181,6 +181,14 @@ def test_a_mistake_is_told_when_the_model_is_built_by_the_name_that_was_typed(ty
         built(conf, shape=BatchShape(6, ("a", "b"), ()))
 
 
+def test_more_clusters_than_stays_are_told_before_an_imputer_is_trained(synthetic_data):
+    conf = composed("model=two_stage", "imputer=brits", "predictor=kmeans", "model.predictor.clusters=5000").plain
+    data, told = synthetic_data(400), Told()
+    with pytest.raises(UserError, match=r"model\.predictor\.clusters=5000 are more than the \d+ training stays"):
+        built(conf["model"], shape=data.shape).fit(data, told)
+    assert not told.rules
+
+
 def test_a_mistake_in_a_part_of_a_part_has_its_whole_name():
     conf = composed("model=two_stage", "imputer=mtdm", "model.imputer.joint.epochs.stage1=-1").plain["model"]
     with pytest.raises(UserError, match=r"^model\.imputer\.joint\.epochs\.stage1 must be"):

@@ -35,11 +35,15 @@ class KMeans(nn.Module):
         self.register_buffer("centres", torch.full([clusters, cells], float("nan"), dtype=torch.float64))
         self.register_buffer("rate", torch.full([clusters], float("nan"), dtype=torch.float64))
 
+    def check(self, data: Data) -> None:
+        """Raises UserError for fewer training stays than clusters."""
+        if (n := len(data.train)) < self.clusters:
+            raise UserError(f"model.predictor.clusters={self.clusters} are more than the {n} training stays.")
+
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """Raises UserError for fewer training stays than clusters."""
+        self.check(data)
         x = data.train.values.double().flatten(1).cpu().numpy()  # (N, T, V) -> (N, T V)
-        if len(x) < self.clusters:
-            raise UserError(f"model.predictor.clusters={self.clusters} are more than the {len(x)} training stays.")
         seed = int(torch.randint(2**31 - 1, ()))  # of the run's seed, as the first weights of a network are
         found = SklearnKMeans(self.clusters, n_init=STARTS, random_state=seed).fit(x)
         self.centres = torch.from_numpy(found.cluster_centers_)
