@@ -67,6 +67,6 @@ done
 python "$HERE/demos.py" mimic4=runs/demo_mimic4 eicu=runs/demo_eicu --out "$HERE/demos.json"
 
 if [ -n "$FULL" ]; then
-  python -m icu_lightning.run model=teacher_student data=synthetic data.stays=88650 data.pretraining_cohort=null report=none hydra.run.dir=runs/full
+  python -m icu_lightning.run model=teacher_student data=synthetic data.stays=88650 data.pretraining_cohort=null trainer.threads=2 report=none hydra.run.dir=runs/full
   python "$HERE/stage_times.py" runs/full --cores "$(nproc)" --out "$HERE/stage_times.json"
 fi
