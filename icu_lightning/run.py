@@ -160,13 +160,14 @@ def one_line_errors(folder: Path, stopped: str = "Start it again.", *, new: bool
     try:
         with preemption.heard():
             yield
-    except preemption.Preempted as stop:
-        discard(folder)
-        print(f"Stopped by {stop.signal.name}. {stopped}{preemption.requeue(stop)}", file=sys.stderr)
-        raise
     except BaseException as error:
-        if preemption.told() is signal.SIGINT or isinstance(error, KeyboardInterrupt):
-            # or what a library has made of it: Lightning's SystemExit, or an error of its own
+        told = preemption.told()  # or a library has made of it a SystemExit, as Lightning does, or an error of its own
+        if told in preemption.HEARD:
+            discard(folder)
+            stop = preemption.Preempted(told)
+            print(f"Stopped by {stop.signal.name}. {stopped}{preemption.requeue(stop)}", file=sys.stderr)
+            raise stop from error
+        if told is signal.SIGINT or isinstance(error, KeyboardInterrupt):
             discard(folder)
             print(f"Stopped. {stopped}", file=sys.stderr)
             sys.exit(130)

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python experiments/benchmarks/gpu.py --out gpu.json
 
-Twice the denoiser costs twice the time on small shapes, whatever the batch: there a step is the launching of its kernels, and other
-processes have room on the same card. Medians of single calls, each waited for, after a warm-up. Nothing is asserted.
+On small shapes a step is mostly the launching of its kernels, so that twice the batch costs little more.
+Medians of single calls, each waited for, after a warm-up. Nothing is asserted.
 """
 
 import argparse

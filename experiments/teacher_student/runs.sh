@@ -3,8 +3,8 @@
 #
 #     bash experiments/teacher_student/runs.sh            a finished run is left alone; the synthetic ones take about an hour of a core
 #
-# The last part needs the open demos of MIMIC-IV and eICU in ICU_DATA_ROOT. With FULL=1 also the timed run, whose file says what else
-# the machine did; speed.json and stage_times.json differ from machine to machine, the others do not.
+# The last part needs the open demos of MIMIC-IV and eICU in ICU_DATA_ROOT. With FULL=1 also the timed run; BESIDE='...' says what
+# else the machine did; speed.json and stage_times.json differ from machine to machine, the others do not.
 #
 # `run NAME WORDS` is one run, into runs/NAME. One thread, because sums over several round otherwise.
 set -e
@@ -67,6 +67,6 @@ done
 python "$HERE/demos.py" mimic4=runs/demo_mimic4 eicu=runs/demo_eicu --out "$HERE/demos.json"
 
 if [ -n "$FULL" ]; then
-  python -m icu_lightning.run model=teacher_student data=synthetic data.stays=88650 data.pretraining_cohort=null trainer.threads=2 report=none hydra.run.dir=runs/full
-  python "$HERE/stage_times.py" runs/full --cores "$(nproc)" --out "$HERE/stage_times.json"
+  [ -e runs/full/metrics.json ] || python -m icu_lightning.run model=teacher_student data=synthetic data.stays=88650 data.pretraining_cohort=null trainer.threads=2 report=none hydra.run.dir=runs/full
+  python "$HERE/stage_times.py" runs/full --cores "$(nproc)" --beside "${BESIDE:-not said}" --out "$HERE/stage_times.json"
 fi

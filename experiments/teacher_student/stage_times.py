@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--cores", type=int, required=True, help="cores of the machine")
-    parser.add_argument("--beside", default="nothing", help="what else the machine did, in words")
+    parser.add_argument("--beside", required=True, help="what else the machine did, in words, or nothing")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     content = times(asked.run) | {"cores": asked.cores, "beside": asked.beside}

@@ -56,7 +56,7 @@ def notes(table: Table) -> list[str]:
         found.append(
             "Ours is the AUROC of a model's own risks; of runs with cv the mean of the folds', each of its own test stays, as a "
             "published number is of one test split. Risks of all folds together come from as many models and calibrators, whose "
-            "scales differ, which costs one method up to .06 and another nothing: what AUROC they have, own and calibrated, stands "
+            "scales differ, which may cost one method and not another: what AUROC they have, own and calibrated, stands "
             "beside it, of every method."
         )
     if any(column == "mtdm" and row == "lstm" for row, column, _ in table.cells):

@@ -1,8 +1,9 @@
 """The page's plainer tables: what cleaning did to each variable, and how many stays each split has."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -82,3 +83,21 @@ def _variable_name(name: str) -> str:
 
 def _explained(name: str) -> str:
     return STATUSES.get(name, "see the README")
+
+
+def unit_row(row: Mapping[str, Any], smallest: int) -> tuple[str, ...]:
+    """Drug, unit as charted, infusions, stays; of a handful of stays neither number, and not the text, which somebody typed."""
+    drug, unit = plain(row["drug"]), str(row["unit"] or "no unit")
+    if is_small(row["stays"], smallest):
+        return drug, WITHHELD, WITHHELD, f"<{smallest}"
+    return drug, unit, f"{row['infusions']:,}", f"{row['stays']:,}"
+
+
+def component_row(row: Mapping[str, Any], smallest: int) -> tuple[str, ...]:
+    """Score, component, stays with that score, and those of them without the component."""
+    missing = f"{row['missing']:,} ({percent(row['missing'], row['scored'])})"
+    if is_small(row["missing"], smallest):
+        missing = f"<{smallest}"
+    elif is_small(row["scored"] - row["missing"], smallest):
+        missing = WITHHELD
+    return plain(row["score"]), plain(row["component"]), f"{row['scored']:,}", missing

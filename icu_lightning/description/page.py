@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.extract import Extract
 from icu_lightning.data.settings import DataSettings
-from icu_lightning.description.counts import cleaning_counts, split_rows
+from icu_lightning.description.counts import cleaning_counts, component_row, split_rows, unit_row
 from icu_lightning.description.figures import FENCE, LIMITS, distribution, heat_map
 from icu_lightning.description.flow_chart import flow_chart
 from icu_lightning.description.groups import groups_by_outcome, stay_means
@@ -61,8 +60,8 @@ def page(origin: Origin, settings: DataSettings, extract: Extract, stays: pl.Dat
             for v, concept in enumerate(concepts)
         ],
         cleaning=cleaning_counts(extract.cleaning),
-        units=[_unit_row(row, smallest) for row in extract.units.iter_rows(named=True)],
-        components=[_component_row(row, smallest) for row in extract.components.iter_rows(named=True)],
+        units=[unit_row(row, smallest) for row in extract.units.iter_rows(named=True)],
+        components=[component_row(row, smallest) for row in extract.components.iter_rows(named=True)],
         splits=split_rows(stays, by_outcome, smallest),
     )
 
@@ -85,24 +84,6 @@ def _facts(origin: Origin, settings: DataSettings, stays: pl.DataFrame) -> dict[
         + "; ".join(concept.label for concept in concepts_of(settings.variables)),
         "Splits": f"by {settings.split}, {shares} for training / validation / test (data.split_seed={settings.split_seed})",
     }
-
-
-def _unit_row(row: Mapping[str, Any], smallest: int) -> tuple[str, ...]:
-    """Drug, unit as charted, infusions, stays; of a handful of stays neither number, and not the text, which somebody typed."""
-    drug, unit = plain(row["drug"]), str(row["unit"] or "no unit")
-    if is_small(row["stays"], smallest):
-        return drug, WITHHELD, WITHHELD, f"<{smallest}"
-    return drug, unit, f"{row['infusions']:,}", f"{row['stays']:,}"
-
-
-def _component_row(row: Mapping[str, Any], smallest: int) -> tuple[str, ...]:
-    """Score, component, stays with that score, and those of them without the component."""
-    missing = f"{row['missing']:,} ({percent(row['missing'], row['scored'])})"
-    if is_small(row["missing"], smallest):
-        missing = f"<{smallest}"
-    elif is_small(row["scored"] - row["missing"], smallest):
-        missing = WITHHELD
-    return plain(row["score"]), plain(row["component"]), f"{row['scored']:,}", missing
 
 
 def _measured_row(row: Measured, n_stays: int, hours: int, smallest: int) -> dict[str, object]:

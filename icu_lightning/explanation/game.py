@@ -16,7 +16,9 @@ With the set S of players present, stay x and background stay b, the model is sh
 
 so that every batch is one that could have been: no value without a measurement, hours_since that fit the mask. h(all, x, b) is x
 and h(none, x, b) is b but for its ids, hence a stay keeps its own noise in a model that draws. A value that nobody measured moves
-nothing: of a variable that the stay never had, all attribution is its missingness. Drugs' rates (`vis`) are variables like others.
+nothing: of a variable that the stay never had, all attribution is its missingness. Drugs' rates and their score (`vis`) are one
+feature, unless told apart. Where only some of them are known at an hour, the others are carried forward, or come from b if the stay
+had none yet, so that score and drugs of a mixture need not agree there.
 
 The worth of S is v(S) = mean over the background of f(h(S, x, b)), f the risk: what is explained is the model, not the disease.
 The players are grouped (variable: its values, block by block, and its missingness), and the attributions are Owen values, the

@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 
 from icu_lightning.data.splits import undersampled_text
-from icu_lightning.description.counts import cleaning_counts
-from icu_lightning.description.words import number, plain
+from icu_lightning.description.counts import cleaning_counts, component_row, unit_row
+from icu_lightning.description.words import number
 from icu_lightning.report.blocks import Block, Code, Facts, Section, Table, Text, row
 from icu_lightning.report.folder import Run
 from icu_lightning.report.numbers import count_cell
+from icu_lightning.report.participants import SMALLEST
 
 VERDICTS = {True: "passed", False: "FAILED", None: "cannot be told"}
 PATHS = ("data.root", "data.cache_dir", "resume")  # of the machine of the run; nobody else's concern
@@ -81,17 +82,11 @@ def _units(run: Run) -> list[Block]:
     """Units of infusions that nobody can read, by drug; nothing for runs of before they were listed, or without infusions."""
     if run.audit is None or not (units := run.audit.get("unknown_units")):
         return []
-    rows = [
-        row(
-            f"{plain(of['drug'])}, {of['unit'] or 'no unit'}",
-            *map(count_cell, (of["infusions"], of["stays"])),
-        )
-        for of in units
-    ]
+    rows = [row(*unit_row(of, SMALLEST)) for of in units]
     text = "Infusions whose unit could not be read: the drug ran in these hours, at a rate that is not known."
     return [
         Text(text=text),
-        Table(columns=[("Drug, unit as charted", ""), ("infusions", ""), ("stays", "")], rows=rows),
+        Table(columns=[("Drug", ""), ("unit as charted", ""), ("infusions", ""), ("stays", "")], rows=rows),
     ]
 
 
@@ -99,12 +94,9 @@ def _components(run: Run) -> list[Block]:
     """Of how many stays a component of a severity score was not measured."""
     if run.audit is None or not (components := run.audit.get("missing_components")):
         return []
-    rows = [
-        row(f"{plain(of['score'])}, {plain(of['component'])}", *map(count_cell, (of["scored"], of["missing"])))
-        for of in components
-    ]
+    rows = [row(*component_row(of, SMALLEST)) for of in components]
     text = "Severity scores: a component of which nothing was measured counts 0 points, as if it were normal, by convention."
-    columns = [("Score, component", ""), ("stays with that score", ""), ("of them without this component", "")]
+    columns = [("Score", ""), ("component", ""), ("stays with that score", ""), ("of them without this component", "")]
     return [Text(text=text), Table(columns=columns, rows=rows)]
 
 

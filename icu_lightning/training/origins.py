@@ -39,7 +39,9 @@ class Origin:
     @classmethod
     def of_stage(cls, stage: str, train: Tensor, val: Tensor, shown: Mapping[str, Any]) -> "Origin":
         """Of a stage that begins with no other's weights. Arguments: train, val: keys. shown: plain values."""
-        return cls(stage, {stage: train}, {stage: val}, {name: json.dumps(value) for name, value in shown.items()})
+        return cls(
+            stage, {stage: train}, {stage: val}, {name: json.dumps(_rounded(value)) for name, value in shown.items()}
+        )
 
     @classmethod
     def stored(cls, content: Mapping[str, Any]) -> "Origin | None":
@@ -74,6 +76,19 @@ def joined(one: Keys, other: Keys) -> dict[str, Tensor]:
     """
     both = {name: [keys[name] for keys in (one, other) if name in keys] for name in {**one, **other}}
     return {name: torch.cat(parts).unique() for name, parts in both.items()}
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to six digits: the last ones of a mean or an SD are the processor's, and no other scale.
+
+    >>> _rounded({"mean": [0.1 + 0.2], "of": "map"})
+    {'mean': [0.3], 'of': 'map'}
+    """
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(of) for name, of in value.items()}
+    return [_rounded(of) for of in value] if isinstance(value, list | tuple) else value
 
 
 def check_patients(origin: Origin, apart: Keys, setting: str, path: Path) -> None:

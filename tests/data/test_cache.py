@@ -119,12 +119,10 @@ def test_a_cache_that_cannot_be_written_is_told_and_done_without(kept, monkeypat
 
 RACE = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from icu_lightning.data import cache
 from icu_lightning.data.extract import extract
-from icu_lightning.data.infusions import UNREAD
 from tests.conftest import synthetic_icu
 folder = Path(sys.argv[1])
 settings = {"hours": 6, "variables": ["map", "spo2"], "cohort": ["age_known"], "outcome": "died_in_hospital"}
@@ -160,7 +158,6 @@ import time
 from pathlib import Path
 from icu_lightning.data import cache
 from icu_lightning.data.extract import extract
-from icu_lightning.data.infusions import UNREAD
 from tests.conftest import synthetic_icu
 folder = Path(sys.argv[1])
 settings = {"hours": 6, "variables": ["map", "spo2"], "cohort": ["age_known"], "outcome": "died_in_hospital"}

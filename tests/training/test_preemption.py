@@ -72,16 +72,19 @@ def hears_sigint():
 
 
 @pytest.mark.parametrize("error", [RuntimeError("what a library made of it"), OSError("EINTR"), SystemExit(1)])
-def test_an_interruption_that_a_library_turned_into_its_own_error_is_no_failure(error, tmp_path, capsys, hears_sigint):
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
+def test_a_signal_that_a_library_turned_into_its_own_error_is_no_failure(
+    error, name, code, tmp_path, capsys, hears_sigint
+):
     def interrupted_in_a_library():
-        with contextlib.suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+        with contextlib.suppress(KeyboardInterrupt, Preempted):
+            os.kill(os.getpid(), getattr(signal, name))
         raise error
 
     with pytest.raises(SystemExit) as ended, one_line_errors(tmp_path, "Go on."):
         interrupted_in_a_library()
-    assert ended.value.code == 130
-    assert capsys.readouterr().err == "Stopped. Go on.\n"
+    assert ended.value.code == code
+    assert capsys.readouterr().err == ("Stopped. Go on.\n" if name == "SIGINT" else f"Stopped by {name}. Go on.\n")
     assert not (tmp_path / "error.txt").exists()
     with pytest.raises(SystemExit) as ended, one_line_errors(tmp_path):
         raise RuntimeError("of a run that nobody stopped")
