@@ -54,7 +54,7 @@ def hostile(make_run, tmp_path):  # noqa: F811
     return folder
 
 
-SETTINGS = {"stays": 1, "evaluations": 500, "background": 1, "risk": "raw", "single": 0, "seed": 0}
+SETTINGS = {"drugs": "together", "stays": 1, "evaluations": 500, "background": 1, "risk": "raw", "single": 0, "seed": 0}
 
 
 @pytest.mark.parametrize("command", ["explain", "examine"])
