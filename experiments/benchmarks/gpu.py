@@ -2,7 +2,6 @@
 
     PYTHONPATH=. python experiments/benchmarks/gpu.py --out gpu.json
 
-On small shapes a step is mostly the launching of its kernels, so that twice the batch costs little more.
 Medians of single calls, each waited for, after a warm-up. Nothing is asserted.
 """
 

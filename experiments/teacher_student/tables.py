@@ -117,18 +117,6 @@ def results(content: Mapping[str, Any]) -> str:
     return table(*rows)
 
 
-def seeds(content: Mapping[str, Any]) -> str:
-    runs, pairs = content["runs"], content["pairs"]
-    first = {"auroc": runs["student"]["auroc_difference"], "brier": runs["student"]["brier_difference"]}
-    differences = [first, pairs["student_1 - vis_lstm_1"], pairs["student_2 - vis_lstm_2"]]
-    rows = [("seed", "student", "LSTM", "student - LSTM (95 %)", "Brier score, student - LSTM (95 %)")]
-    for seed, of in enumerate(differences):
-        ending = f"_{seed}" if seed else ""
-        aurocs = (number(runs[f"{name}{ending}"]["auroc"]["value"]) for name in ("student", "vis_lstm"))
-        rows.append((str(seed), *aurocs, cell(of["auroc"], sign=True), cell(of["brier"], 4, sign=True)))
-    return table(*rows)
-
-
 def robustness(content: Mapping[str, Any]) -> str:
     rows = [("", *(f"{share} %" for share in (0, 20, 40, 60, 80)), "change at 80 % (95 %)")]
     for kind, words in KINDS.items():
@@ -292,7 +280,6 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     of.__name__: of
     for of in (
         results,
-        seeds,
         robustness,
         shifted,
         pretraining,
