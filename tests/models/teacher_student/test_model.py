@@ -173,6 +173,13 @@ def test_the_student_is_a_seventh_of_the_teacher_at_most():
     assert teacher >= 7 * student
 
 
+def test_attention_weights_are_never_dropped_so_that_a_cpu_keeps_its_fused_kernel(make_model):
+    model = make_model("model.encoder.dropout=0.3")
+    attentions = [part for part in model.teacher.modules() if isinstance(part, torch.nn.MultiheadAttention)]
+    assert attentions
+    assert all(part.dropout == 0 for part in attentions)
+
+
 def test_the_methods_numbers():
     """METHODS C.5."""
     conf = BASE
