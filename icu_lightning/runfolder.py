@@ -23,6 +23,7 @@ from icu_lightning.yaml_file import read_yaml
 
 SIZE = "size"  # what conf/model/size says, which other settings read: it is stored with them, and not beside them
 PARTS = ("imputer", "predictor")  # groups whose options are parts of model=two_stage
+REUSED = " (reused)"  # behind the name of a stage in metrics.csv that an earlier run has trained
 UNFINISHED = "unfinished"  # a file that stands in the folder for as long as something has still to be written
 NEEDED = {"names", "data", "model", "trainer", "logger", "calibration", "seed", "threshold", "bootstrap"}
 OF_A_BEGUN_RUN = (

@@ -39,7 +39,7 @@ ROOMS = {
         "pipeline",
         "terminal",
     },  # it starts runs
-    "training": SHARED | {"build", "data", "evaluation", "loggers", "models", "terminal", "trust"},
+    "training": SHARED | {"build", "data", "evaluation", "loggers", "models", "runfolder", "terminal", "trust"},
     "transferring": (SHARED - {"batch"}) | {"description", "evaluation", "terminal"},  # of description, its words
 }
 INSIDE_DATA = [

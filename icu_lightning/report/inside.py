@@ -12,8 +12,7 @@ from icu_lightning.report.blocks import Block, Cell, Section, Table, Text, row
 from icu_lightning.report.folder import Run
 from icu_lightning.report.numbers import estimate_cell
 from icu_lightning.report.performance import METRICS
-
-REUSED = " (reused)"  # behind the name of a stage in metrics.csv, see training/stages.py
+from icu_lightning.runfolder import REUSED
 
 COUNTS = {"n": "stays", "events": "deaths"}  # columns of hours_observed.csv
 

@@ -32,12 +32,12 @@ from icu_lightning.atomic import atomic_file, write_text
 from icu_lightning.errors import UserError
 from icu_lightning.loggers import tell_epoch
 from icu_lightning.models.base import Once, Part, anew
+from icu_lightning.runfolder import REUSED
 from icu_lightning.terminal import say
 from icu_lightning.training.crew import Crew
 from icu_lightning.training.kept import Kept
 from icu_lightning.training.origins import Keys, Origin, check_patients, check_shown
 
-REUSED = " (reused)"  # behind the name of a stage in metrics.csv that an earlier run has trained
 # Warnings: torch 2.13 of what Lightning 2.6 asks; of our find_unused_parameters; that Slurm is installed, and not used here
 EXPECTED = ".*(LeafSpec|find_unused_parameters=True was specified|The `srun` command is available).*"
 
@@ -162,10 +162,20 @@ class StageTrainer:
         return self.kept.fit_once(part, fit, name=name, beside=beside, epochs=epochs, reused=self._reused)
 
     def _reused(self, epochs: Sequence[Mapping[str, str]]) -> None:
-        """Put an earlier run's epochs before this run's into metrics.csv, marked, unless the stage is there already."""
+        """Put another run's epochs of stages that this run has not finished into metrics.csv, marked, before later stages'.
+
+        Where this run was killed in such a stage, which the other has finished since, its own half goes, rows and checkpoints.
+        """
         there = read_metrics(self.folder / "metrics.csv")
-        known = {row["stage"].removesuffix(REUSED) for row in there}
-        rows = [{**row, "stage": f"{row['stage']}{REUSED}"} for row in epochs if row["stage"] not in known]
+        rows: list[Mapping[str, str]] = []
+        for stage in dict.fromkeys(row["stage"] for row in epochs):
+            folder = self.folder / "checkpoints" / stage
+            if (folder / "finished.json").exists():
+                rows += [row for row in there if row["stage"] == stage]
+            else:
+                rows += [{**row, "stage": f"{stage}{REUSED}"} for row in epochs if row["stage"] == stage]
+                shutil.rmtree(folder, ignore_errors=True)  # not what this run's model is made of
+            there = [row for row in there if row["stage"].removesuffix(REUSED) != stage]
         if rows:
             write_metrics(self.folder / "metrics.csv", [*rows, *there])
 
@@ -300,7 +310,8 @@ class EpochMetrics(Checkpoint):
         if not trainer.is_global_zero:
             return
         epoch = trainer.current_epoch
-        rows = [row for row in read_metrics(self.path) if row["stage"] != self.stage or int(row["epoch"]) < epoch]
+        others = [row for row in read_metrics(self.path) if row["stage"] != f"{self.stage}{REUSED}"]
+        rows = [row for row in others if row["stage"] != self.stage or int(row["epoch"]) < epoch]
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
         values = {name: f"{float(value):.6g}" for name, value in sorted(trainer.callback_metrics.items())}
         rows.append({"stage": self.stage, "epoch": str(epoch), "lr": f"{learning_rate:.6g}"} | values)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from icu_lightning.build import built
 from icu_lightning.training import kept
 from icu_lightning.training.kept import STATE, Kept, digest_of
-from icu_lightning.training.stages import StageTrainer, read_metrics
+from icu_lightning.training.stages import EpochSeed, StageTrainer, read_metrics
 from tests.conftest import composed
 
 DEVICE = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
@@ -23,21 +24,25 @@ def data(synthetic_data):
 
 @pytest.fixture
 def fit(data, tmp_path):
-    """A function: predictor, further words of a run, the data -> the fitted model, and the stages that it trained."""
+    """A function: predictor, further words of a run, the data, a folder to go on in -> the fitted model, and stages that it trained.
+
+    The folder of the n-th call without one is run<n>.
+    """
     runs = 0
 
-    def fitted(predictor: str, *words: str, data=data):
+    def fitted(predictor: str, *words: str, data=data, folder=None):
         nonlocal runs
-        runs += 1
-        folder = tmp_path / f"run{runs}"
-        folder.mkdir()
+        if folder is None:
+            runs += 1
+            folder = tmp_path / f"run{runs}"
+            folder.mkdir()
         parts = ["model=two_stage", "imputer=brits", f"predictor={predictor}", "trainer.max_epochs=1"]
         config = composed(*parts, *words).plain
         data.settings = dataclasses.replace(data.settings, cache_dir=str(tmp_path / "cache"))
         torch.manual_seed(config["seed"])
         model = built(config["model"], shape=data.shape)
-        kept = Kept.of(config, data)
-        model.fit(data, StageTrainer(folder=folder, seed=config["seed"], max_epochs=1, **DEVICE, kept=kept))
+        given = {"seed": config["seed"], "max_epochs": config["trainer"]["max_epochs"], "kept": Kept.of(config, data)}
+        model.fit(data, StageTrainer(folder=folder, **given, **DEVICE))
         return model, sorted(path.name for path in (folder / "checkpoints").glob("*"))
 
     return fitted
@@ -72,8 +77,43 @@ def test_the_epochs_of_a_reused_fit_are_in_the_run_and_marked(fit, tmp_path):
     for run in ("run1", "run2"):  # one that went on after its own imputer, and one that went on after another's
         trainer.folder = tmp_path / run
         before = read_metrics(trainer.folder / "metrics.csv")
-        trainer._reused(first[:1])
+        trainer._reused([{**second[0], "stage": "imputer"}])
         assert read_metrics(trainer.folder / "metrics.csv") == before
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL in the second epoch of a stage."""
+
+
+def killed_in_the_second_epoch(self, trainer, module):
+    if trainer.current_epoch == 1:
+        raise Killed
+
+
+def stages_in(folder: Path) -> list[str]:
+    return [row["stage"] for row in read_metrics(folder / "metrics.csv")]
+
+
+def test_what_another_run_has_finished_meanwhile_takes_the_place_of_the_own_half(fit, tmp_path, monkeypatch):
+    """A run killed in its imputer goes on with another's: its curves are of what its model is made of, and say whose they are."""
+    epochs, mine = "trainer.max_epochs=3", tmp_path / "run1"
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochSeed, "on_train_epoch_start", killed_in_the_second_epoch)
+        with pytest.raises(Killed):
+            fit("lstm", epochs)
+    assert stages_in(mine) == ["imputer"]
+    assert (mine / "checkpoints" / "imputer" / "best.ckpt").exists()
+    other, _ = fit("logistic_regression", epochs)
+    resumed, trained = fit("lstm", epochs, folder=mine)
+    assert trained == ["fit"], "no weights lie there that are not the model's"
+    assert stages_in(mine) == ["imputer (reused)"] * 3 + ["fit"] * 3
+    (whole, there) = (read_metrics(folder / "metrics.csv") for folder in (tmp_path / "run2", mine))
+    assert [row["val/loss"] for row in there[:3]] == [row["val/loss"] for row in whole]
+    same = zip(resumed.imputer.state_dict().values(), other.imputer.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same if isinstance(a, torch.Tensor))
+    shutil.rmtree(tmp_path / "cache")  # and where it has to be trained here after all, nothing is said to be reused
+    fit("lstm", epochs, folder=mine)
+    assert sorted(stages_in(mine)) == ["fit"] * 3 + ["imputer"] * 3
 
 
 def test_whatever_it_follows_from_makes_another_one(fit, synthetic_data, tmp_path):
