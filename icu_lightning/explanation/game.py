@@ -16,9 +16,18 @@ With the set S of players present, stay x and background stay b, the model is sh
 
 so that every batch is one that could have been: no value without a measurement, hours_since that fit the mask. h(all, x, b) is x
 and h(none, x, b) is b but for its ids, hence a stay keeps its own noise in a model that draws. A value that nobody measured moves
-nothing: of a variable that the stay never had, all attribution is its missingness. Drugs' rates and their score (`vis`) are one
-feature, unless told apart. Where only some of them are known at an hour, the others are carried forward, or come from b if the stay
-had none yet, so that score and drugs of a mixture need not agree there.
+nothing: of a variable that the stay never had, all attribution is its missingness.
+
+Drugs' rates and their score (`vis`) are one feature, unless told apart, and what is shown of them at an hour was so in one hour of
+one stay, so that score and drugs agree in every mixture:
+
+    hours     t is shown if any channel was known in it, of x if missingness in S, else of b, and t is in the unit
+    channels  = all of the last hour up to t in which any was known, of x if value(t) in S and there is one, else of b: the rates,
+                and which of them were known
+
+Hence in which hours any drug was known is their missingness, and which of an hour's were known goes with their values: one stay's
+rates with another's gaps need not agree. An hour that x shows and b fills, before b has had any, shows nothing: 0, which a variable
+shows there, is a mean channel by channel and no hour of anybody.
 
 The worth of S is v(S) = mean over the background of f(h(S, x, b)), f the risk: what is explained is the model, not the disease.
 The players are grouped (variable: its values, block by block, and its missingness), and the attributions are Owen values, the
@@ -62,7 +71,7 @@ class Players:
         drugs: of WAYS: the vasoactive drugs and their score are one feature, or one each.
 
     `all` (M) are the players, `tree` their groups. Which player a cell belongs to: `value` (T, V + C) for the V variables and C
-    drug channels, `missingness` (V + C), `static` (S), `in_icu`.
+    drug channels, `missingness` (V + C), `static` (S), `in_icu`. together: there are drugs, and they are one feature.
     """
 
     def __init__(self, shape: BatchShape, block: int, drugs: str = "together") -> None:
@@ -72,7 +81,8 @@ class Players:
         series = (*shape.variables, *shape.vis)
         self.value = np.empty((shape.hours, len(series)), dtype=np.int64)
         self.missingness = np.empty(len(series), dtype=np.int64)
-        first_drug = len(shape.variables) if drugs == "together" and shape.vis else len(series)
+        self.together = drugs == "together" and bool(shape.vis)
+        first_drug = len(shape.variables) if self.together else len(series)
         for v, name in enumerate(series[:first_drug]):
             self._add_series([v], name)
         if series[first_drug:]:

@@ -36,29 +36,45 @@ def mixed(players: Players, stay: StayBatch, background: StayBatch, which: Tenso
         "in_icu": in_icu,
     }
     if x.vis is not None and b.vis is not None:
-        known_x, known_b = _known(x), _known(b)
-        known = torch.where(missingness[..., n:], known_x, known_b) & in_icu.unsqueeze(2)
-        parts["vis"] = torch.where(known, _latent(x.vis, known_x, b.vis, known_b, value[..., n:]), 0.0)
-        parts["vis_observed"] = known
+        rates_of = _rates_together if players.together else _rates_apart
+        rates, known = rates_of(x, b, value[..., n:], missingness[..., n:])
+        known = known & in_icu.unsqueeze(2)
+        parts |= {"vis": torch.where(known, rates, 0.0), "vis_observed": known}
     return replace(x, **parts)
 
 
 def effective(players: Players, stay: StayBatch, background: StayBatch) -> Tensor:
     """(K, M) bool: False for a player that changes no mixture of the stay with that background stay, so need not be tried."""
     x, b = stay[torch.zeros(len(background), dtype=torch.int64)], background
-    (x_values, x_observed), (b_values, b_observed) = _all_series(x), _all_series(b)
-    x_last, x_has = carried(x_values, x_observed)
-    b_last, _ = carried(b_values, b_observed)
-    shown = x_observed | b_observed
+    value, missingness = _differs_apart(*_all_series(x), *_all_series(b))
+    if players.together:
+        n = len(players.shape.variables)
+        of_hour, hours = _differs_together(x, b)
+        value, missingness = torch.cat([value[..., :n], of_hour], 2), torch.cat([missingness[:, :n], hours], 1)
     found = torch.zeros(len(b), len(players), dtype=torch.int64)
     for player, differs in (
-        (players.value, x_has & (x_last != b_last) & shown),
-        (players.missingness, (x_observed != b_observed).any(1)),
+        (players.value, value),
+        (players.missingness, missingness),
         (players.static, x.static != b.static),
         ([players.in_icu], (x.in_icu != b.in_icu).any(1, keepdim=True)),
     ):
         found.index_add_(1, torch.as_tensor(player).flatten(), differs.flatten(1).long())
     return found > 0
+
+
+def _differs_apart(x_values: Tensor, x_observed: Tensor, b_values: Tensor, b_observed: Tensor) -> tuple[Tensor, Tensor]:
+    """(K, T, V), (K, V) bool: where a value player changes a cell, and whose missingness does."""
+    x_last, x_has = carried(x_values, x_observed)
+    b_last, _ = carried(b_values, b_observed)
+    return x_has & (x_last != b_last) & (x_observed | b_observed), (x_observed != b_observed).any(1)
+
+
+def _differs_together(x: StayBatch, b: StayBatch) -> tuple[Tensor, Tensor]:
+    """(K, T, C), (K, C) bool: as `_differs_apart`, for drugs of which one hour's go together."""
+    (x_rates, x_known), (b_rates, b_known) = last_hour(x), last_hour(b)
+    x_hours, b_hours = (_known(batch).any(2, keepdim=True) for batch in (x, b))
+    other = x_known.any(2, keepdim=True) & ((x_rates != b_rates) | (x_known != b_known))
+    return other & (x_hours | b_hours), (x_hours != b_hours).any(1).expand(-1, x_known.shape[2])
 
 
 def carried(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,6 +83,31 @@ def carried(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     last = torch.where(observed, hour, -1).cummax(dim=1).values
     has = last >= 0
     return torch.where(has, values.gather(1, last.clamp(min=0)), 0.0), has
+
+
+def last_hour(batch: StayBatch) -> tuple[Tensor, Tensor]:
+    """(B, T, C) rates, and which are known, of the last hour up to each in which any is known; none is before the first."""
+    assert batch.vis is not None
+    known = _known(batch)
+    hour = torch.arange(known.shape[1]).view(1, -1, 1)
+    last = torch.where(known.any(2, keepdim=True), hour, 0).cummax(dim=1).values.expand_as(known)
+    return batch.vis.gather(1, last), known.gather(1, last)
+
+
+def _rates_together(x: StayBatch, b: StayBatch, value: Tensor, missingness: Tensor) -> tuple[Tensor, Tensor]:
+    """(R, T, C) rates and which are known, all channels of an hour from one hour of one stay."""
+    (x_rates, x_known), (b_rates, b_known) = last_hour(x), last_hour(b)
+    x_hours, b_hours = (_known(batch).any(2, keepdim=True) for batch in (x, b))
+    own, hours = value & x_known.any(2, keepdim=True), torch.where(missingness, x_hours, b_hours)
+    return torch.where(own, x_rates, b_rates), torch.where(own, x_known, b_known) & hours
+
+
+def _rates_apart(x: StayBatch, b: StayBatch, value: Tensor, missingness: Tensor) -> tuple[Tensor, Tensor]:
+    """(R, T, C) rates and which are known, each channel as if it were a variable."""
+    assert x.vis is not None
+    assert b.vis is not None
+    known_x, known_b = _known(x), _known(b)
+    return _latent(x.vis, known_x, b.vis, known_b, value), torch.where(missingness, known_x, known_b)
 
 
 def _latent(x_values: Tensor, x_observed: Tensor, b_values: Tensor, b_observed: Tensor, own: Tensor) -> Tensor:

@@ -45,10 +45,10 @@ def drawing(batch):
 
 
 @pytest.mark.parametrize("make", [transformer, lambda: drawing], ids=["transformer", "drawing"])
-@pytest.mark.parametrize("block", [1, 4, 6])
-def test_attributions_and_base_value_add_up_to_the_prediction(make, block, attributed, stays):
+@pytest.mark.parametrize(("block", "drugs"), [(1, "apart"), (4, "together"), (6, "apart"), (6, "together")])
+def test_attributions_and_base_value_add_up_to_the_prediction(make, block, drugs, attributed, stays):
     risk = make()
-    explanation, _ = attributed(risk, block=block)
+    explanation, _ = attributed(risk, block=block, drugs=drugs)
     total = explanation.base_values + explanation.values.sum(1)
     assert np.abs(total - risk(stays).numpy()).max() < TIGHT
     assert np.abs(explanation.values).max() > 0.001
