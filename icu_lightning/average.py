@@ -154,16 +154,14 @@ def _provenance(run: Run) -> dict[str, Any]:
     from icu_lightning.evaluation.stored import digest
 
     folder = Path(run.name)
-    environment = folder / "environment.txt"
-    said = environment.read_text(encoding="utf-8").splitlines() if environment.exists() else []
-    commit = next((line.partition(": ")[2] for line in said if line.startswith("git commit")), "unknown")
+    facts, _ = runfolder.stored_environment(folder)
     sha256 = digest(folder / "predictions.parquet")
     return {
         "folder": str(folder.absolute()),
         "model": run.model,
         "seed": run.seed,
         "predictions_sha256": sha256,
-        "commit": commit,
+        "commit": facts.get("git commit", "unknown"),
     }
 
 

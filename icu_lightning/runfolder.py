@@ -168,6 +168,14 @@ def environment() -> str:
     return "\n".join([*(f"{name}: {value}" for name, value in facts.items()), "", *packages(), ""])
 
 
+def stored_environment(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What `environment` has told of a run: its facts by name, and name==version of each package; nothing where there is no file."""
+    path = folder / "environment.txt"
+    facts, _, packages = path.read_text(encoding="utf-8").partition("\n\n") if path.exists() else ("", "", "")
+    pairs = (line.partition(": ") for line in facts.splitlines())
+    return {name: text for name, _, text in pairs}, tuple(packages.split())
+
+
 @cache
 def packages() -> tuple[str, ...]:
     """name==version of everything that is installed, as it was when this process first asked: it takes a while."""

@@ -99,9 +99,19 @@ def test_a_run_folder_holds_everything_and_scores_every_stay(model, finished):
         part = table.filter(pl.col("split") == split)
         assert (metrics[split]["n"], metrics[split]["events"]) == (part.height, int(part["label"].sum()))
         assert metrics[split]["auroc"]["value"] == pytest.approx(roc_auc_score(part["label"], part["risk"]), abs=1e-9)
-    environment = (folder / "environment.txt").read_text()
-    assert re.search(r"git commit: ([0-9a-f]{40}|none|unknown)", environment)
-    assert "torch==" in environment
+    environment, packages = runfolder.stored_environment(folder)
+    assert re.match(r"[0-9a-f]{40}|none|unknown", environment["git commit"])
+    assert any(package.startswith("torch==") for package in packages)
+
+
+def test_the_environment_is_read_back_as_it_was_written(monkeypatch, tmp_path):
+    assert runfolder.stored_environment(tmp_path) == ({}, ())
+    monkeypatch.setattr(sys, "argv", ["run.py", "model={a: 1}", "two words", "hydra.run.dir=x"])
+    (tmp_path / "environment.txt").write_text(runfolder.environment())
+    facts, packages = runfolder.stored_environment(tmp_path)
+    assert [*facts] == ["date", "command", "git commit", "icu_lightning", "python", "platform"]
+    assert shlex.split(facts["command"]) == sys.argv
+    assert packages == runfolder.packages()
 
 
 @pytest.mark.parametrize("model", MODELS)

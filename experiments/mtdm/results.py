@@ -49,9 +49,7 @@ def of_run(folder: Path) -> dict[str, Any]:
     config, metrics = runfolder.configuration(folder), finished_metrics(folder)
     if metrics is None or "folds" not in metrics["test"]:
         raise UserError(f"{folder} is not a finished run of cv=5.")
-    environment = dict(
-        line.partition(": ")[::2] for line in (folder / "environment.txt").read_text().split("\n\n")[0].splitlines()
-    )
+    environment, _ = runfolder.stored_environment(folder)
     members = [{k: v for k, v in member.items() if k != "folder"} for member in config.get(MEMBERS, [])]
     return {
         "name": config["names"]["model"],

@@ -60,11 +60,10 @@ def main() -> None:
         seconds = time.process_time() - began
         table = pl.read_parquet(Path(folder) / FILE)
     epochs = pl.read_csv(asked.run / "metrics.csv").filter(stage="imputer")
-    environment = (asked.run / "environment.txt").read_text().split("\n\n")[0].splitlines()
-    command = next(line.partition(": ")[2] for line in environment if line.startswith("command: "))
+    environment, _ = runfolder.stored_environment(asked.run)
     of_diffusion = config["model"]["imputer"]["diffusion"]
     found = {
-        "command": typed(command),
+        "command": typed(environment["command"]),
         "epochs": epochs.height,
         "kept_epoch": checkpoint["epoch"],
         "updates": checkpoint["global_step"],

@@ -69,8 +69,7 @@ def smoke(folder: Path) -> dict[str, Any]:
     """Stays of each side; of so few no metric is told."""
     metrics = finished_metrics(folder)
     stored = read(folder / "predictions.parquet", stored_digest(metrics))
-    lines = (folder / "environment.txt").read_text().splitlines()
-    environment = dict(line.partition(": ")[::2] for line in lines if ": " in line)
+    environment, _ = runfolder.stored_environment(folder)
     words = shlex.split(environment["command"])[1:]
     return {
         "synthetic": stored.facts["synthetic"] == "true",

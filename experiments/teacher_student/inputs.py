@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.compare import read_run, run_folders
 from icu_lightning.comparison.refusals import refuse_unlike
@@ -81,7 +82,7 @@ def changes(runs: Sequence[Run], *, bootstrap: int, smallest: int, risk: str = "
         "risk": risk,
         "bootstrap": bootstrap,
         "seeds": sorted(run.seed for run in inputs.whole),
-        "commits": sorted({commit_of(run) for run in runs}),
+        "commits": sorted({runfolder.stored_environment(Path(run.name))[0]["git commit"] for run in runs}),
         "inputs": features(inputs.whole[0]),
         "left_out": found,
         "note": NOTE,
@@ -114,11 +115,6 @@ def told_apart(runs: Sequence[Run]) -> Inputs:
         refuse_other_settings(by_features[whole], members)
     order = {feature: i for i, feature in enumerate(whole)}
     return Inputs(whole=by_features[whole], lacking=dict(sorted(lacking.items(), key=lambda pair: order[pair[0]])))
-
-
-def commit_of(run: Run) -> str:
-    lines = (Path(run.name) / "environment.txt").read_text().splitlines()
-    return next(line.partition(": ")[2] for line in lines if line.startswith("git commit"))
 
 
 def features(run: Run) -> list[str]:

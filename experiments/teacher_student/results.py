@@ -102,8 +102,7 @@ def test_stays(stored: Stored) -> pl.DataFrame:
 
 def facts(folder: Path) -> dict[str, Any]:
     """What was typed, seed, code, and the robustness if there is one."""
-    lines = (folder / "environment.txt").read_text().split("\n\n")[0].splitlines()
-    environment = dict(line.partition(": ")[::2] for line in lines)
+    environment, _ = runfolder.stored_environment(folder)
     words = [w for w in shlex.split(environment.get("command", "")) if not w.startswith("hydra.run.dir")]
     worse = folder / "robustness.json"
     return {

@@ -47,8 +47,7 @@ def times(folder: Path) -> dict[str, Any]:
         stages[stage] = {"seconds": round(path.stat().st_mtime - before, 1), **finished}
         before = path.stat().st_mtime
     sides = stored.table.group_by("split").len().rows()
-    lines = (folder / "environment.txt").read_text().splitlines()
-    environment = dict(line.partition(": ")[::2] for line in lines if ": " in line)
+    environment, _ = runfolder.stored_environment(folder)
     typed = shlex.split(environment["command"])[1:]
     return {
         "synthetic": stored.facts["synthetic"] == "true",

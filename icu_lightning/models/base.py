@@ -126,7 +126,8 @@ class Model(Protocol):
     Optionally `impute(batch, n_samples) -> (B, S, T, V)`, z-scores; observed cells unchanged; with `most_draws` of 1, if further draws
     are the same numbers. And optionally
     `embed(batch) -> (B, D)`, what the model makes of a stay before it gives a risk; a stay's row does not depend on the others'.
-    And optionally `notes`, sentences about what of it was off in this fit, which the run says.
+    And optionally `notes`, sentences about what of it was off in this fit, which the run says. And optionally `check(data)`, which
+    raises UserError for data that `fit` would refuse: whoever trains something else first asks it before.
     """
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:

@@ -112,7 +112,7 @@ def read(path: Path) -> Run:
             f"{path} is not finished (no whole metrics.json). Continue it with python -m icu_lightning.run "
             f"{runfolder.resume_argument(path)}, then report."
         )
-    environment, packages = _environment(path / "environment.txt")
+    environment, packages = runfolder.stored_environment(path)
     return Run(
         path=path,
         config=config,
@@ -155,12 +155,3 @@ def _csv(path: Path) -> pl.DataFrame | None:
         raise UserError(
             f"{path} cannot be read as CSV ({str(error).splitlines()[0]}): put the original back, or run again."
         ) from error
-
-
-def _environment(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """As runfolder.environment wrote it: facts, an empty line, a package a line."""
-    if not path.exists():
-        return {}, ()
-    facts, _, packages = path.read_text(encoding="utf-8").partition("\n\n")
-    pairs = (line.partition(": ") for line in facts.splitlines())
-    return {name: text for name, _, text in pairs}, tuple(packages.split())
