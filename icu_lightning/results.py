@@ -64,11 +64,15 @@ def evaluated(
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """metrics.json, in lines that a person can read: a list of numbers, or a number and its interval, is one line."""
+    write_text(folder / "metrics.json", metrics_text(metrics))
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """JSON in lines that a person can read: a list of numbers, or a number and its interval, is one line."""
     text = json.dumps(metrics, indent=2)
     for together in (r"\[[-+.\w\s,]*\]", r'\{\s*"value": [-+.\w\s,":]*\}'):
         text = re.sub(together, lambda numbers: " ".join(numbers[0].split()), text)
-    write_text(folder / "metrics.json", text + "\n")
+    return text + "\n"
 
 
 def stored_digest(metrics: Mapping[str, Any] | None, file: str = "predictions") -> str | None:

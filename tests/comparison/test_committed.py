@@ -1,0 +1,142 @@
+"""experiments/mtdm/tables: what is committed of a run says what its table says, and in the run's place gives the same table."""
+
+import importlib.util
+import json
+import sys
+
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from icu_lightning.compare import compare_published
+from icu_lightning.errors import UserError
+from icu_lightning.results import write_metrics
+from tests.comparison.conftest import table
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "experiments" / "mtdm"
+FILES = sorted((FOLDER / "tables" / "runs").glob("*.json"))
+LARGEST = 16_000  # bytes; the whole ones have twelve times as many
+RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
+FACTS = "date: today\ncommand: /home/me/icu_lightning/run.py seed=0 hydra.run.dir=/home/me/x\ngit commit: none\n\ntorch==2\n"
+
+
+@pytest.fixture(scope="module")
+def script():
+    """experiments/mtdm/committed.py as a module; results.py is beside it."""
+    sys.path.insert(0, str(FOLDER))
+    try:
+        spec = importlib.util.spec_from_file_location("committed", FOLDER / "committed.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(FOLDER))
+        sys.modules.pop("results", None)  # teacher_student has another one
+    return module
+
+
+@pytest.fixture
+def make(make_folder):
+    """A function: imputer, predictor -> a finished run folder of four folds, with errors of imputation."""
+
+    def folder(imputer: str, predictor: str, error: float):
+        names = {"names__model": "two_stage", "names__imputer": imputer, "names__predictor": predictor}
+        rows = table().with_columns(fold=pl.col("stay_id").cast(pl.Int32) // 2 % 4)
+        path = make_folder(f"{imputer}_{predictor}", rows, bootstrap=5, **names)
+        metrics = json.loads((path / "metrics.json").read_text())
+        cell = {"value": error, "low": error - 0.1, "high": error + 0.1}
+        metrics["imputation"] = {
+            rate: {"n": 9, "mae": cell, "rmse": cell, "variables": {"map": {"mae": error}}} for rate in RATES
+        }
+        write_metrics(path, metrics)
+        (path / "environment.txt").write_text(FACTS)
+        (path / "audit.json").write_text('{"passed": true, "checks": []}')
+        (path / "attrition.csv").write_text("filter,stays\nall stays,280\n")
+        return path
+
+    return folder
+
+
+def written(folders, out) -> dict[str, bytes]:
+    for name in ("table3", "table6"):
+        (out / name).mkdir(parents=True)
+        compare_published([str(path) for path in folders], out / name, name, by=None, synthetic=False)
+    return {path.name: path.read_bytes() for path in sorted(out.glob("*/*"))}
+
+
+def test_in_the_place_of_the_runs_own_it_gives_the_same_tables(script, make, tmp_path):
+    folders = [make("knn", "lstm", 0.5), make("mean", "lstm", 0.7)]
+    whole = written(folders, tmp_path / "whole")
+    assert b"0.700" in whole["table3.md"], "else this test would not notice"
+    sizes = [(path / "metrics.json").stat().st_size for path in folders]
+    for path in folders:
+        write_metrics(path, script.committed(path))
+    assert written(folders, tmp_path / "slim") == whole
+    assert all((path / "metrics.json").stat().st_size < size / 2 for path, size in zip(folders, sizes, strict=True))
+
+
+def test_what_is_left_out_and_what_is_said_before(script, make):
+    folder = make("knn", "lstm", 0.5)
+    metrics, kept = json.loads((folder / "metrics.json").read_text()), script.committed(folder)
+    run = kept.pop("run")
+    assert kept.keys() == metrics.keys()
+    assert not set(script.BULK) & kept["test"].keys()
+    assert kept["test"].keys() == metrics["test"].keys() - set(script.BULK)
+    for block, whole in ((kept["test"], metrics["test"]), (kept["test"]["raw"], metrics["test"]["raw"])):
+        assert block["auroc"] == whole["auroc"]
+        assert block["folds"]["auroc"] == whole["folds"]["auroc"]
+        assert block["folds"]["brier"] == {name: whole["folds"]["brier"][name] for name in ("mean", "sd")}
+        assert block["folds"]["n"] == [60] * 4
+    assert "variables" not in kept["imputation"]["0.1"]
+    test = table().filter(split="test").with_columns(fold=pl.col("stay_id") // 2 % 4)
+    folds = [roc_auc_score(part["label"], part["risk_raw"]) for part in test.partition_by("fold")]
+    assert run["auroc_of_folds"]["value"] == pytest.approx(sum(folds) / 4)
+    assert run["command"] == "python -m icu_lightning.run seed=0 hydra.run.dir=runs/x"
+    assert (run["commit"], run["seed"], run["audit"]["passed"]) == ("none", 0, True)
+    assert run["attrition"] == {"filter": ["all stays"], "stays": [280]}
+    assert "/home" not in json.dumps(run)
+
+
+NAMES = {
+    "imputer-knn_predictor-lstm.json": ({"model": "two_stage", "predictor": "lstm", "imputer": "knn"}, 0),
+    "mtdm_tasks-multi_seed-2.json": ({"model": "mtdm", "model/tasks": "multi", "model/size": "small"}, 2),
+    "mtdm_tasks-multi_protocol-paper.json": ({"model": "mtdm", "model/tasks": "multi", "protocol": "paper"}, 0),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_named_for_its_cell(script, name):
+    names, seed = NAMES[name]
+    assert script.file_name({"names": names, "seed": seed}) == name
+
+
+def test_two_runs_of_one_name_are_refused(script, make, make_folder, monkeypatch, tmp_path):
+    one, other = make("knn", "lstm", 0.5), make("knn", "lstm_", 0.5)
+    config = (one / "config.yaml").read_text()
+    (other / "config.yaml").write_text(config)
+    (make("mean", "lstm", 0.7) / "metrics.json").unlink()
+    monkeypatch.setattr(sys, "argv", ["committed.py", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    with pytest.raises(UserError, match=r"would both be imputer-knn_predictor-lstm\.json: leave one out"):
+        script.main()
+    assert not (tmp_path / "out").exists()
+    (other / "metrics.json").unlink()
+    (tmp_path / "out").mkdir()
+    script.main()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["imputer-knn_predictor-lstm.json"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_committed_file_is_small_and_its_tables_have_its_numbers(script, path):
+    """Table 6 of every run, table 3 of those that imputed."""
+    content = json.loads(path.read_text())
+    run = content["run"]
+    assert path.stat().st_size < LARGEST
+    assert not set(script.BULK) & (content["test"].keys() | content["val"].keys())
+    assert path.name == script.file_name(run)
+    place = {"row": run["names"].get("predictor", "lstm"), "imputer": run["names"].get("imputer", "mtdm")}
+    cell = pl.read_csv(FOLDER / "tables" / "table6.csv").filter(**place).row(0, named=True)
+    assert {end: cell[f"clean_{end}"] for end in ("value", "low", "high")} == run["auroc_of_folds"]
+    rows = pl.read_csv(FOLDER / "tables" / "table3.csv").filter(imputer=place["imputer"]).to_dicts()
+    for row in rows if "imputation" in content else []:
+        errors = content["imputation"][f"{row['row'] / 100:g}"][row["metric"]]
+        assert row["clean_value"] == pytest.approx(errors["value"], rel=1e-6)  # of one of the imputer's runs
