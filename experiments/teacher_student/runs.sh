@@ -1,7 +1,7 @@
 #!/bin/bash
 # Every run behind the JSON files of this folder, and the files made of them; runs/ comes to lie where it is called.
 #
-#     bash experiments/teacher_student/runs.sh            a finished run is left alone; the synthetic ones take about an hour of a core
+#     bash experiments/teacher_student/runs.sh            a finished run is left alone; the synthetic ones take some two hours of a core
 #
 # The last part needs the open demos of MIMIC-IV and eICU in ICU_DATA_ROOT. With FULL=1 also the timed run; BESIDE='...' says what
 # else the machine did; speed.json and stage_times.json differ from machine to machine, the others do not.
@@ -38,6 +38,21 @@ run no_soft_labels model=teacher_student model/ablation=no_soft_labels model.sta
 run no_features model=teacher_student model/ablation=no_features model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
 run no_severity model=teacher_student model/ablation=no_severity model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
 run no_gaps model=teacher_student model/ablation=no_gaps model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+
+# Those that train a teacher anew, from the same pretraining or from none, and those that pretrain anew
+TAUGHT="model.stages.teacher.epochs=20 model.stages.student.epochs=60"
+run no_multitask model=teacher_student model/ablation=no_multitask model.stages.mae.checkpoint=runs/student $TAUGHT
+run no_pretraining model=teacher_student model/ablation=no_pretraining $TAUGHT
+for name in mask_25 mask_50 mask_90 random_masks span_masks; do
+  run $name model=teacher_student model/ablation=$name model.stages.mae.epochs=3 $TAUGHT
+done
+
+# Everything again from other random weights, batches and gaps, pretraining included
+for seed in 1 2; do
+  run student_$seed model=teacher_student model.stages.mae.epochs=3 $TAUGHT seed=$seed
+  run vis_lstm_$seed model=vis_lstm seed=$seed
+done
+
 run gru_36 model=vis_gru model.horizon=36
 run gru_24 model=vis_gru model.horizon=24
 run gru_12 model=vis_gru model.horizon=12
@@ -51,8 +66,12 @@ python "$HERE/results.py" student=runs/student teacher=runs/teacher vis_lstm=run
   sofa=runs/sofa lods=runs/lods saps2=runs/saps2 oasis=runs/oasis sirs=runs/sirs --against vis_lstm --pair student teacher --pair student vis_gru \
   --out "$HERE/results.json"
 python "$HERE/results.py" student=runs/student no_teacher=runs/no_teacher no_labels=runs/no_labels no_soft_labels=runs/no_soft_labels \
-  no_features=runs/no_features no_severity=runs/no_severity no_gaps=runs/no_gaps --against student \
+  no_features=runs/no_features no_severity=runs/no_severity no_gaps=runs/no_gaps no_multitask=runs/no_multitask no_pretraining=runs/no_pretraining \
+  mask_25=runs/mask_25 mask_50=runs/mask_50 mask_90=runs/mask_90 random_masks=runs/random_masks span_masks=runs/span_masks --against student \
   --out "$HERE/ablations.json"
+python "$HERE/results.py" student_0=runs/student vis_lstm_0=runs/vis_lstm student_1=runs/student_1 vis_lstm_1=runs/vis_lstm_1 student_2=runs/student_2 \
+  vis_lstm_2=runs/vis_lstm_2 --against vis_lstm_0 --pair student_0 vis_lstm_0 --pair student_1 vis_lstm_1 --pair student_2 vis_lstm_2 \
+  --out "$HERE/seeds.json"
 python "$HERE/results.py" vis_gru=runs/vis_gru gru_36=runs/gru_36 gru_24=runs/gru_24 gru_12=runs/gru_12 --against vis_gru --out "$HERE/horizons.json"
 python "$HERE/results.py" student=runs/student paper_shap=runs/paper_shap --against student --shap paper_shap --out "$HERE/shap.json"
 python "$HERE/pretraining.py" runs/student --out "$HERE/pretraining.json"

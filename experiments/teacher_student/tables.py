@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from icu_lightning.atomic import write_text
@@ -36,6 +37,13 @@ ABLATIONS = {
     "no_features": "without the teacher's states (`no_features`)",
     "no_severity": "the student predicts no scores (`no_severity`)",
     "no_gaps": "the student is shown every hour (`no_gaps`)",
+    "no_multitask": "no scores, of neither teacher nor student (`no_multitask`)",
+    "no_pretraining": "no pretraining (`no_pretraining`)",
+    "mask_25": "pretraining hides 25 % of the hours, of 75 (`mask_25`)",
+    "mask_50": "50 % (`mask_50`)",
+    "mask_90": "90 % (`mask_90`)",
+    "random_masks": "it hides single hours at random (`random_masks`)",
+    "span_masks": "spans of hours (`span_masks`)",
 }
 KINDS = {
     "hours": "single hours unknown",
@@ -183,6 +191,19 @@ def ablations(content: Mapping[str, Any]) -> str:
     return table(*rows)
 
 
+def seeds(content: Mapping[str, Any]) -> str:
+    """Student and LSTM of each seed; the last row has means and SDs over seeds, which intervals over patients do not hold."""
+    rows = [("seed", "student, AUROC (95 %)", "LSTM, AUROC (95 %)", "student - LSTM (95 %)")]
+    found = []
+    for pair, of in content["pairs"].items():
+        sides = [content["runs"][name]["auroc"] for name in pair.split(" - ")]
+        rows.append((pair.rpartition("_")[2], *map(cell, sides), cell(of["auroc"], sign=True)))
+        found.append([*(side["value"] for side in sides), of["auroc"]["value"]])
+    means, sds = zip(*((mean(column), stdev(column)) for column in zip(*found, strict=True)), strict=True)
+    over = [f"{number(m, sign=i == 2)} ± {number(sd)}" for i, (m, sd) in enumerate(zip(means, sds, strict=True))]
+    return table(*rows, ("mean ± SD over seeds", *over))
+
+
 def horizons(content: Mapping[str, Any]) -> str:
     rows = [("hours shown", "AUROC (95 %)", "against 48 (95 %)")]
     for name, of in content["runs"].items():
@@ -286,6 +307,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         speed,
         stage_times,
         ablations,
+        seeds,
         horizons,
         shap,
         inputs,

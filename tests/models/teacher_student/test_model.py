@@ -173,11 +173,11 @@ def test_the_student_is_a_seventh_of_the_teacher_at_most():
     assert teacher >= 7 * student
 
 
-def test_attention_weights_are_never_dropped_so_that_a_cpu_keeps_its_fused_kernel(make_model):
-    model = make_model("model.encoder.dropout=0.3")
-    attentions = [part for part in model.teacher.modules() if isinstance(part, torch.nn.MultiheadAttention)]
-    assert attentions
-    assert all(part.dropout == 0 for part in attentions)
+def test_only_what_a_layer_adds_is_dropped_so_that_a_cpu_keeps_its_fused_attention(make_model):
+    blocks = make_model("model.encoder.dropout=0.3").teacher.reader.blocks
+    for layer in blocks.layers:
+        assert (layer.dropout1.p, layer.dropout2.p) == (0.3, 0.3)
+        assert (layer.self_attn.dropout, layer.dropout.p) == (0, 0)
 
 
 def test_the_methods_numbers():
