@@ -10,6 +10,7 @@ SHARED = {
     "",
     "atomic",
     "batch",
+    "cores",
     "errors",
     "templates",
     "disclosure",

@@ -86,6 +86,6 @@ done
 python "$HERE/demos.py" mimic4=runs/demo_mimic4 eicu=runs/demo_eicu --out "$HERE/demos.json"
 
 if [ -n "$FULL" ]; then
-  [ -e runs/full/metrics.json ] || python -m icu_lightning.run model=teacher_student data=synthetic data.stays=88650 data.pretraining_cohort=null trainer.threads=2 report=none hydra.run.dir=runs/full
+  [ -e runs/full/metrics.json ] || python -m icu_lightning.run model=teacher_student data=synthetic data.stays=88650 data.pretraining_cohort=null trainer=ddp_cpu data.batch_size=128 report=none hydra.run.dir=runs/full
   python "$HERE/stage_times.py" runs/full --cores "$(nproc)" --beside "${BESIDE:-not said}" --out "$HERE/stage_times.json"
 fi

@@ -184,7 +184,7 @@ def stage_times(content: Mapping[str, Any]) -> str:
 
 def ablations(content: Mapping[str, Any]) -> str:
     rows = [("", "AUROC (95 %)", "against everything (95 %)", "Brier score against everything (95 %)")]
-    for name, words in ABLATIONS.items():
+    for name, words in ((name, words) for name, words in ABLATIONS.items() if name in content["runs"]):
         of = content["runs"][name]
         beside = [cell(of["auroc_difference"], sign=True), cell(of["brier_difference"], 4, sign=True)]
         rows.append((words, cell(of["auroc"]), *(["", ""] if name == content["against"] else beside)))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
 
+from icu_lightning.cores import cores
 from icu_lightning.errors import UserError, whole_number
 from icu_lightning.sweep.jobs import Job
 from icu_lightning.sweep.process import End, Here, Watch, run_jobs
@@ -47,11 +48,6 @@ def slots(jobs: int | None, gpus: Sequence[str], cores: int) -> list[dict[str, s
     one = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus and n > 1 else {} for i in range(n)]
     share = {name: str(max(1, cores // n)) for name in THREADS} if n > 1 else {}
     return [place | share for place in one]
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus() -> list[str]:

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from icu_lightning.cores import cores
 from icu_lightning.errors import UserError, whole_number
 from icu_lightning.sweep.jobs import ELSEWHERE, Job, last_lines
-from icu_lightning.sweep.local import THREADS, cores
+from icu_lightning.sweep.local import THREADS
 from icu_lightning.sweep.process import End, Watch, run_here, run_jobs
 
 STOPPED = 143  # exit code of a job that was told to stop

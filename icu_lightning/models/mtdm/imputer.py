@@ -11,6 +11,7 @@ References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025); CSDI (
 import copy
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.cores import side_by_side
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.mtdm.denoiser import Context, Denoiser
 from icu_lightning.models.mtdm.samplers import DDIM, Estimate, Noise, Sampler, sample
@@ -154,7 +156,7 @@ class Imputer(nn.Module):
         """(B, S, T, V) draws; observed cells are as they were. A stay with nothing observed is drawn from the prior.
 
         Stays are taken one by one on a CPU: calls of one shape give a stay the same numbers whatever its batch, and their
-        activations stay in the cache.
+        activations stay in the cache. Cores that torch leaves idle (`trainer.threads`) take stays of their own, which changes no number.
 
         Raises UserError for hours or variables other than the network's.
         """
@@ -163,14 +165,25 @@ class Imputer(nn.Module):
         network, context_of = self._network()
         device = next(self.parameters()).device
         batch, result = batch.to(device), torch.empty(len(batch), n_samples, *batch.values.shape[1:], device=device)
-        for stays, groups in self._chunks(len(batch), n_samples, device.type):
+
+        @torch.no_grad()  # of each thread
+        def fill(stays: slice, groups: list[range]) -> None:
             part = batch[stays]
-            context = context_of(part.values, part.observed)
+            context, shown = context_of(part.values, part.observed), part.observed.unsqueeze(1)
             for draws in groups:
                 noise = self.noise(part, draws, seed, n_samples)
                 x_0 = sample(sampler or self.sampler, self._estimate(network, context), noise, self.schedule)
-                shown = part.observed.unsqueeze(1)
                 result[stays, draws.start : draws.stop] = torch.where(shown, part.values.unsqueeze(1), x_0)
+
+        chunks = list(self._chunks(len(batch), n_samples, device.type))
+        workers = 1 if device.type != "cpu" or self.compiled else min(len(chunks), side_by_side(torch.get_num_threads()))
+        if workers < 2:
+            for chunk in chunks:
+                fill(*chunk)
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                for done in [pool.submit(fill, *chunk) for chunk in chunks]:
+                    done.result()
         return result
 
     def check(self, batch: StayBatch) -> None:

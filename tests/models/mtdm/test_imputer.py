@@ -9,6 +9,7 @@ import torch
 
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.imputation import imputation_metrics
+from icu_lightning.models.mtdm import imputer
 from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver
 from tests.models.mtdm.conftest import HOURS, VARIABLES, conf, covariance, gaussian_stays, shape
 
@@ -45,6 +46,15 @@ def test_a_stay_is_imputed_alike_alone_and_in_company_and_draws_are_their_own(ma
     model.network.imputer.stratified = False  # else draws share the strata of their number
     assert torch.allclose(model.impute(batch, 4)[:, :2], model.impute(batch, 2), atol=1e-6)
     assert (together[:, 0] != together[:, 1]).any()
+
+
+def test_stays_taken_side_by_side_are_imputed_as_one_after_another(make_model, monkeypatch):
+    model, (batch, _) = make_model(), gaussian_stays(9)
+    torch.nn.init.normal_(model.network.imputer.denoiser.out_2.weight)  # begins at zero, which would hide the network
+    monkeypatch.setattr(imputer, "side_by_side", lambda threads: 1)
+    alone = model.impute(batch, 3)
+    monkeypatch.setattr(imputer, "side_by_side", lambda threads: 4)
+    assert torch.equal(model.impute(batch, 3), alone)
 
 
 def test_the_series_the_lstm_learns_from_shows_no_hidden_truth(make_model):
