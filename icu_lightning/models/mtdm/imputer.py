@@ -176,7 +176,9 @@ class Imputer(nn.Module):
                 result[stays, draws.start : draws.stop] = torch.where(shown, part.values.unsqueeze(1), x_0)
 
         chunks = list(self._chunks(len(batch), n_samples, device.type))
-        workers = 1 if device.type != "cpu" or self.compiled else min(len(chunks), side_by_side(torch.get_num_threads()))
+        workers = (
+            1 if device.type != "cpu" or self.compiled else min(len(chunks), side_by_side(torch.get_num_threads()))
+        )
         if workers < 2:
             for chunk in chunks:
                 fill(*chunk)
