@@ -156,7 +156,8 @@ class Imputer(nn.Module):
         """(B, S, T, V) draws; observed cells are as they were. A stay with nothing observed is drawn from the prior.
 
         Stays are taken one by one on a CPU: calls of one shape give a stay the same numbers whatever its batch, and their
-        activations stay in the cache. Cores that torch leaves idle (`trainer.threads`) take stays of their own, which changes no number.
+        activations stay in the cache. Cores that torch leaves idle (`trainer.threads`) take stays of their own, which changes
+        no number.
 
         Raises UserError for hours or variables other than the network's.
         """
