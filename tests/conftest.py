@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -133,6 +134,13 @@ def composed(*overrides: str) -> Composed:
 @cache
 def _composed(overrides: tuple[str, ...], *_: str | None) -> Composed:
     return Composed(*overrides)
+
+
+def tiny(model: str) -> list[str]:
+    """How a model's tiny size is chosen: of each group of its defaults list that has one. Nothing, if it has no sizes."""
+    stored = yaml.safe_load((CONF / "model" / f"{model}.yaml").read_text())
+    groups = {Path(group).name for choice in stored.get("defaults", []) if isinstance(choice, dict) for group in choice}
+    return [f"model/{group}=tiny" for group in sorted(groups) if (CONF / "model" / group / "tiny.yaml").is_file()]
 
 
 def generator_conf(option: str = "icu", **changes: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from icu_lightning.pipeline import run_pipeline
 from icu_lightning.results import finished_metrics, stored_metrics
 from icu_lightning.training.checkpoint import trained
 from icu_lightning.training.stages import StageCheckpoint, read_metrics
-from tests.conftest import CONF, run_in
+from tests.conftest import CONF, run_in, tiny
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 FILES = {
@@ -45,8 +45,7 @@ FILES = {
 
 
 def smallest(model: str) -> list[str]:
-    stored = (CONF / "model" / f"{model}.yaml").read_text()
-    return [f"model/{group}=tiny" for group in ("size", "network") if f"- {group}:" in stored] + ["imputation.stays=10"]
+    return [*tiny(model), "imputation.stays=10"]
 
 
 OF_THE_MODEL = ("variables", "hours", "cohort", "static", "severity", "vis")
