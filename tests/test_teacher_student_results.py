@@ -74,13 +74,15 @@ def test_a_difference_is_paired_and_of_itself_zero(script, tmp_path):
         script.compared({"one": one, "other": other}, "one", 0)
 
 
-def test_what_moves_no_risk_is_not_comparable(script):
+def test_what_the_database_does_not_chart_is_not_comparable_and_what_moves_no_risk_is_0(script):
     row = {"feature": "sofa", "mean_absolute": 0.1, "low": 0.05, "high": 0.2}
-    nobody = {"feature": "insurance", "mean_absolute": 0.0, "low": 0.0, "high": 0.0}
-    table = script.shap_table({"features": [row, nobody], "n": 5, "risk": "raw", "background": 200})
+    unknown, still = ({"feature": f, "mean_absolute": 0.0, "low": 0.0, "high": 0.0} for f in ("insurance", "saps2"))
+    content = {"features": [row, unknown, still], "n": 5, "risk": "raw", "background": 200}
+    table = script.shap_table(content | {"not_charted": ["insurance"]})
     assert (table["ranking"], table["background"]) == ({"sofa": 0.1}, 200)
     here = {entry["feature"]: entry["here"] for entry in table["rows"]}
     assert here["sofa"] == {"mean_absolute": 0.1, "low": 0.05, "high": 0.2}
+    assert here["saps2"]["mean_absolute"] == 0
     assert here["insurance"] == here["lods"] == "not comparable"
     assert "no cause" in table["note"]
 

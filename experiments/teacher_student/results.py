@@ -116,13 +116,14 @@ def facts(folder: Path) -> dict[str, Any]:
 def shap_table(explanation: Mapping[str, Any]) -> dict[str, Any]:
     """Mean |SHAP| of each feature with its interval, and the paper's.
 
-    "not comparable" where nobody's risk moves by it at all: a feature that the database does not chart is unknown of everybody.
+    "not comparable" of a feature that the database does not chart, or that is none of the model's inputs.
     """
+    absent = explanation["not_charted"]
     found = {row["feature"]: row for row in explanation["features"]}
     rows = []
     for name, (words, paper) in PAPER.items():
         row = found.get(name)
-        here = {side: row[side] for side in ("mean_absolute", "low", "high")} if row and row["mean_absolute"] else None
+        here = {side: row[side] for side in ("mean_absolute", "low", "high")} if row and name not in absent else None
         rows.append(
             {"feature": name, "here": here or "not comparable", "paper": paper, "of_which_the_paper_ranks": words}
         )

@@ -156,9 +156,22 @@ class ICUDataModule(lightning.LightningDataModule):
         self.encoder.fit(self.stays.filter(training))
         if self.settings.vis is not None:
             self.usual_weight.fit(self.stays.filter(training))
-            self.vis_scaler.fit(self.treatments(training), self.vis_names, "data.vis")
+            self._fit_vis_scaler(training)
         if self.settings.severity:
             self.severity_scaler.fit(self.scores(training), self.settings.severity, "data.severity")
+
+    def _fit_vis_scaler(self, training: pl.Series) -> None:
+        """Raises UserError for channels of which no hour of a training stay is known."""
+        treatments = self.treatments(training)
+        if never := [
+            name for name, there in zip(self.vis_names, np.isfinite(treatments).any((0, 1)), strict=True) if not there
+        ]:
+            raise UserError(
+                f"Of none of the {len(treatments):,} training stays is an hour's {', '.join(never)} known: these hospitals chart "
+                "no infusions (hospital_charts_infusions in data.cohort leaves them out), or at rates or in units that could not be "
+                "read; with data.vis=null no drugs are read."
+            )
+        self.vis_scaler.fit(treatments, self.vis_names, "data.vis")
 
     def _drop_never_measured(self, train: np.ndarray) -> None:
         """Go on without the variables that no training stay has. With none left, the scaler will refuse."""

@@ -97,8 +97,8 @@ def if_ventilated(component: pl.Expr) -> pl.Expr:
 
 
 SOFA = {
-    # Deviation: under CPAP 3 and 4 points are possible too ("with respiratory support" in the paper), because one column
-    # serves three scores; METHODS and mimic-code ask for invasive ventilation.
+    # Whoever calls gives pf_ventilated_min under invasive ventilation alone, as METHODS and mimic-code ask; the paper says
+    # "with respiratory support".
     "respiration": worst(
         points("pf_ventilated_min", ("<", 100, 4), ("<", 200, 3), ("<", 300, 2), ("<", 400, 1)),
         points("pf_unventilated_min", ("<", 300, 2), ("<", 400, 1)),

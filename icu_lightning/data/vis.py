@@ -3,7 +3,8 @@
     VIS = dopamine + dobutamine + 100 epinephrine + 100 norepinephrine + 10 milrinone + 10,000 vasopressin
 
 with rates in ug/kg/min, that of vasopressin in U/kg/min; a sum without a cap. An hour's rate is the time-weighted mean of what
-ran in it: a true 0 where no infusion was charted, unknown where one ran at an unknown rate.
+ran in it: a true 0 where no infusion was charted, unknown where one ran at an unknown rate. Of highest rates ("max") the score is
+the sum of each drug's own highest of the hour: an upper bound of the hour's highest score, if they did not run together.
 
 References: Vasoactive-inotropic score as a predictor of morbidity and mortality in infants after cardiopulmonary bypass
 (Gaies et al., 2010). Extensions (phenylephrine x 10) are off by default, because the literature disagrees about them.

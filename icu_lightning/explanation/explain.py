@@ -1,7 +1,7 @@
 """The explanation of one model on one data module: sample stays, attribute their risks, write table, summary and figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from icu_lightning.atomic import atomic_file, write_text
-from icu_lightning.batch import StayBatch
+from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.calibration import Calibrator
 from icu_lightning.explanation.figures import draw
-from icu_lightning.explanation.game import affordable
+from icu_lightning.explanation.game import affordable, feature_of
 from icu_lightning.explanation.owen import OwenExplainer, Risk
 from icu_lightning.explanation.sample import background_stays, explained_stays
 from icu_lightning.explanation.settings import Settings
@@ -89,6 +89,7 @@ def explain(
         "evaluations": settings.evaluations,
         "evaluations_spent": explainer.evaluations,
         "seed": seed,
+        "not_charted": not_charted(data.shape, (data.train, data.test)),
     }
     content = summary(table, facts, bootstrap=bootstrap, seed=seed)
     metadata = {"source": data.source.name, "synthetic": str(data.source.synthetic).lower()}
@@ -97,6 +98,14 @@ def explain(
     write_text(folder / "explanation.json", json.dumps(content, indent=2) + "\n")
     draw(folder / "plots", table, content, single=settings.single if show_stays else 0, png=png)
     say(explanation_line(content))
+
+
+def not_charted(shape: BatchShape, splits: Iterable[StayBatch]) -> list[str]:
+    """Static features with categories that are unknown of every stay: the database does not chart them, and their 0 is no finding."""
+    columns = [i for i, name in enumerate(shape.static) if "=" in name and not name.endswith("=unknown")]
+    known = torch.stack([(split.static[:, columns] != 0).any(0) for split in splits]).any(0)  # (columns)
+    charted = {feature_of(shape.static[i]) for i, there in zip(columns, known.tolist(), strict=True) if there}
+    return [name for name in dict.fromkeys(feature_of(c) for c in shape.static if "=" in c) if name not in charted]
 
 
 def explanation_line(content: Mapping[str, Any]) -> str:

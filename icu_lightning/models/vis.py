@@ -34,6 +34,26 @@ def check_vis(shape: BatchShape, model: str) -> None:
         raise UserError(f"model={model} reads the rates of vasoactive drugs: say data.vis=mean.")
 
 
+def check_drugs(train: StayBatch) -> None:
+    """Raise UserError for training stays none of which ever got a drug, or whose score is never known: there is no trend to learn.
+
+    Arguments:
+        train: the hours that the model is shown of them, see `until`.
+    """
+    vis, known = rates(train)
+    score = vis[..., -1][known[..., -1]]
+    if not len(score):
+        raise UserError(
+            f"Of none of the {len(train):,} training stays a vasoactive score is known in the hours that are shown, so there is no "
+            "trend to learn from: drugs ran at rates or in units that could not be read (see audit.json), or nobody was in the unit."
+        )
+    if bool(score.min() == score.max()):
+        raise UserError(
+            f"None of the {len(train):,} training stays has a vasoactive drug in the hours that are shown, so there is no trend "
+            "to learn from: cohort=sepsis asks for one (vasoactive_within in data.cohort); or does this hospital chart no infusions?"
+        )
+
+
 def checked_horizon(horizon: int | None, shape: BatchShape) -> int | None:
     """Itself: hours from admission that a model is shown, None for the whole window.
 

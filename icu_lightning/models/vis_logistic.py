@@ -15,8 +15,9 @@ from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError
+from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.logistic_regression import LogisticRegression
-from icu_lightning.models.vis import check_vis, checked_horizon, rates, until
+from icu_lightning.models.vis import check_drugs, check_vis, checked_horizon, rates, until
 
 OF_VIS = ("vis_max", "vis_last", "vis_mean", "vis_slope")
 
@@ -49,6 +50,12 @@ class VISLogistic(LogisticRegression):
             check_vis(shape, "vis_logistic")
         self.horizon = checked_horizon(horizon, shape)
         super().__init__(shape=shape, inverse_penalty=inverse_penalty, static=False)
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        """Raises UserError for training stays without a drug, if drugs are read."""
+        if set(self.columns) & set(OF_VIS):
+            check_drugs(until(data.train, self.horizon))
+        super().fit(data, trainer)
 
     def width(self, shape: BatchShape) -> int:
         return len(self.columns)

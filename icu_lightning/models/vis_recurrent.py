@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import unknown_name
-from icu_lightning.models.base import RiskModule
-from icu_lightning.models.vis import check_vis, checked_horizon, tokens_of, until
+from icu_lightning.models.base import Data, RiskModule, StageTrainer
+from icu_lightning.models.vis import check_drugs, check_vis, checked_horizon, tokens_of, until
 
 CELLS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -55,6 +55,11 @@ class VISRecurrent(RiskModule):
         horizon = checked_horizon(horizon, shape)
         reader = LastState(cell=cell, shape=shape, width=width)
         super().__init__(network=VISNetwork(reader, shape.n_static, static, dropout, horizon), **training)
+
+    def fit(self, data: Data, trainer: StageTrainer) -> None:
+        """Raises UserError for training stays without a drug."""
+        check_drugs(until(data.train, cast(VISNetwork, self.network).horizon))
+        super().fit(data, trainer)
 
     @torch.no_grad()
     def embed(self, batch: StayBatch) -> Tensor:

@@ -44,7 +44,12 @@ def explanation(run: Run) -> Section:
         said = f"explanation.json is of another version. Anew: python -m icu_lightning.explain run={run.path.name}"
         blocks.append(Text(text=said, tone="warning"))
     else:
-        blocks += [Text(text=_whose(content)), Text(text=CAUSE), *_tables(content["features"]), *_exactness(content)]
+        blocks += [
+            Text(text=_whose(content)),
+            Text(text=CAUSE),
+            *_tables(content["features"], content.get("not_charted", [])),
+            *_exactness(content),
+        ]
     blocks += [*figures.of_section(run, "explanation"), *figures.stay_links(run)]
     return Section(name="explanation", title="What does it look at? Explanation", short="Explanation", blocks=blocks)
 
@@ -63,7 +68,8 @@ def _whose(content: Mapping[str, Any]) -> str:
     )
 
 
-def _tables(features: Sequence[Mapping[str, Any]]) -> list[Block]:
+def _tables(features: Sequence[Mapping[str, Any]], not_charted: Sequence[str]) -> list[Block]:
+    """Arguments: not_charted: names of features of which the database knows nothing."""
     moving = [feature for feature in features if feature["mean_absolute"] > NOTHING]
     blocks: list[Block] = []
     if moving:
@@ -74,7 +80,15 @@ def _tables(features: Sequence[Mapping[str, Any]]) -> list[Block]:
                 caption="How far it moves the risk, mean over the stays, up or down alike", columns=columns, rows=rows
             )
         )
-    if still := [feature["label"] for feature in features if feature["mean_absolute"] <= NOTHING]:
+    if absent := [feature["label"] for feature in features if feature["feature"] in not_charted]:
+        said = "Unknown of every stay, because this database does not chart it, so not comparable with a model of another: "
+        said += f"{', '.join(absent)}."
+        blocks.append(Text(text=said, tone="warning"))
+    if still := [
+        feature["label"]
+        for feature in features
+        if feature["mean_absolute"] <= NOTHING and feature["feature"] not in not_charted
+    ]:
         blocks.append(Text(text=f"What moves no risk at all: {', '.join(still)}.", tone="note"))
     categories = [
         _category(feature, name, of) for feature in moving for name, of in feature.get("categories", {}).items()

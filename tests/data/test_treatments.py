@@ -258,7 +258,9 @@ def test_a_training_split_without_a_known_rate_is_refused(infused):
     unknown = [row | {"drugrate": "?"} for row in infusion_rows()]
     rows = [row | {"infusionoffset": hour * 60} for row in unknown for hour in range(24) if "Dopa" in row["drugname"]]
     every = [row | {"patientunitstayid": stay} for row in rows[:24] for stay in range(1, STAYS + 1)]
-    with pytest.raises(UserError, match=r"No training stay has a value of dopamine, vis: leave that out of data.vis"):
+    with pytest.raises(
+        UserError, match=r"is an hour's dopamine, vis known: .*hospital_charts_infusions.*data\.vis=null"
+    ):
         infused(rows=every)
 
 

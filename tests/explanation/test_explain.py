@@ -11,10 +11,11 @@ import pytest
 import torch
 from matplotlib.text import Text
 
+from icu_lightning.batch import BatchShape
 from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.vis import vis
 from icu_lightning.explanation.bars import bars
-from icu_lightning.explanation.explain import explain
+from icu_lightning.explanation.explain import explain, not_charted
 from icu_lightning.explanation.figures import draw
 from icu_lightning.explanation.settings import Settings
 from icu_lightning.explanation.single import single_stays, stay_map
@@ -61,6 +62,19 @@ def test_every_models_risks_are_explained_and_add_up(name, data_of, tmp_path):
     assert {p.name for p in (tmp_path / "plots").iterdir()} == {
         "shap_bar.svg", "shap_beeswarm.svg", "shap_stay_1.svg", "shap_stay_2.svg"
     }  # fmt: skip
+
+
+def test_a_feature_that_is_unknown_of_every_stay_is_told():
+    shape = BatchShape(
+        hours=1, variables=("a",), static=("age", "sex=f", "sex=unknown", "unit=x", "unit=unknown", "insurance=unknown")
+    )
+    train, test = (
+        SimpleNamespace(static=torch.tensor(rows))
+        for rows in ([[0.0, 1, 0, 0, 1, 1]], [[0.5, 0, 1, 0, 1, 1], [0, 1, 0, 0, 1, 1]])
+    )
+    assert not_charted(shape, (train, test)) == ["unit", "insurance"]
+    test.static[0, 3] = 1.0
+    assert not_charted(shape, (train, test)) == ["insurance"]
 
 
 def test_what_is_in_the_files(data, tmp_path):

@@ -171,3 +171,13 @@ def test_the_kept_epoch_is_that_of_the_least_validation_loss_of_the_labels_for_a
     logit = torch.randn(40, generator=torch.Generator().manual_seed(0))
     ours = torch.nn.functional.binary_cross_entropy_with_logits(logit, batch.label)
     assert built(conf("vis_gru"), shape=SHAPE).loss(logit, batch.label) == ours, "val/loss is what val/mortality is"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_stays_without_a_drug_or_a_known_score_are_told(name, tmp_path):
+    batch = stays(30)
+    nothing = dataclasses.replace(batch, vis=torch.zeros_like(batch.vis))
+    unknown = dataclasses.replace(batch, vis_observed=torch.zeros_like(batch.vis_observed))
+    for train, told in ((nothing, "None of the 30 training stays has a vasoactive drug"), (unknown, "score is known")):
+        with pytest.raises(UserError, match=told):
+            built(conf(name), shape=SHAPE).fit(Stays(train=train), trainer(tmp_path))

@@ -24,7 +24,7 @@ from icu_lightning.models.teacher_student.masked_autoencoder import Encoder, Mas
 from icu_lightning.models.teacher_student.stages import STAGES, Budget, Learning, Pretraining, Teaching, Weights
 from icu_lightning.models.teacher_student.student import Lessons
 from icu_lightning.models.teacher_student.teacher import MultitaskNetwork, Reader
-from icu_lightning.models.vis import check_vis, checked_horizon, rates, until
+from icu_lightning.models.vis import check_drugs, check_vis, checked_horizon, until
 
 RISKS = ("student", "teacher")
 
@@ -175,17 +175,6 @@ def check_roles(shape: BatchShape, weights: Weights) -> None:
         raise UserError(
             "model.weights asks for severity scores to be predicted, but data.severity names none: name some, as in "
             "'data.severity=[sofa,saps2]', or set model.weights.severity=0 and model.weights.teacher_severity=0."
-        )
-
-
-def check_drugs(train: StayBatch) -> None:
-    """Raise UserError for training stays none of which ever got a drug: there is no trend to learn from."""
-    vis, known = rates(train)
-    score = vis[..., -1][known[..., -1]]
-    if not len(score) or bool(score.min() == score.max()):
-        raise UserError(
-            f"None of the {len(train):,} training stays has a vasoactive drug in the hours that are shown, so there is no trend "
-            "to learn from: cohort=sepsis asks for one (vasoactive_within in data.cohort); or does this hospital chart no infusions?"
         )
 
 

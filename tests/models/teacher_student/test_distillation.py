@@ -17,7 +17,6 @@ NONE = {"teacher_severity": 0.0, "labels": 0.0, "soft_labels": 0.0, "features": 
 
 
 def learning(model, batch, survivor_weight=1.0, **weights) -> Learning:
-    model.teacher.requires_grad_(False)
     parts = {"student": model.student, "projection": model.projection, "lessons": Lessons.of(model.teacher, [batch])}
     common = {"weights": Weights(**(NONE | weights)), "rankable": True, "optimizer": None, "warm_up": 0.1}
     common["survivor_weight"] = survivor_weight
@@ -104,7 +103,7 @@ def test_the_teacher_has_no_gradient_and_does_not_change_while_the_student_learn
 
 
 def test_at_temperature_1_an_equal_student_has_nothing_to_learn_from_the_teacher():
-    """Equal readers, heads and static branch; the encoder's last layer is the normalisation that the teacher's state is given."""
+    """Equal readers, heads and static branch. Of states before training alone: the teacher's is normalised."""
     torch.manual_seed(0)
     encoder = Encoder(shape=SHAPE, width=16, layers=1, heads=2, feedforward=16, dropout=0.0)
     teacher = MultitaskNetwork(shape=SHAPE, reader=encoder, static=4, dropout=0.0).eval()

@@ -35,6 +35,15 @@ def test_each_stage_has_its_checkpoints_and_its_curve(run):
     assert rows[2]["val/soft_labels"]
 
 
+def test_the_teacher_is_at_the_end_of_a_run_what_it_was_at_the_end_of_its_own_stage(run):
+    folder, model = run
+    kept = torch.load(folder / "checkpoints" / "teacher" / "best.ckpt", weights_only=True)["state_dict"]
+    own = model.teacher.state_dict()
+    assert kept.keys() == {f"network.{name}" for name in own}
+    assert all(torch.equal(kept[f"network.{name}"], weight) for name, weight in own.items())
+    assert not any(p.requires_grad for p in model.teacher.parameters())
+
+
 def test_a_stage_can_be_taken_from_another_run(run, make_model, tmp_path):
     folder, first = run
     model = make_model(f"model.stages.mae.checkpoint={folder}")
