@@ -40,18 +40,19 @@ run no_severity model=teacher_student model/ablation=no_severity model.stages.te
 run no_gaps model=teacher_student model/ablation=no_gaps model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
 
 # Those that train a teacher anew, from the same pretraining or from none, and those that pretrain anew
-TAUGHT="model.stages.teacher.epochs=20 model.stages.student.epochs=60"
-run no_multitask model=teacher_student model/ablation=no_multitask model.stages.mae.checkpoint=runs/student $TAUGHT
-run no_pretraining model=teacher_student model/ablation=no_pretraining $TAUGHT
-for name in mask_25 mask_50 mask_90 random_masks span_masks; do
-  run $name model=teacher_student model/ablation=$name model.stages.mae.epochs=3 $TAUGHT
-done
+run no_multitask model=teacher_student model/ablation=no_multitask model.stages.mae.checkpoint=runs/student model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run no_pretraining model=teacher_student model/ablation=no_pretraining model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run mask_25 model=teacher_student model/ablation=mask_25 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run mask_50 model=teacher_student model/ablation=mask_50 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run mask_90 model=teacher_student model/ablation=mask_90 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run random_masks model=teacher_student model/ablation=random_masks model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run span_masks model=teacher_student model/ablation=span_masks model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
 
 # Everything again from other random weights, batches and gaps, pretraining included
-for seed in 1 2; do
-  run student_$seed model=teacher_student model.stages.mae.epochs=3 $TAUGHT seed=$seed
-  run vis_lstm_$seed model=vis_lstm seed=$seed
-done
+run student_1 model=teacher_student model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60 seed=1
+run vis_lstm_1 model=vis_lstm seed=1
+run student_2 model=teacher_student model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60 seed=2
+run vis_lstm_2 model=vis_lstm seed=2
 
 run gru_36 model=vis_gru model.horizon=36
 run gru_24 model=vis_gru model.horizon=24

@@ -121,7 +121,9 @@ def test_two_processes_find_what_one_finds_on_the_same_checkpoint(name, two, syn
     rows = [row for row in read_metrics(folder / "metrics.csv") if row["stage"] == stage]
     alone = validated(again.module, data)
     for metric in [metric for metric in alone if metric.startswith("val/")]:
-        assert float(rows[best["best_epoch"]][metric]) == pytest.approx(alone[metric], rel=1e-5), metric
+        kept = float(rows[best["best_epoch"]][metric])
+        # abs: a divergence of nearly equal risks is a small difference of rounded numbers
+        assert kept == pytest.approx(alone[metric], rel=1e-5, abs=1e-6), metric
         assert best.get(metric, alone[metric]) == pytest.approx(alone[metric], abs=1e-6)
 
 
