@@ -221,7 +221,7 @@ def test_every_run_of_the_script_is_one_that_there_can_be(name):
     check(composed(*lines()[name]).plain)
 
 
-@pytest.mark.parametrize("file", ["results", "ablations"])
+@pytest.mark.parametrize("file", ["results", "ablations", "horizons"])
 def test_stored_numbers_are_of_the_runs_of_the_script(file):
     """Each with the words that it has there, and all of one commit."""
     stored = json.loads((ROOT / "experiments" / "teacher_student" / f"{file}.json").read_text())["runs"]

@@ -303,6 +303,7 @@ def test_an_explanation_that_does_not_add_up_or_is_of_another_version_says_so(ma
             EXPLANATION | {"warning": "The attributions do not add up: off by 0.1."},
             "The attributions do not add up: off by 0.1.",
         ),
+        (EXPLANATION | {"not_charted": ["sex"]}, "Unknown of every stay, because this database does not chart it"),
         ({"features": []}, "explanation.json is of another version"),
         ([1], "explanation.json is of another version"),
     ):
