@@ -69,6 +69,10 @@ def test_a_difference_is_paired_and_of_itself_zero(script, tmp_path):
         script.compared({"one": one}, "one", 0, [("one", "three")])
     width = rows["two"]["auroc_difference"]["high"] - rows["two"]["auroc_difference"]["low"]
     assert width < rows["one"]["auroc"]["high"] - rows["one"]["auroc"]["low"], "the same patients are in both"
+    environment = two / "environment.txt"
+    environment.write_text(re.sub(r"(?m)^git commit: .*$", "git commit: another", environment.read_text()))
+    with pytest.raises(UserError, match=r"The runs are of different code.*two another"):
+        script.compared({"one": one, "two": two}, "one", 0)
     other = run_in(tmp_path / "other", *SMALL, "data.split_seed=1")
     with pytest.raises(UserError, match="were not tested on the same stays"):
         script.compared({"one": one, "other": other}, "one", 0)
@@ -84,6 +88,16 @@ def test_what_the_database_does_not_chart_is_not_comparable_and_what_moves_no_ri
     assert here["sofa"] == {"mean_absolute": 0.1, "low": 0.05, "high": 0.2}
     assert here["saps2"]["mean_absolute"] == 0
     assert here["insurance"] == here["lods"] == "not comparable"
+    of_category = {"n": 3, "mean": -0.01, "mean_absolute": 0.02}
+    own = {
+        "feature": "marital_status",
+        "mean_absolute": 0.1,
+        "low": 0.05,
+        "high": 0.2,
+        "categories": {"single": of_category},
+    }
+    row = script.shap_table(content | {"features": [own], "not_charted": []})["rows"][2]
+    assert (row["feature"], row["of_stays_in_that_category"]) == ("marital_status", of_category)
     assert "no cause" in table["note"]
 
 
@@ -171,7 +185,7 @@ def pretrained(tmp_path_factory):
 
 def test_errors_of_pretraining_are_those_that_training_logged_and_differences_are_paired(pretrained, tmp_path):
     script = loaded("pretraining")
-    content = script.errors_of_run(pretrained, 40)
+    content = script.errors_of_runs(pretrained, {"again": pretrained}, 40)
     (epoch,) = [row for row in read_metrics(pretrained / "metrics.csv") if row["stage"] == "mae"]
     found = content["stays"]["pretraining_validation"]
     for name in ("vis_mse", "carried_forward_mse", "interpolated_mse"):
@@ -180,11 +194,13 @@ def test_errors_of_pretraining_are_those_that_training_logged_and_differences_ar
     gap = cells["vis_mse minus interpolated_mse"]
     assert gap["value"] == pytest.approx(cells["vis_mse"]["value"] - cells["interpolated_mse"]["value"])
     assert gap["low"] < gap["value"] < gap["high"]
+    assert cells["again"] == cells["vis_mse"]
+    assert cells["vis_mse minus again"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert 0 < found["stays_with_a_drug_hidden"] <= found["stays"]
     assert content["stays"]["test"]["stays"] == read_run(pretrained).test.height
     other = run_in(tmp_path / "other", *SMALL)
     with pytest.raises(UserError, match="is no run of model=teacher_student"):
-        script.errors_of_run(other, 0)
+        script.errors_of_runs(other, {}, 0)
 
 
 def test_times_of_stages_add_up_and_a_reused_stage_has_none(pretrained, tmp_path):
@@ -221,13 +237,13 @@ def test_every_run_of_the_script_is_one_that_there_can_be(name):
     check(composed(*lines()[name]).plain)
 
 
-@pytest.mark.parametrize("file", ["results", "ablations", "horizons"])
+@pytest.mark.parametrize("file", ["results", "ablations", "seeds", "horizons", "horizons_student", "shap"])
 def test_stored_numbers_are_of_the_runs_of_the_script(file):
     """Each with the words that it has there, and all of one commit."""
     stored = json.loads((ROOT / "experiments" / "teacher_student" / f"{file}.json").read_text())["runs"]
     said = lines()
     for name, run in stored.items():
-        assert run["overrides"] == said[name], name
+        assert run["overrides"] == said[name.removesuffix("_0")], name
     assert len({run["commit"] for run in stored.values()}) == 1
 
 

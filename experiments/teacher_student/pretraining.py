@@ -1,16 +1,16 @@
 """Does the masked autoencoder tell hidden hours better than what needs no learning? Squared errors of a finished run, with intervals.
 
-    python experiments/teacher_student/pretraining.py runs/student --out pretraining.json
+    python experiments/teacher_student/pretraining.py runs/student --beside no_line=runs/no_line --out pretraining.json
 
 Of the hours that validation of the pretraining hides (the same of a stay whenever it is asked), those in which a drug ran: the mean
 squared error of the score (z of log1p) as the autoencoder tells it, as the last value carried forward, and on the straight line
-between visible hours; and the differences within the same resamples of patients. Of the stays that chose the epoch, and of the
-cohort's test stays, which chose nothing. No stay is in the file.
+between visible hours, and as the autoencoders of other runs tell it that hid the same hours; and the differences within the same
+resamples of patients. Of the stays that chose the epoch, and of the cohort's test stays, which chose nothing. No stay is in the file.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,39 +35,60 @@ AT_ONCE = 512  # stays
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="a finished run of teacher_student that was pretrained")
+    parser.add_argument(
+        "--beside", action="append", default=[], help="NAME=FOLDER of another such run, any number of times"
+    )
     parser.add_argument("--bootstrap", type=int, default=2000)
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    content = errors_of_run(asked.run, asked.bootstrap)
+    beside = {name: Path(folder) for name, _, folder in (run.partition("=") for run in asked.beside)}
+    content = errors_of_runs(asked.run, beside, asked.bootstrap)
     write_text(asked.out, json.dumps(content, indent=1) + "\n")
     for name, part in content["stays"].items():
         print(name, {key: {end: round(x, 3) for end, x in cell.items()} for key, cell in part["squared_error"].items()})
 
 
-def errors_of_run(folder: Path, bootstrap: int) -> dict[str, Any]:
-    """Raises UserError for a run of another model, or whose data have changed."""
-    model = trained(folder).model
-    if not isinstance(model, TeacherStudent):
-        raise UserError(f"{folder} has no masked autoencoder: it is no run of model=teacher_student.")
+def errors_of_runs(folder: Path, beside: Mapping[str, Path], bootstrap: int) -> dict[str, Any]:
+    """Raises UserError for a run of another model, or whose data have changed or are not the first's."""
+    model, others = pretrained(folder), {name: pretrained(other) for name, other in beside.items()}
     data = ICUDataModule(*source_and_settings(**runfolder.configuration(folder)["data"]), say=print)
     data.setup()
-    same_data(folder, data)
+    for of in (folder, *beside.values()):
+        same_data(of, data)
     wider: Any = data if data.pretraining is None else data.pretraining
     stays = {"pretraining_validation": wider.val, "test": data.test}
     return {
         "synthetic": data.source.synthetic,
         "bootstrap": bootstrap,
-        "stays": {name: errors(model, part, bootstrap) for name, part in stays.items()},
+        "stays": {name: errors(model, part, bootstrap, others) for name, part in stays.items()},
     }
 
 
-def errors(model: TeacherStudent, stays: StayBatch, bootstrap: int) -> dict[str, Any]:
-    """How many stays and hours were asked for, and each mean squared error and difference with its interval over patients."""
+def pretrained(folder: Path) -> TeacherStudent:
+    model = trained(folder).model
+    if not isinstance(model, TeacherStudent):
+        raise UserError(f"{folder} has no masked autoencoder: it is no run of model=teacher_student.")
+    return model
+
+
+def errors(
+    model: TeacherStudent, stays: StayBatch, bootstrap: int, others: Mapping[str, TeacherStudent]
+) -> dict[str, Any]:
+    """How many stays and hours were asked for, and each mean squared error and difference with its interval over patients.
+
+    Raises UserError for another model that hides other hours.
+    """
     hours, squared = per_stay(model, stays)
+    told = TOLD[0]
+    for name, other in others.items():
+        same, of = per_stay(other, stays)
+        if not np.array_equal(same, hours):
+            raise UserError(f"{name} hides other hours than the first run: they cannot be set side by side.")
+        squared[name] = of[told]
 
     def means(weight: np.ndarray) -> dict[str, Any]:
         of = {name: weight @ total / (weight @ hours) for name, total in squared.items()}
-        told, *without = TOLD
+        without = [name for name in of if name != told]
         return of | {f"{told} minus {name}": of[told] - of[name] for name in without}
 
     asked = int((hours > 0).sum())

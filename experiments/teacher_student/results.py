@@ -4,8 +4,8 @@
 
 AUROC, AUPRC and Brier score of the model's own risks on test stays, with 95 % intervals over resampled patients, and the paired
 difference from the run named by --against within the same resamples; with --pair of any two others, too. A run's robustness.json
-comes along if it has one, and with --shap its explanation.json beside the ranking that the paper's abstract gives. No stay is in the
-file.
+comes along if it has one, and with --shap its explanation.json beside the ranking that the paper's abstract gives. Runs of
+different code are refused. No stay is in the file.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
 def compared(
     folders: Mapping[str, Path], against: str, bootstrap: int, pairs: Sequence[Sequence[str]] = ()
 ) -> dict[str, Any]:
-    """Raises UserError if a run is not finished, or its test stays are others', and for a pair of names that are none."""
+    """Raises UserError if a run is not finished, or is of other code or other test stays, and for a pair of names that are none."""
     if unknown := {name for pair in pairs for name in pair} - folders.keys():
         raise UserError(f"--pair names {', '.join(sorted(unknown))}, and the runs are {', '.join(folders)}.")
     files = {name: stored(folder) for name, folder in folders.items()}
@@ -86,6 +86,11 @@ def compared(
     cells = with_intervals(metrics, first["patient_id"].to_numpy(), bootstrap, seed=0)
     kinds = [*METRICS, *(f"{m}_difference" for m in METRICS)]
     rows = {n: facts(folder) | {k: cells[f"{n} {k}"] for k in kinds} for n, folder in folders.items()}
+    if len({row["commit"] for row in rows.values()}) > 1:
+        said = ", ".join(f"{name} {row['commit']}" for name, row in rows.items())
+        raise UserError(
+            f"The runs are of different code, so a difference need not be the model's: {said}. Run them again."
+        )
     counts = {"test_stays": len(label), "test_deaths": int(label.sum()), "bootstrap": bootstrap}
     beside = {f"{one} - {other}": {m: cells[f"{one} - {other} {m}"] for m in METRICS} for one, other in pairs}
     synthetic = facts_of_first["synthetic"] == "true"
@@ -127,6 +132,8 @@ def shap_table(explanation: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(
             {"feature": name, "here": here or "not comparable", "paper": paper, "of_which_the_paper_ranks": words}
         )
+        if here and row.get("categories"):
+            rows[-1]["of_stays_in_that_category"] = row["categories"].get(words.lower(), "no stay")
     ranking = {name: row["mean_absolute"] for name, row in found.items() if row["mean_absolute"]}
     how = {name: explanation.get(name) for name in ("background", "evaluations", "block_hours", "drugs", "risk")}
     return {"rows": rows, "ranking": ranking, "stays": explanation["n"], **how, "note": NO_CAUSE}

@@ -27,9 +27,6 @@ run lods model=vis_logistic 'model.columns=[lods]'
 run saps2 model=vis_logistic 'model.columns=[saps2]'
 run oasis model=vis_logistic 'model.columns=[oasis]'
 run sirs model=vis_logistic 'model.columns=[sirs]'
-for name in student vis_lstm; do
-  [ -e "runs/$name/robustness.json" ] || python -m icu_lightning.robustness run=runs/$name
-done
 
 # The student's ablations: its teacher is that of everything, and nothing is pretrained
 run no_teacher model=teacher_student model/ablation=no_teacher model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
@@ -38,10 +35,18 @@ run no_soft_labels model=teacher_student model/ablation=no_soft_labels model.sta
 run no_features model=teacher_student model/ablation=no_features model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
 run no_severity model=teacher_student model/ablation=no_severity model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
 run no_gaps model=teacher_student model/ablation=no_gaps model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+run temperature_1 model=teacher_student model/ablation=temperature_1 model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+for name in student vis_lstm no_gaps; do
+  [ -e "runs/$name/robustness.json" ] || python -m icu_lightning.robustness run=runs/$name
+done
 
 # Those that train a teacher anew, from the same pretraining or from none, and those that pretrain anew
 run no_multitask model=teacher_student model/ablation=no_multitask model.stages.mae.checkpoint=runs/student model.stages.teacher.epochs=20 model.stages.student.epochs=60
 run no_pretraining model=teacher_student model/ablation=no_pretraining model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run no_static model=teacher_student model/ablation=no_static model.stages.mae.checkpoint=runs/student model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run no_line model=teacher_student model/ablation=no_line model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run equal_hours model=teacher_student model/ablation=equal_hours model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run septic_pretraining model=teacher_student data.pretraining_cohort=null model.stages.mae.epochs=33 model.stages.teacher.epochs=20 model.stages.student.epochs=60
 run mask_25 model=teacher_student model/ablation=mask_25 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
 run mask_50 model=teacher_student model/ablation=mask_50 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
 run mask_90 model=teacher_student model/ablation=mask_90 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
@@ -54,6 +59,9 @@ run vis_lstm_1 model=vis_lstm seed=1
 run student_2 model=teacher_student model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60 seed=2
 run vis_lstm_2 model=vis_lstm seed=2
 
+run student_36 model=teacher_student model.horizon=36 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run student_24 model=teacher_student model.horizon=24 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
+run student_12 model=teacher_student model.horizon=12 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
 run gru_36 model=vis_gru model.horizon=36
 run gru_24 model=vis_gru model.horizon=24
 run gru_12 model=vis_gru model.horizon=12
@@ -67,15 +75,18 @@ python "$HERE/results.py" student=runs/student teacher=runs/teacher vis_lstm=run
   sofa=runs/sofa lods=runs/lods saps2=runs/saps2 oasis=runs/oasis sirs=runs/sirs --against vis_lstm --pair student teacher --pair student vis_gru \
   --out "$HERE/results.json"
 python "$HERE/results.py" student=runs/student no_teacher=runs/no_teacher no_labels=runs/no_labels no_soft_labels=runs/no_soft_labels \
-  no_features=runs/no_features no_severity=runs/no_severity no_gaps=runs/no_gaps no_multitask=runs/no_multitask no_pretraining=runs/no_pretraining \
+  no_features=runs/no_features no_severity=runs/no_severity no_gaps=runs/no_gaps temperature_1=runs/temperature_1 no_static=runs/no_static no_multitask=runs/no_multitask \
+  no_pretraining=runs/no_pretraining no_line=runs/no_line equal_hours=runs/equal_hours septic_pretraining=runs/septic_pretraining \
   mask_25=runs/mask_25 mask_50=runs/mask_50 mask_90=runs/mask_90 random_masks=runs/random_masks span_masks=runs/span_masks --against student \
   --out "$HERE/ablations.json"
 python "$HERE/results.py" student_0=runs/student vis_lstm_0=runs/vis_lstm student_1=runs/student_1 vis_lstm_1=runs/vis_lstm_1 student_2=runs/student_2 \
   vis_lstm_2=runs/vis_lstm_2 --against vis_lstm_0 --pair student_0 vis_lstm_0 --pair student_1 vis_lstm_1 --pair student_2 vis_lstm_2 \
   --out "$HERE/seeds.json"
 python "$HERE/results.py" vis_gru=runs/vis_gru gru_36=runs/gru_36 gru_24=runs/gru_24 gru_12=runs/gru_12 --against vis_gru --out "$HERE/horizons.json"
+python "$HERE/results.py" student=runs/student student_36=runs/student_36 student_24=runs/student_24 student_12=runs/student_12 --against student \
+  --out "$HERE/horizons_student.json"
 python "$HERE/results.py" student=runs/student paper_shap=runs/paper_shap --against student --shap paper_shap --out "$HERE/shap.json"
-python "$HERE/pretraining.py" runs/student --out "$HERE/pretraining.json"
+python "$HERE/pretraining.py" runs/student --beside no_line=runs/no_line --out "$HERE/pretraining.json"
 python "$HERE/inputs.py" runs/inputs --out "$HERE/inputs.json"
 python "$HERE/inputs.py" runs/inputs --risk calibrated --out "$HERE/inputs_calibrated.json"
 python "$HERE/speed.py" --out "$HERE/speed.json"

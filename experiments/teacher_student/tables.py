@@ -37,8 +37,13 @@ ABLATIONS = {
     "no_features": "without the teacher's states (`no_features`)",
     "no_severity": "the student predicts no scores (`no_severity`)",
     "no_gaps": "the student is shown every hour (`no_gaps`)",
+    "temperature_1": "the teacher's risks are not softened (`temperature_1`)",
+    "no_static": "neither knows the person: hours alone (`no_static`)",
     "no_multitask": "no scores, of neither teacher nor student (`no_multitask`)",
     "no_pretraining": "no pretraining (`no_pretraining`)",
+    "no_line": "pretraining tells the value and is given no line between visible hours (`no_line`)",
+    "equal_hours": "pretraining weighs hours with a drug as others (`equal_hours`)",
+    "septic_pretraining": "pretraining on the septic stays alone, for as many steps",
     "mask_25": "pretraining hides 25 % of the hours, of 75 (`mask_25`)",
     "mask_50": "50 % (`mask_50`)",
     "mask_90": "90 % (`mask_90`)",
@@ -57,7 +62,12 @@ FEATURES = {
     "insurance": "insurance (the paper: Medicaid)",
     "saps2": "SAPS II",
 }
-TOLD = {"vis_mse": "masked autoencoder", "interpolated_mse": "straight line", "carried_forward_mse": "last value"}
+TOLD = {
+    "vis_mse": "masked autoencoder",
+    "no_line": "masked autoencoder without the line (`no_line`)",
+    "interpolated_mse": "straight line",
+    "carried_forward_mse": "last value",
+}
 
 
 def main() -> None:
@@ -128,19 +138,28 @@ def results(content: Mapping[str, Any]) -> str:
 def robustness(content: Mapping[str, Any]) -> str:
     rows = [("", *(f"{share} %" for share in (0, 20, 40, 60, 80)), "change at 80 % (95 %)")]
     for kind, words in KINDS.items():
-        for name in ("student", "vis_lstm"):
-            found = content["runs"][name]["robustness"][kind]
+        for name, of_kinds in charted_worse(content).items():
+            found = of_kinds[kind]
             aurocs = (number(of["auroc"]["value"]) for of in found)
-            rows.append((f"{MODELS[name].split(',')[0]}, {words}", *aurocs, cell(found[-1]["change"], sign=True)))
+            rows.append((f"{name}, {words}", *aurocs, cell(found[-1]["change"], sign=True)))
     return table(*rows)
+
+
+def charted_worse(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What there is of robustness, by the words for the model."""
+    return {
+        "student": content["runs"]["student"]["robustness"],
+        "student trained without gaps": read("ablations")["runs"]["no_gaps"]["robustness"],
+        "LSTM": content["runs"]["vis_lstm"]["robustness"],
+    }
 
 
 def shifted(content: Mapping[str, Any]) -> str:
     rows = [("hours shown too early or too late, at most", "0", "1", "2", "4", "change at 4 (95 %)")]
-    for name in ("student", "vis_lstm"):
-        found = content["runs"][name]["robustness"]["shifted"]
+    for name, of_kinds in charted_worse(content).items():
+        found = of_kinds["shifted"]
         aurocs = (number(of["auroc"]["value"]) for of in found)
-        rows.append((MODELS[name].split(",")[0], *aurocs, cell(found[-1]["change"], sign=True)))
+        rows.append((name, *aurocs, cell(found[-1]["change"], sign=True)))
     return table(*rows)
 
 
@@ -205,16 +224,12 @@ def seeds(content: Mapping[str, Any]) -> str:
 
 
 def horizons(content: Mapping[str, Any]) -> str:
-    rows = [("hours shown", "AUROC (95 %)", "against 48 (95 %)")]
-    for name, of in content["runs"].items():
-        first = name == content["against"]
-        rows.append(
-            (
-                "48" if first else name.rpartition("_")[2],
-                cell(of["auroc"]),
-                "" if first else cell(of["auroc_difference"], sign=True),
-            )
-        )
+    rows = [("hours shown", "student, AUROC (95 %)", "against 48 (95 %)", "GRU, AUROC (95 %)", "against 48 (95 %)")]
+    sides = [read("horizons_student"), content]
+    for pair in zip(*(side["runs"].items() for side in sides), strict=True):
+        name, first = pair[0][0], pair[0][0] == sides[0]["against"]
+        cells = ((cell(of["auroc"]), "" if first else cell(of["auroc_difference"], sign=True)) for _, of in pair)
+        rows.append(("48" if first else name.rpartition("_")[2], *(text for both in cells for text in both)))
     return table(*rows)
 
 
@@ -224,6 +239,8 @@ def shap(content: Mapping[str, Any]) -> str:
     for row in found["rows"]:
         here = row["here"]
         ours = here if isinstance(here, str) else cell({"value": here["mean_absolute"], **here})
+        if isinstance(of := row.get("of_stays_in_that_category"), dict):
+            ours += f"; of the {of['n']} such stays {number(of['mean_absolute'])}"
         rows.append((FEATURES[row["feature"]], ours, number(row["paper"])))
     ranking = sorted(found["ranking"].items(), key=lambda item: -item[1])
     order = ", ".join(f"{name.replace('_', ' ')} {number(size)}" for name, size in ranking)

@@ -120,13 +120,14 @@ def _feature(feature: str, kinds: Sequence[str], found: Mapping[str, Any]) -> di
 
 
 def categories(table: pl.DataFrame, feature: str) -> dict[str, Any]:
-    """Of a feature with categories: each one's stays and their mean attribution, signed; else nothing."""
+    """Of a feature with categories: each one's stays and their mean attribution, signed and of its size; else nothing."""
     rows = table.filter((pl.col("feature") == feature) & pl.col("category").is_not_null())
     if not rows.height:
         return {}
-    mean = (pl.col("attribution") * pl.col("weight")).sum() / pl.col("weight").sum()
-    found = rows.group_by("category").agg(n=pl.len(), mean=mean).sort("category")
-    return {"categories": {name: {"n": n, "mean": mean} for name, n, mean in found.iter_rows()}}
+    weight, attribution = pl.col("weight"), pl.col("attribution")
+    mean, absolute = ((of * weight).sum() / weight.sum() for of in (attribution, attribution.abs()))
+    found = rows.group_by("category").agg(n=pl.len(), mean=mean, mean_absolute=absolute).sort("category")
+    return {"categories": {row.pop("category"): row for row in found.to_dicts()}}
 
 
 def by_hour(table: pl.DataFrame) -> dict[str, Any]:

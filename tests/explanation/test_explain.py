@@ -84,6 +84,10 @@ def test_what_is_in_the_files(data, tmp_path):
     assert all(f["mean_absolute"] < 1e-9 for f in content["features"][2:])
     sex = next(f for f in content["features"] if f["feature"] == "sex")
     assert sum(c["n"] for c in sex["categories"].values()) == 12
+    assert all(c["mean_absolute"] >= abs(c["mean"]) - 1e-12 for c in sex["categories"].values())
+    assert sum(c["n"] * c["mean_absolute"] for c in sex["categories"].values()) / 12 == pytest.approx(
+        sex["mean_absolute"]
+    )
     assert {"vasoactive_drugs", "in_icu", "weight_kg"} <= {f["feature"] for f in content["features"]}
     assert (content["drugs"], content["background"]) == ("together", 2)
     assert content["synthetic"] is True

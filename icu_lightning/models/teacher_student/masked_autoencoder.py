@@ -6,6 +6,8 @@
     told    = line + decoder([states, a learnt token for each hidden hour], line, hours to both neighbours)
     L       = mean over hidden hours in the unit of w Huber(told - true),   w = 3 where a drug ran, else 1
 
+Without the line (`line: false`) it is the plain masked autoencoder of the references: told = decoder([...], hours to both neighbours).
+
 A drug's rate is held for hours and then changed, so that a straight line between neighbours is hard to beat, and a network that
 has to learn to draw it first never gets further. So the line is given, and the decoder learns what it gets wrong: levels are held
 and then jump, drugs are started and weaned together, and beyond the last visible hour there is no line. Its last layer begins
@@ -126,11 +128,21 @@ class Decoder(nn.Module):
 
 
 class Reconstruction(NamedTuple):
-    """loss: (). told: (B, T, C). hidden: (B, T) True where it had to be told."""
+    """What was told, and how wrong.
 
-    loss: Tensor
+    error: (B) weighted, summed over a stay's hidden hours and channels. weight: (B) summed over the same.
+    told: (B, T, C).
+    hidden: (B, T) True where it had to be told.
+    """
+
+    error: Tensor
+    weight: Tensor
     told: Tensor
     hidden: Tensor
+
+    def loss(self, stays: Tensor | slice = slice(None)) -> Tensor:
+        """(), over the hidden hours of these stays together; 0 if there is none."""
+        return self.error[stays].sum() / self.weight[stays].sum().clamp(min=1)
 
 
 class MaskedAutoencoder(nn.Module):
@@ -142,6 +154,7 @@ class MaskedAutoencoder(nn.Module):
         masking: which hours are hidden.
         horizon: hours that there are, see `vis.until`.
         running_weight: of an hour in which a drug ran, beside 1 of the others.
+        line: the decoder corrects the line between visible hours; else it is not given it and tells the value.
     """
 
     nothing: Tensor  # (C) z-scores of no drug
@@ -154,9 +167,11 @@ class MaskedAutoencoder(nn.Module):
         decoder: "partial[Decoder]",
         masking: Masking,
         running_weight: float,
+        line: bool,
         horizon: int | None = None,
     ) -> None:
         super().__init__()
+        self.line = line
         self.encoder, self.decoder = encoder, decoder(shape=shape, states=encoder.width)
         self.masking, self.running_weight, self.horizon = masking, running_weight, horizon
         self.register_buffer("nothing", torch.zeros(len(shape.vis)))  # until `fit_nothing`
@@ -168,8 +183,8 @@ class MaskedAutoencoder(nn.Module):
         self.nothing.copy_(torch.where(lowest.isfinite(), lowest, 0.0))
 
     def running(self, batch: StayBatch) -> Tensor:
-        """(B, T) True where a drug is known to run."""
-        vis, known = rates(batch)
+        """(B, T) True where a drug is known to run, within the horizon."""
+        vis, known = rates(until(batch, self.horizon))
         return (known & (vis > self.nothing + RUNS)).any(2)
 
     def forward(self, batch: StayBatch, uniform: Tensor) -> Reconstruction:
@@ -177,12 +192,16 @@ class MaskedAutoencoder(nn.Module):
         batch = until(batch, self.horizon)
         hidden = self.masking(batch.in_icu, uniform)
         visible, (vis, known) = batch.in_icu & ~hidden, rates(batch)
-        line = interpolated_channels(vis, known & visible.unsqueeze(2), self.nothing)
+        line = (
+            interpolated_channels(vis, known & visible.unsqueeze(2), self.nothing)
+            if self.line
+            else torch.zeros_like(vis)
+        )
         hints = torch.cat([line, distances(visible)], dim=2)
         told = line + self.decoder(self.encoder(batch, visible), batch.in_icu, hints)
         weight = torch.where(self.running(batch), self.running_weight, 1.0).unsqueeze(2) * (known & hidden.unsqueeze(2))
         error = F.huber_loss(told, vis, reduction="none")
-        return Reconstruction((weight * error).sum() / weight.sum().clamp(min=1), told, hidden)
+        return Reconstruction((weight * error).sum((1, 2)), weight.sum((1, 2)), told, hidden)
 
 
 def interpolated_channels(x: Tensor, visible: Tensor, nothing: Tensor) -> Tensor:

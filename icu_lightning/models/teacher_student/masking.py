@@ -17,7 +17,7 @@ CHOICES = 3  # numbers a stay needs beside one an hour: its kind of mask, the sp
 
 
 class Masking:
-    """Hides a share of each stay's hours in the unit, rounded to whole hours.
+    """Hides a share of each stay's hours in the unit, rounded to whole hours, and never all of them.
 
     Arguments:
         ratio: the share, in (0, 1).
@@ -55,7 +55,8 @@ class Masking:
         whole = single.gather(1, block.clamp(max=hours - 1))  # (B, T) one number a span
         order = torch.where(kind < self.spans, whole, single).masked_fill(~in_icu, 2.0)  # the lowest are hidden
         rank = order.argsort(dim=1, stable=True).argsort(dim=1)
-        return rank < (self.ratio * in_icu.sum(1, keepdim=True)).round()
+        inside = in_icu.sum(1, keepdim=True)
+        return rank < torch.minimum((self.ratio * inside).round(), inside - 1)
 
 
 def numbers(batch: StayBatch) -> Tensor:

@@ -91,8 +91,12 @@ class TeacherStudent(nn.Module):
         shown = self._shown(data.state())
         if self.stages["mae"].epochs or self.stages["mae"].checkpoint:
             self.autoencoder.fit_nothing(data.train)
-            module = Pretraining(autoencoder=self.autoencoder, seed=self.seed, **self._common("mae"))
             wider = data if data.pretraining is None else data.pretraining
+            measured: dict[str, Any] = {
+                "seed": self.seed,
+                "all_stays": not bool(self.autoencoder.running(wider.val).any()),
+            }
+            module = Pretraining(autoencoder=self.autoencoder, **measured, **self._common("mae"))
             self._train(module, wider, trainer, "mae", "val/loss", shown)
             self.teacher.reader.load_state_dict(self.autoencoder.encoder.state_dict())
         shown = shown | self._shown_beside(data.state())

@@ -22,7 +22,7 @@ from icu_lightning.errors import UserError, whole_number
 from icu_lightning.models.losses import at_prevalence_of_training, mean_of_losses
 from icu_lightning.models.stage import Stage
 from icu_lightning.models.teacher_student.interpolation import carried_forward, interpolated
-from icu_lightning.models.teacher_student.masked_autoencoder import MaskedAutoencoder
+from icu_lightning.models.teacher_student.masked_autoencoder import MaskedAutoencoder, Reconstruction
 from icu_lightning.models.teacher_student.masking import fixed_numbers, numbers
 from icu_lightning.models.teacher_student.student import Lessons, corrupted, feature_loss, soft_label_loss
 from icu_lightning.models.teacher_student.teacher import MultitaskNetwork, Reading, severity_loss
@@ -105,29 +105,33 @@ def warm_cosine(epoch: int, *, epochs: int, warm: int) -> float:
 
 
 class Pretraining(WarmCosine):
-    """mae. Validation hides the same hours in every epoch, and logs the squared error of the score in hidden hours with a drug,
-    beside those of what needs no learning.
+    """mae. Validation hides the same hours in every epoch, measures stays that had a drug (METHODS C.5), and logs the squared error
+    of the score in hidden hours with one, beside those of what needs no learning.
 
     Arguments:
         seed: of the hours that validation hides.
+        all_stays: validation measures stays without a drug, too, as it must where no stay had one.
     """
 
-    def __init__(self, *, autoencoder: MaskedAutoencoder, seed: int, **settings: Any) -> None:
+    def __init__(self, *, autoencoder: MaskedAutoencoder, seed: int, all_stays: bool, **settings: Any) -> None:
         super().__init__(measured=("loss", *TOLD), **settings)
-        self.autoencoder, self.seed = autoencoder, seed
+        self.autoencoder, self.seed, self.all_stays = autoencoder, seed, all_stays
 
     def terms(self, batch: StayBatch) -> dict[str, Tensor]:
-        return {"loss": self.autoencoder(batch, numbers(batch)).loss}
+        return {"loss": self.autoencoder(batch, numbers(batch)).loss()}
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
-        loss, scored, squared = told_apart(self.autoencoder, batch, self.seed)
-        self.log_means({"loss": loss}, len(batch))
+        made, scored, squared = told_apart(self.autoencoder, batch, self.seed)
+        measured = self.autoencoder.running(batch).any(1) | self.all_stays
+        self.log_means({"loss": made.loss(measured)}, float(made.weight[measured].sum()))
         n = int(scored.sum())  # may be 0 here and not in another process, whose sums wait for ours
         self.log_means({name: of.sum() / max(n, 1) for name, of in squared.items()}, n)
 
 
-def told_apart(autoencoder: MaskedAutoencoder, batch: StayBatch, seed: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """() the loss, (B, T) hidden hours in which a drug is known to run, and (B, T) by TOLD the score's squared error in these, else 0.
+def told_apart(
+    autoencoder: MaskedAutoencoder, batch: StayBatch, seed: int
+) -> tuple[Reconstruction, Tensor, dict[str, Tensor]]:
+    """What is told; (B, T) hidden hours in which a drug is known to run; (B, T) by TOLD the score's squared error in these, else 0.
 
     Arguments:
         seed: of the hours that are hidden, the same of a stay whenever it is asked.
@@ -139,7 +143,7 @@ def told_apart(autoencoder: MaskedAutoencoder, batch: StayBatch, seed: int) -> t
     scored = made.hidden & known & autoencoder.running(batch)
     told = (made.told[..., -1], carried_forward(vis, shown, nothing), interpolated(vis, shown, nothing))
     squared = [torch.where(scored, (x - vis).square(), 0.0) for x in told]
-    return made.loss, scored, dict(zip(TOLD, squared, strict=True))
+    return made, scored, dict(zip(TOLD, squared, strict=True))
 
 
 class Supervised(WarmCosine):

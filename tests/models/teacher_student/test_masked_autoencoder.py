@@ -57,7 +57,18 @@ def test_hours_outside_of_the_unit_change_nothing(make_model):
 def test_the_share_that_is_hidden_is_the_ratio(ratio, spans):
     batch = stays(200, left=True)
     hidden = Masking(ratio=ratio, spans=spans, span_hours=[4, 8])(batch.in_icu, numbers(batch))
-    assert torch.equal(hidden.sum(1), (ratio * batch.in_icu.sum(1)).round().long())
+    inside = batch.in_icu.sum(1)
+    assert torch.equal(hidden.sum(1), torch.minimum((ratio * inside).round().long(), inside - 1))
+
+
+@pytest.mark.parametrize("spans", [0.0, 1.0])
+def test_of_a_short_stay_an_hour_is_left(spans):
+    """Nine tenths of four hours are four hours, which would leave nothing to tell them from."""
+    in_icu = torch.arange(12) < torch.arange(6).unsqueeze(1)  # 0 to 5 hours
+    uniform = torch.rand(6, 12 + CHOICES, generator=torch.Generator().manual_seed(0))
+    hidden = Masking(ratio=0.9, spans=spans, span_hours=[4, 8])(in_icu, uniform)
+    assert hidden.sum(1).tolist() == [0, 0, 1, 2, 3, 4]
+    assert not (hidden & ~in_icu).any()
 
 
 def runs(hidden: torch.Tensor) -> list[int]:
@@ -98,7 +109,7 @@ def test_hours_with_a_drug_weigh_three_times(make_model):
     scored, runs_ = made.hidden.unsqueeze(2) & batch.vis_observed, autoencoder.running(batch).unsqueeze(2)
     heavy, light = scored & runs_, scored & ~runs_
     expected = (3 * error[heavy].sum() + error[light].sum()) / (3 * heavy.sum() + light.sum())
-    assert float(made.loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert float(made.loss().detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     assert 0 < int(heavy.sum()) < int(scored.sum())
 
 
@@ -111,7 +122,7 @@ def test_a_drug_runs_where_its_rate_is_above_nothing(make_model):
 
 def test_its_loss_reaches_every_parameter(make_model):
     autoencoder, batch = make_model().autoencoder, stays(32)
-    stage = Pretraining(autoencoder=autoencoder, seed=0, optimizer=None, warm_up=0.1)
+    stage = Pretraining(autoencoder=autoencoder, seed=0, all_stays=False, optimizer=None, warm_up=0.1)
     stage.terms(batch)["loss"].backward()
     without = [n for n, p in stage.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
@@ -138,6 +149,44 @@ def test_without_a_correction_the_line_is_told(make_model):
         assert torch.equal(made.told[..., channel], line)
 
 
+def test_without_the_line_the_value_is_told(make_model):
+    """`no_line`: with nothing added it tells the mean, and the decoder is not given the line in its hints either."""
+    autoencoder, batch = make_model("model/ablation=no_line").autoencoder.eval(), stays(16, left=True)
+    hints = []
+    autoencoder.decoder.hints.register_forward_pre_hook(lambda _, given: hints.append(given[0]))
+    torch.nn.init.zeros_(autoencoder.decoder.out.weight)
+    made = autoencoder(batch, fixed_numbers(batch, 0))
+    assert not made.told.any()
+    assert not hints[0][..., : batch.vis.shape[2]].any()
+    assert hints[0].any(), "how far the neighbours are is known all the same"
+
+
+def validated(model, batches, all_stays=False):
+    stage = Pretraining(autoencoder=model.autoencoder.eval(), seed=0, all_stays=all_stays, optimizer=None, warm_up=0.1)
+    stage.log = lambda *_: None
+    with torch.no_grad():
+        for batch in batches:
+            stage.validation_step(batch, 0)
+    return float(stage.means["loss"].compute())
+
+
+def test_validation_weighs_hidden_hours_however_stays_are_batched_and_leaves_out_those_without_a_drug(make_model):
+    model, batch = make_model(), stays(64, left=True)
+    model.autoencoder.fit_nothing(batch)
+    had = model.autoencoder.running(batch).any(1)
+    assert 0 < int(had.sum()) < 64
+    with torch.no_grad():
+        alone = float(model.autoencoder.eval()(batch[had], fixed_numbers(batch[had], 0)).loss())
+        of_all = float(model.autoencoder(batch, fixed_numbers(batch, 0)).loss())
+    parts = [batch[i : i + 5] for i in range(0, 64, 5)]
+    assert validated(model, [batch]) == pytest.approx(alone, rel=1e-5)
+    assert validated(model, parts) == pytest.approx(alone, rel=1e-5)
+    assert validated(model, parts, all_stays=True) == pytest.approx(of_all, rel=1e-5)
+    assert of_all != pytest.approx(alone, rel=1e-2)
+    assert np.isnan(validated(model, [batch[~had]])), "no number is made up; `fit` then measures all stays"
+    assert np.isfinite(validated(model, [batch[~had]], all_stays=True))
+
+
 @pytest.mark.slow
 def test_it_beats_the_last_value_and_the_line_on_hidden_hours_with_a_drug(synthetic_data, tmp_path):
     """METHODS E (4), on test stays of the synthetic ICU: the differences' 95 % intervals, of stays drawn anew, are above 0."""
@@ -146,7 +195,7 @@ def test_it_beats_the_last_value_and_the_line_on_hidden_hours_with_a_drug(synthe
     torch.manual_seed(0)
     model = built(asked["model"], shape=data.shape)
     model.autoencoder.fit_nothing(data.train)
-    module = Pretraining(autoencoder=model.autoencoder, seed=0, **model._common("mae"))
+    module = Pretraining(autoencoder=model.autoencoder, seed=0, all_stays=False, **model._common("mae"))
     budget = {"stage": "mae", "monitor": "val/loss", "mode": "min", "max_epochs": 12, "patience": 12}
     trainer(tmp_path, None).fit(module, data, **budget)
     batch, autoencoder = data.test, model.autoencoder.eval()

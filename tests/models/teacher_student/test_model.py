@@ -140,6 +140,10 @@ def test_an_ablation_takes_away_what_it_says_and_nothing_else(name):
         "no_gaps": {"student.gaps": 0.0},
         "random_masks": {"autoencoder.masking.spans": 0.0},
         "span_masks": {"autoencoder.masking.spans": 1.0},
+        "no_line": {"autoencoder.line": False},
+        "equal_hours": {"autoencoder.running_weight": 1.0},
+        "temperature_1": {"student.temperature": 1.0},
+        "no_static": {"teacher.static": 0, "student.static": 0},
         "none": {},
     }
     expected |= {f"no_{term}": {f"weights.{term}": 0.0} for term in ("labels", "soft_labels", "features", "severity")}
