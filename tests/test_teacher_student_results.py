@@ -221,7 +221,10 @@ def test_the_student_is_smaller_by_the_networks_of_conf():
     found = loaded("speed").measured(conf)
     assert found["times_smaller"] == pytest.approx(found["teacher"]["parameters"] / found["student"]["parameters"])
     assert found["times_smaller"] > 7, "a seventh of the teacher's parameters or less"
-    assert all(found[name]["stays_per_second"] > 0 for name in ("teacher", "student"))
+    for how in ("stays_per_second", "predict_stays_per_second"):
+        assert found["student"][how] > 2 * found["teacher"][how] > 0, (
+            "five times is measured, on a machine with nothing else to do"
+        )
 
 
 def lines() -> dict[str, list[str]]:

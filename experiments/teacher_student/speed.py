@@ -3,7 +3,8 @@
     python experiments/teacher_student/speed.py --out speed.json
 
 Networks of conf's own sizes, untrained, 48 hours, seven channels, 30 static columns; 1,024 stays at once, the median of nine calls
-in turn, in the processor's time of one thread.
+in turn, in the processor's time of one thread: of the networks, and of the model's `predict`, which is what a run and
+`icu_lightning.predict` call and is in double precision.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from omegaconf import OmegaConf
 from icu_lightning.atomic import write_text
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.build import built
+from icu_lightning.models.teacher_student.model import RISKS
 from icu_lightning.run import CONF
 
 STAYS, HOURS, CALLS = 1024, 48, 9
@@ -44,24 +46,27 @@ def measured(conf: dict[str, Any]) -> dict[str, Any]:
     drugs = (*(f"drug_{i}" for i in range(6)), "vis")
     shape = BatchShape(HOURS, ("a",), tuple(f"s{i}" for i in range(30)), vis=drugs, severity=("sofa",))
     model, batch = built(conf, shape=shape).eval(), made_up(shape)
-    took: dict[str, list[float]] = {"teacher": [], "student": []}
+    took: dict[tuple[str, str], list[float]] = {(name, how): [] for name in RISKS for how in ("network", "predict")}
     with torch.no_grad():
         for _ in range(CALLS + 1):  # the first call of each warms up
-            for name, times in took.items():
+            for (name, how), times in took.items():
+                model.risk = name
                 start = time.process_time()
-                getattr(model, name)(batch)
+                (getattr(model, name) if how == "network" else model.predict)(batch)
                 times.append(time.process_time() - start)
     found: dict[str, Any] = {
         name: {
             "parameters": sum(p.numel() for p in getattr(model, name).parameters()),
-            "stays_per_second": STAYS / float(np.median(times[1:])),
+            "stays_per_second": STAYS / float(np.median(took[name, "network"][1:])),
+            "predict_stays_per_second": STAYS / float(np.median(took[name, "predict"][1:])),
         }
-        for name, times in took.items()
+        for name in RISKS
     }
     teacher, student = found["teacher"], found["student"]
     return found | {
         "times_smaller": teacher["parameters"] / student["parameters"],
         "times_faster": student["stays_per_second"] / teacher["stays_per_second"],
+        "times_faster_predict": student["predict_stays_per_second"] / teacher["predict_stays_per_second"],
         "machine": f"{platform.machine()}, {platform.system()}, torch {torch.__version__}, one thread",
     }
 

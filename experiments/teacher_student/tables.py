@@ -182,11 +182,13 @@ def pretraining(content: Mapping[str, Any]) -> str:
 
 
 def speed(content: Mapping[str, Any]) -> str:
-    rows = [("", "parameters", "stays/s, one thread")]
-    rows += [
-        (n, f"{content[n]['parameters']:,}", f"{content[n]['stays_per_second']:,.0f}") for n in ("teacher", "student")
-    ]
-    times = (f"{content['times_smaller']:.1f} times fewer", f"{content['times_faster']:.1f} times as many")
+    rows = [("", "parameters", "stays/s, the network", "stays/s, `predict`")]
+    speeds = ("stays_per_second", "predict_stays_per_second")
+    for name in ("teacher", "student"):
+        of = content[name]
+        rows.append((name, f"{of['parameters']:,}", *(f"{of[speed]:,.0f}" for speed in speeds)))
+    faster = (f"{content[f'times_faster{how}']:.1f} times as many" for how in ("", "_predict"))
+    times = (f"{content['times_smaller']:.1f} times fewer", *faster)
     return table(*rows, ("the student has", *times))
 
 
