@@ -88,7 +88,7 @@ def test_what_the_database_does_not_chart_is_not_comparable_and_what_moves_no_ri
     assert here["sofa"] == {"mean_absolute": 0.1, "low": 0.05, "high": 0.2}
     assert here["saps2"]["mean_absolute"] == 0
     assert here["insurance"] == here["lods"] == "not comparable"
-    of_category = {"n": 3, "mean": -0.01, "mean_absolute": 0.02}
+    of_category = {"n": 5, "mean": -0.01, "mean_absolute": 0.02}
     own = {
         "feature": "marital_status",
         "mean_absolute": 0.1,
@@ -98,6 +98,9 @@ def test_what_the_database_does_not_chart_is_not_comparable_and_what_moves_no_ri
     }
     row = script.shap_table(content | {"features": [own], "not_charted": []})["rows"][2]
     assert (row["feature"], row["of_stays_in_that_category"]) == ("marital_status", of_category)
+    own["categories"]["single"] = of_category | {"n": 4}
+    few = script.shap_table(content | {"features": [own], "not_charted": []})["rows"][2]
+    assert few["of_stays_in_that_category"] == "fewer than 5 stays"
     assert "no cause" in table["note"]
 
 

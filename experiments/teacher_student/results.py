@@ -36,6 +36,7 @@ PAPER = {  # feature -> what of it the abstract ranks, and its mean |SHAP|; ours
     "insurance": ("Medicaid", 0.023),
     "saps2": ("SAPS II", 0.020),
 }
+FEWEST = 5  # stays of a category of which a number is told
 NO_CAUSE = "An attribution says what the model used, not what would help a patient: it is no cause, of a score or of a person's means."
 
 
@@ -132,8 +133,8 @@ def shap_table(explanation: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(
             {"feature": name, "here": here or "not comparable", "paper": paper, "of_which_the_paper_ranks": words}
         )
-        if here and row.get("categories"):
-            rows[-1]["of_stays_in_that_category"] = row["categories"].get(words.lower(), "no stay")
+        if here and (of := row.get("categories", {}).get(words.lower())):
+            rows[-1]["of_stays_in_that_category"] = of if of["n"] >= FEWEST else f"fewer than {FEWEST} stays"
     ranking = {name: row["mean_absolute"] for name, row in found.items() if row["mean_absolute"]}
     how = {name: explanation.get(name) for name in ("background", "evaluations", "block_hours", "drugs", "risk")}
     return {"rows": rows, "ranking": ranking, "stays": explanation["n"], **how, "note": NO_CAUSE}

@@ -20,6 +20,8 @@ run() {
 run student model=teacher_student model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
 run teacher model=teacher_student model.risk=teacher model.stages.mae.checkpoint=runs/student model.stages.teacher.checkpoint=runs/student
 run vis_lstm model=vis_lstm
+# The settings that 20 trials found best on validation: python -m icu_lightning.run -m search=vis_lstm $ALL
+run vis_lstm_searched model=vis_lstm model.width=64 model.dropout=0.06691476447963829 model.optimizer.lr=0.0004474654488428513 model.optimizer.weight_decay=0.0034785347063452337
 run vis_gru model=vis_gru
 run lr_sofa_vis model=vis_logistic
 run sofa model=vis_logistic 'model.columns=[sofa]'
@@ -67,12 +69,12 @@ run gru_24 model=vis_gru model.horizon=24
 run gru_12 model=vis_gru model.horizon=12
 
 run paper_shap bootstrap=1000 model=teacher_student model/variant=paper_shap model.stages.mae.checkpoint=runs/student model.stages.teacher.epochs=20 model.stages.student.epochs=60
-[ -e runs/paper_shap/explanation.json ] || python -m icu_lightning.explain run=runs/paper_shap stays=40 evaluations=15000
+[ -e runs/paper_shap/explanation.json ] || python -m icu_lightning.explain run=runs/paper_shap stays=200 evaluations=15000
 
 [ -e runs/inputs ] || python -m icu_lightning.run -m experiment=sociodemographics model=vis_gru $ALL hydra.sweep.dir=runs/inputs
 
-python "$HERE/results.py" student=runs/student teacher=runs/teacher vis_lstm=runs/vis_lstm vis_gru=runs/vis_gru lr_sofa_vis=runs/lr_sofa_vis \
-  sofa=runs/sofa lods=runs/lods saps2=runs/saps2 oasis=runs/oasis sirs=runs/sirs --against vis_lstm --pair student teacher --pair student vis_gru \
+python "$HERE/results.py" student=runs/student teacher=runs/teacher vis_lstm=runs/vis_lstm vis_lstm_searched=runs/vis_lstm_searched vis_gru=runs/vis_gru lr_sofa_vis=runs/lr_sofa_vis \
+  sofa=runs/sofa lods=runs/lods saps2=runs/saps2 oasis=runs/oasis sirs=runs/sirs --against vis_lstm --pair student teacher --pair student vis_gru --pair student vis_lstm_searched \
   --out "$HERE/results.json"
 python "$HERE/results.py" student=runs/student no_teacher=runs/no_teacher no_labels=runs/no_labels no_soft_labels=runs/no_soft_labels \
   no_features=runs/no_features no_severity=runs/no_severity no_gaps=runs/no_gaps temperature_1=runs/temperature_1 no_static=runs/no_static no_multitask=runs/no_multitask \
@@ -83,8 +85,9 @@ python "$HERE/results.py" student_0=runs/student vis_lstm_0=runs/vis_lstm studen
   vis_lstm_2=runs/vis_lstm_2 --against vis_lstm_0 --pair student_0 vis_lstm_0 --pair student_1 vis_lstm_1 --pair student_2 vis_lstm_2 \
   --out "$HERE/seeds.json"
 python "$HERE/results.py" vis_gru=runs/vis_gru gru_36=runs/gru_36 gru_24=runs/gru_24 gru_12=runs/gru_12 --against vis_gru --out "$HERE/horizons.json"
-python "$HERE/results.py" student=runs/student student_36=runs/student_36 student_24=runs/student_24 student_12=runs/student_12 --against student \
-  --out "$HERE/horizons_student.json"
+python "$HERE/results.py" student=runs/student student_36=runs/student_36 student_24=runs/student_24 student_12=runs/student_12 \
+  vis_gru=runs/vis_gru gru_36=runs/gru_36 gru_24=runs/gru_24 gru_12=runs/gru_12 --against student \
+  --pair student vis_gru --pair student_36 gru_36 --pair student_24 gru_24 --pair student_12 gru_12 --out "$HERE/horizons_student.json"
 python "$HERE/results.py" student=runs/student paper_shap=runs/paper_shap --against student --shap paper_shap --out "$HERE/shap.json"
 python "$HERE/pretraining.py" runs/student --beside no_line=runs/no_line --out "$HERE/pretraining.json"
 python "$HERE/inputs.py" runs/inputs --out "$HERE/inputs.json"

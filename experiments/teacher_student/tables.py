@@ -22,6 +22,7 @@ MODELS = {
     "teacher": "teacher",
     "vis_gru": "GRU, 1 x 64 (the student's reader)",
     "vis_lstm": "LSTM, 1 x 64",
+    "vis_lstm_searched": "LSTM, its settings searched on validation",
     "lr_sofa_vis": "logistic regression: SOFA; max, last and slope of VIS",
     "saps2": "SAPS II alone",
     "oasis": "OASIS alone",
@@ -126,7 +127,7 @@ def results(content: Mapping[str, Any]) -> str:
     for pair, of in content["pairs"].items():
         rows.append(
             (
-                pair.replace("vis_gru", "GRU"),
+                pair.replace("vis_gru", "GRU").replace("vis_lstm_searched", "LSTM searched"),
                 cell(of["auroc"], sign=True),
                 "",
                 f"{cell(of['brier'], 4, sign=True)} (of the pair)",
@@ -226,12 +227,23 @@ def seeds(content: Mapping[str, Any]) -> str:
 
 
 def horizons(content: Mapping[str, Any]) -> str:
-    rows = [("hours shown", "student, AUROC (95 %)", "against 48 (95 %)", "GRU, AUROC (95 %)", "against 48 (95 %)")]
-    sides = [read("horizons_student"), content]
-    for pair in zip(*(side["runs"].items() for side in sides), strict=True):
-        name, first = pair[0][0], pair[0][0] == sides[0]["against"]
-        cells = ((cell(of["auroc"]), "" if first else cell(of["auroc_difference"], sign=True)) for _, of in pair)
-        rows.append(("48" if first else name.rpartition("_")[2], *(text for both in cells for text in both)))
+    head = (
+        "student, AUROC (95 %)",
+        "against 48 (95 %)",
+        "GRU, AUROC (95 %)",
+        "against 48 (95 %)",
+        "student - GRU (95 %)",
+    )
+    rows, student = [("hours shown", *head)], read("horizons_student")
+    for pair, gap in student["pairs"].items():
+        name, gru = pair.split(" - ")
+        first = name == student["against"]
+        cells = [
+            (cell(of["auroc"]), "" if first else cell(of["auroc_difference"], sign=True))
+            for of in (student["runs"][name], content["runs"][gru])
+        ]
+        hours = "48" if first else name.rpartition("_")[2]
+        rows.append((hours, *cells[0], *cells[1], cell(gap["auroc"], sign=True)))
     return table(*rows)
 
 
