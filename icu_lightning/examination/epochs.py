@@ -1,6 +1,7 @@
 """What training made of the test stays: t-SNE of the raw input and of the embedding as it was at some epochs.
 
-The figure 8 of the MTDM paper, of test stays. For models that keep weights at some epochs (`Examined.earlier`) and have an `embed`.
+The figure 8 of the MTDM paper, of test stays. For models that keep weights at some epochs (`Examined.earlier`) and have an `embed`;
+`snapshots`, if they have that too, are the epochs that were asked for, of which training may have ended before some.
 
 References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), figure 8.
 """
@@ -46,11 +47,13 @@ def learnt(it: Examined, most: int, seed: int, facts: Facts) -> Learnt | None:
     spaces["As it is used"] = final.embed(stays).double().numpy()
     both, n = len(np.unique(label)) == 2, it.test.height
     drawn = f"{len(chosen):,} of {n:,} test stays, by lot" if len(chosen) < n else f"All {n:,} test stays"
+    missed = [f"epoch {epoch}" for epoch in getattr(final, "snapshots", ()) if epoch not in dict(then)]
+    ended = f" Training ended before {' and '.join(missed)}." if missed else ""
     return Learnt(
         maps={title: neighbourhoods(x, principal_components(x)[0], seed) for title, x in spaces.items()},
         apart={title: float(silhouette_score(x, label)) if both else float("nan") for title, x in spaces.items()},
         label=label,
-        note=f"{drawn}. Their outcomes were not shown to the model.",
+        note=f"{drawn}. Their outcomes were not shown to the model.{ended}",
         facts=facts,
     )
 

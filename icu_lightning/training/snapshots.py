@@ -8,7 +8,7 @@ from icu_lightning.training.stages import load_checkpoint, read_metrics
 
 
 def earlier_models(folder: Path, model: Any) -> list[tuple[int, Any]]:
-    """(epoch, counted over all stages; the model with its weights at that epoch's start) of a run folder, in order.
+    """(epoch, counted over all stages; the model with its weights after as many epochs) of a run folder, in order.
 
     A stage's checkpoint names its weights as the model does. Empty for a model that kept none.
     """

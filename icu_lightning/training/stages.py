@@ -221,7 +221,7 @@ def _is_batch_norm(module: nn.Module) -> bool:
 
 class StageCheckpoint(Checkpoint):
     """best.ckpt by the monitored value (the first of equals), last.ckpt at the start of each epoch; epoch-<n>.ckpt beside them at
-    the start of each of the module's `snapshots`, if it has any.
+    the start of each of the module's `snapshots`, if it has any, or where training ends after n epochs.
 
     At its start everything of the epochs before is done, the learning rate's schedule included, which Lightning steps only
     after the hooks in which its own ModelCheckpoint saves.
@@ -236,6 +236,12 @@ class StageCheckpoint(Checkpoint):
         # Nothing is half done here; if Lightning believed otherwise, it would skip a resumed epoch's schedule step
         trainer.fit_loop.restarting = False
         save(trainer, self.folder / "last.ckpt")
+        self._snapshot(trainer, pl_module)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._snapshot(trainer, pl_module)  # the current epoch is the one that would be next
+
+    def _snapshot(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.current_epoch in getattr(pl_module, "snapshots", ()):
             save(trainer, self.folder / f"epoch-{trainer.current_epoch}.ckpt")
 

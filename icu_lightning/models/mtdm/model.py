@@ -38,7 +38,7 @@ class MTDM(nn.Module):
         epochs: of the two stages, at most. An imputer that only stage 1 trains (imputation has no weight in stage 2) has both stages'
             epochs there: as many as one that is trained jointly.
         patience: epochs of stage 2 without a better val/loss, after which it stops.
-        snapshots: epochs, counted over both stages, at whose start the weights are kept, to look at what was learnt by then.
+        snapshots: numbers of epochs, counted over both stages, after which the weights are kept, to look at what was learnt by then.
         optimizer, decay_at: of both stages.
     """
 
@@ -73,7 +73,7 @@ class MTDM(nn.Module):
         self.samples = whole_number("model.samples", samples, 1)
         self.epochs = {name: whole_number(f"model.epochs.{name}", epochs[name], 0) for name in ("stage1", "stage2")}
         whole_number("model.epochs.stage2", epochs["stage2"], 1)
-        self.kept = [whole_number("an epoch in model.snapshots", epoch, 0) for epoch in snapshots]
+        self.snapshots = [whole_number("an epoch in model.snapshots", epoch, 0) for epoch in snapshots]
         self.patience = whole_number("model.patience", patience, 1)
         if wrong := [share for share in decay_at if not 0 < share <= 1]:
             raise UserError(
@@ -87,13 +87,16 @@ class MTDM(nn.Module):
         common: dict[str, Any] = {"network": self.network, "weights": self.weights, **self.optimisation}
         epochs = self.epochs["stage1"] + (0 if self.weights.imputation else self.epochs["stage2"])
         if epochs:
-            stage: MTDMStage = WarmUp(snapshots=self.kept, **common)
+            of_stage1 = [
+                epoch for epoch in self.snapshots if epoch < epochs
+            ]  # stage 2 begins with the next, and keeps it
+            stage: MTDMStage = WarmUp(snapshots=of_stage1, **common)
             trainer.fit(stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=epochs)
         rankable = monitored(data.val)[0] == "val/auroc"
         stage = Joint(
             rankable=rankable,
             survivor_weight=data.prior_odds or 1.0,
-            snapshots=[epoch - epochs for epoch in self.kept],
+            snapshots=[epoch - epochs for epoch in self.snapshots if epoch >= epochs],
             **common,
         )
         until: dict[str, Any] = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
