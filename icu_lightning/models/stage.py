@@ -23,7 +23,7 @@ class Stage(lightning.LightningModule):
 
     Arguments:
         optimizer: called with the parameters.
-        snapshots: epochs at whose start the trainer keeps the weights.
+        snapshots: epochs at whose start, or after the last of which, the trainer keeps the weights.
     """
 
     undefined: tuple[str, ...] = ()  # terms that may be NaN, because some batches have nothing to measure them on
@@ -43,8 +43,7 @@ class Stage(lightning.LightningModule):
 
     def training_step(self, batch: StayBatch, _: int) -> Tensor:
         terms = self.terms(batch)
-        if not terms["loss"].isfinite():
-            raise UserError(self._no_number(terms, batch))
+        check_number(terms, batch, self.current_epoch, self.undefined)
         self.seen.append({name: term.detach() for name, term in terms.items()})
         return terms["loss"]
 
@@ -64,13 +63,22 @@ class Stage(lightning.LightningModule):
             raise UserError(f"model.optimizer has a value that torch refuses: {error}") from error
         return [optimizer], [self.schedule(optimizer, self.trainer.max_epochs or 1)]
 
-    def _no_number(self, terms: Mapping[str, Tensor], batch: StayBatch) -> str:
-        wrong = [name for name, term in terms.items() if not term.isfinite() and name not in ("loss", *self.undefined)]
-        stays = ", ".join(str(stay) for stay in batch.stay_id[:NAMED_STAYS])
-        more = f" and {len(batch) - NAMED_STAYS} more" if len(batch) > NAMED_STAYS else ""
-        return (
-            f"The training loss is {float(terms['loss'].detach())} in epoch {self.current_epoch} ({', '.join(wrong)}), in the batch "
-            f"of the stays {stays}{more}. The weights as they were when this epoch began are in last.ckpt, the best so far in "
-            "best.ckpt, of this stage's folder in checkpoints/. Look at those stays' values, or try a lower learning rate "
-            "(the optimizer's lr in config.yaml)."
-        )
+
+def check_number(terms: Mapping[str, Tensor], batch: StayBatch, epoch: int, undefined: Sequence[str] = ()) -> None:
+    """Raise UserError, which names the stays and the terms to blame, if the loss of a batch is no number.
+
+    Arguments:
+        terms: () each: `loss`, and what it is the sum of, if anything.
+        undefined: terms that may be NaN.
+    """
+    if terms["loss"].isfinite():
+        return
+    wrong = [name for name, term in terms.items() if not term.isfinite() and name not in ("loss", *undefined)]
+    blamed = f" ({', '.join(wrong)})" if wrong else ""
+    stays = ", ".join(str(stay) for stay in batch.stay_id[:NAMED_STAYS])
+    more = f" and {len(batch) - NAMED_STAYS} more" if len(batch) > NAMED_STAYS else ""
+    raise UserError(
+        f"The training loss is {float(terms['loss'].detach())} in epoch {epoch}{blamed}, in the batch of the stays {stays}{more}. "
+        "The weights as they were when this epoch began are in last.ckpt, the best so far in best.ckpt, of this stage's folder in "
+        "checkpoints/. Look at those stays' values, or try a lower learning rate (the optimizer's lr in config.yaml)."
+    )

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +29,7 @@ from icu_lightning.errors import whole_number
 from icu_lightning.models.base import Data, RiskModule, StageTrainer
 from icu_lightning.models.losses import mean_of_losses
 from icu_lightning.models.siamese import Siamese
+from icu_lightning.models.stage import Stage, check_number
 from icu_lightning.models.summaries import first_value, summaries
 
 EPOCH = "train/epoch"  # monitored, so that the last epoch is the best
@@ -126,14 +126,16 @@ class SummaryGRU(RiskModule):
     def training_step(self, batch: StayBatch, _: int) -> Tensor:
         seen, hidden = hide_some(batch, self.hide)
         learnt = cast(SummaryGRUNetwork, self.network).learn(seen)
-        losses = torch.stack([self.loss(logit, batch.label) for logit in learnt.logits.unbind(1)])
-        loss = losses.mean()
+        mortality = torch.stack([self.loss(logit, batch.label) for logit in learnt.logits.unbind(1)]).mean()
+        terms = {"mortality": mortality}
         if self.tasks.reconstruction:
-            loss = loss + self.tasks.reconstruction * squared_error(learnt.told, batch, hidden)
+            terms["reconstruction"] = self.tasks.reconstruction * squared_error(learnt.told, batch, hidden)
         if self.tasks.stay_length and not self.notes:
-            loss = loss + self.tasks.stay_length * self._length_error(learnt.length, batch)
+            terms["stay_length"] = self.tasks.stay_length * self._length_error(learnt.length, batch)
         if self.tasks.contrastive:
-            loss = loss + self.tasks.contrastive * self.siamese(learnt.embedding, batch.label).loss
+            terms["contrastive"] = self.tasks.contrastive * self.siamese(learnt.embedding, batch.label).loss
+        loss = cast(Tensor, sum(terms.values()))
+        check_number({"loss": loss, **terms}, batch, self.current_epoch)
         self.seen.append((loss.detach(), mean_logit(learnt.logits).detach(), batch.label))
         return loss
 
@@ -160,7 +162,7 @@ class SummaryGRU(RiskModule):
         self.log(EPOCH, float(self.current_epoch), sync_dist=True)
 
 
-class Pretraining(lightning.LightningModule):
+class Pretraining(Stage):
     """The first stage: the hours' states learn to tell hidden cells, and nothing else, for a fixed number of epochs.
 
     Arguments: as in `SummaryGRU`, whose network it trains; epochs also of the learning rate's cosine.
@@ -174,8 +176,8 @@ class Pretraining(lightning.LightningModule):
         clip: float,
         epochs: int,
     ) -> None:
-        super().__init__()
-        self.network, self.hide, self.make_optimizer, self.clip, self.epochs = network, hide, optimizer, clip, epochs
+        super().__init__(optimizer=optimizer)
+        self.network, self.hide, self.clip, self.epochs = network, hide, clip, epochs
         self.val_loss = mean_of_losses()
 
     def _error(self, batch: StayBatch) -> Tensor:
@@ -183,8 +185,11 @@ class Pretraining(lightning.LightningModule):
         network = cast(SummaryGRUNetwork, self.network)
         return squared_error(network.tell(network.states(seen), batch.values.shape[1]), batch, hidden)
 
-    def training_step(self, batch: StayBatch, _: int) -> Tensor:
-        return self._error(batch)
+    def terms(self, batch: StayBatch) -> dict[str, Tensor]:
+        return {"loss": self._error(batch)}
+
+    def schedule(self, optimizer: torch.optim.Optimizer, epochs: int) -> Any:
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.epochs)
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
         self.val_loss.update(self._error(batch), len(batch))
@@ -195,10 +200,6 @@ class Pretraining(lightning.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
-
-    def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.network.parameters())
-        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.epochs)]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 
 from icu_lightning.batch import BatchShape, hide
 from icu_lightning.build import built
+from icu_lightning.errors import UserError
 from icu_lightning.models.summary_gru import (
     N_SUMMARIES,
     Rank1Linear,
@@ -140,8 +141,6 @@ def test_risks_come_from_the_averaged_weights_of_the_last_epoch(synthetic_data, 
 
 
 def test_impossible_shares_are_refused(synthetic_data, tmp_path):
-    from icu_lightning.errors import UserError
-
     with pytest.raises(UserError, match="hide must be"):
         fitted("summary_gru", synthetic_data(400), tmp_path, hide=[0.5, 0.3])
 
@@ -212,6 +211,19 @@ def test_pretraining_is_a_stage_of_its_own_and_begins_the_next_from_its_weights(
     since = (first["network.gru.weight_hh_l0"] - before["network.gru.weight_hh_l0"]).norm()
     assert moved > 0
     assert since < (first["network.gru.weight_hh_l0"] - fresh["network.gru.weight_hh_l0"]).norm()
+
+
+@pytest.mark.parametrize("pretraining", [0, 1], ids=["fit", "pretraining"])
+def test_a_loss_that_is_no_number_names_the_stays(pretraining, synthetic_data, tmp_path):
+    data = synthetic_data(400)
+    broken = torch.where(data.train.observed, torch.inf, data.train.values)
+    data.train = dataclasses.replace(data.train, values=broken)
+    with pytest.raises(
+        UserError, match=r"The training loss is (nan|inf) in epoch 0.*in the batch of the stays .*last\.ckpt"
+    ):
+        fitted("summary_gru", data, tmp_path, max_epochs=2, pretraining=pretraining)
+    stage = "pretraining" if pretraining else "fit"
+    assert (tmp_path / "checkpoints" / stage / "last.ckpt").exists()
 
 
 def made_state(data) -> dict:
