@@ -42,11 +42,10 @@ def balanced(label: Tensor) -> Tensor:
     """(B) -> (B) partners, alike for half of the stays and unlike for the others, as far as the batch has such."""
     alike = label.unsqueeze(0) == label.unsqueeze(1)
     wanted = torch.rand(len(label), 1, device=label.device) < 0.5
-    self = torch.eye(len(label), dtype=torch.bool, device=label.device)
-    weight = (alike == wanted).float().masked_fill(self, 0.0) + 1e-6 * (
-        ~self
-    ).float()  # any other, if there is none such
-    return torch.multinomial(weight + 1e-12 * self.float(), 1).squeeze(1)
+    itself = torch.eye(len(label), dtype=torch.bool, device=label.device)
+    # Any other if there is none such, and itself if it is alone
+    weight = ((alike == wanted) & ~itself).float() + 1e-6 * (~itself).float() + 1e-12 * itself.float()
+    return torch.multinomial(weight, 1).squeeze(1)
 
 
 PAIRS = {f.__name__: f for f in (permuted, balanced)}
