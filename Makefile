@@ -1,4 +1,4 @@
-# make demo    set up .venv, run the MTDM, small, on made-up stays; print its metrics and its run folder
+# make demo    set up .venv, run the MTDM, in its tiny size, on made-up stays; print its metrics and its run folder
 # make test    the fast tests        make check   format, lint, types, all tests (what CI runs)
 # make lock    write requirements.lock anew from pyproject.toml
 
