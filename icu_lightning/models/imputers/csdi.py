@@ -58,7 +58,7 @@ class CSDI(TrainedImputer):
         return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
 
     def validation_loss(self, batch: StayBatch) -> tuple[Tensor, Tensor]:
-        return self.network.validation_loss(batch, self.seed)
+        return self.network.validation_loss(batch, self.seed, None)
 
     @torch.no_grad()
     def impute(self, batch: StayBatch, n_samples: int) -> Tensor:

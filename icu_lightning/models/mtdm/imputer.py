@@ -48,8 +48,9 @@ class Imputer(nn.Module):
         clip: estimates of x_0 are kept within +- this many z; None does not. Observed values are never clipped.
         sampler: for imputing.
         stratified: the noise of a stay's draws is spread evenly (noise.py), so that fewer are needed; else independent.
-        completion: what stands in a cell that was never observed when the series is noised in training: `zero`, as published, where
-            the network learns neighbours that do not look like those that it meets in sampling; or `imputed`, its own draw.
+        completion: what stands in a cell that was never observed when the series is noised, in training and for the validation loss:
+            `zero`, as published, where the network learns neighbours that do not look like those that it meets in sampling; or
+            `imputed`, its own draw.
         precision: of the network when imputing: float32, or bfloat16 where the processor has it.
         compiled: compile the network for imputing; falls back, with a warning, where there is no compiler.
     """
@@ -94,24 +95,26 @@ class Imputer(nn.Module):
         draw = torch.rand_like(batch.values)
         targets = batch.observed & (draw < torch.rand_like(draw[:, :1, :1]))  # r ~ U(0, 1) of each stay
         k = torch.randint(1, self.schedule.steps + 1, (len(batch),), device=draw.device)
-        x_0 = batch.values if completed is None else torch.where(batch.observed, batch.values, completed)
-        errors = self._errors(batch, x_0, targets, k, torch.randn_like(draw))
+        errors = self._errors(batch, _whole(batch, completed), targets, k, torch.randn_like(draw))
         return errors.sum() / targets.sum().clamp(min=1)
 
     @torch.no_grad()
-    def validation_loss(self, batch: StayBatch, seed: int) -> tuple[Tensor, Tensor]:
+    def validation_loss(self, batch: StayBatch, seed: int, completed: Tensor | None) -> tuple[Tensor, Tensor]:
         """() of the same stays always the same: half of the observed cells, a few fixed steps, noise keyed by the stay.
 
         And () the number of those cells, its weight among other batches; nearly none, but not 0, where there are none.
+
+        Arguments:
+            completed: as in `loss`; of noise keyed by the stay, too, so that between epochs only the weights differ.
         """
         draws = [TARGET_DRAW, *range(VALIDATION_LEVELS)]
         choice, *noise = self.noise(batch, draws, seed)().unbind(1)
         targets = batch.observed & (choice < 0)
         levels = torch.linspace(1, self.schedule.steps, VALIDATION_LEVELS).round().long().tolist()
-        total = torch.zeros((), device=batch.values.device)
+        total, x_0 = torch.zeros((), device=batch.values.device), _whole(batch, completed)
         for level, epsilon in zip(levels, noise, strict=True):
             k = torch.full((len(batch),), level, device=total.device)
-            total = total + self._errors(batch, batch.values, targets, k, epsilon).sum()
+            total = total + self._errors(batch, x_0, targets, k, epsilon).sum()
         return total / (len(levels) * targets.sum().clamp(min=1)), targets.sum().clamp(min=1e-9)
 
     def _errors(self, batch: StayBatch, x_0: Tensor, targets: Tensor, k: Tensor, epsilon: Tensor) -> Tensor:
@@ -220,6 +223,11 @@ class Imputer(nn.Module):
         if self.precision != next(denoiser.parameters()).dtype:
             denoiser = copy.deepcopy(denoiser).to(self.precision)
         return _compiled(denoiser) if self.compiled else denoiser, denoiser.context
+
+
+def _whole(batch: StayBatch, completed: Tensor | None) -> Tensor:
+    """(B, T, V) the series that is noised; what stands in unobserved cells of `values` enters nothing."""
+    return torch.where(batch.observed, batch.values, 0.0 if completed is None else completed)
 
 
 def _compiled(denoiser: Denoiser) -> Network:

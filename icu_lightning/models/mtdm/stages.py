@@ -77,7 +77,15 @@ class MTDMNetwork(nn.Module):
         return self.predictor(series, batch.observed, batch.static)
 
     def imputation_loss(self, batch: StayBatch, series: Tensor) -> Tensor:
-        return self.imputer.loss(batch, series.detach() if self.imputer.completion == "imputed" else None)
+        """() of a batch and its filled series."""
+        return self.imputer.loss(batch, self._completed(series))
+
+    def validation_loss(self, batch: StayBatch, series: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Imputer.validation_loss`: what is noised has the same in its gaps as in training."""
+        return self.imputer.validation_loss(batch, self.seed, self._completed(series))
+
+    def _completed(self, series: Tensor) -> Tensor | None:
+        return series.detach() if self.imputer.completion == "imputed" else None
 
 
 class MTDMStage(Stage):
@@ -114,7 +122,8 @@ class WarmUp(MTDMStage):
         return {"loss": imputation + pairs.loss, **named}
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
-        self.val_imputation.update(*self.network.imputer.validation_loss(batch, self.network.seed))
+        series = self.network.fill(batch, feedback=False)
+        self.val_imputation.update(*self.network.validation_loss(batch, series))
         self.log("val/loss", self.val_imputation)
 
 
@@ -154,13 +163,14 @@ class Joint(MTDMStage):
 
     def validation_step(self, batch: StayBatch, _: int) -> None:
         w = self.weights
-        logit, _embedding = self.network.read(self.network.fill(batch, feedback=False), batch)
+        series = self.network.fill(batch, feedback=False)
+        logit, _embedding = self.network.read(series, batch)
 
         def mortality(rows: Tensor | slice) -> Tensor:
             return mortality_loss(logit[rows], batch.label[rows], w.bce, w.mse, w.death_weight)
 
         self.val_mortality.update(*at_prevalence_of_training(mortality, batch.label, self.survivor_weight))
-        self.val_imputation.update(*self.network.imputer.validation_loss(batch, self.network.seed))
+        self.val_imputation.update(*self.network.validation_loss(batch, series))
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())

@@ -14,9 +14,10 @@ from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver
 from tests.models.mtdm.conftest import HOURS, VARIABLES, conf, covariance, gaussian_stays, shape
 
 
-def test_hidden_truth_cannot_change_an_imputation_a_risk_or_a_loss_of_the_shown(make_model):
+@pytest.mark.parametrize("completion", ["zero", "imputed"])
+def test_hidden_truth_cannot_change_an_imputation_a_risk_or_a_loss_of_the_shown(make_model, completion):
     """Bit for bit: what stands in unobserved cells of `values`, labels and held-out marks enter nothing."""
-    model = make_model()
+    model = make_model(f"model.imputer.completion={completion}")
     batch, truth = gaussian_stays(6)
     other = dataclasses.replace(
         batch,
@@ -27,6 +28,14 @@ def test_hidden_truth_cannot_change_an_imputation_a_risk_or_a_loss_of_the_shown(
     assert torch.equal(model.impute(batch, 3), model.impute(other, 3))
     assert torch.equal(model.predict(batch), model.predict(other))
     assert torch.equal(model.embed(batch), model.embed(other))
+    network, losses = model.network, []
+    for stays in (batch, other):
+        torch.manual_seed(0)
+        series = network.train().fill(stays, feedback=True)
+        trained = network.imputation_loss(stays, series)
+        validated, weight = network.eval().validation_loss(stays, network.fill(stays, feedback=False))
+        losses.append(torch.stack([trained, validated, weight]))
+    assert torch.equal(*losses)
 
 
 def test_observed_cells_are_unchanged_and_the_others_are_not_zero(make_model):
@@ -98,13 +107,30 @@ def test_losses_of_a_batch_without_measurements_are_0_and_finite(make_model):
     network = make_model().network
     batch, _ = gaussian_stays(3, missing=1.0)
     assert float(network.imputer.loss(batch, None).detach()) == 0
-    assert float(network.imputer.validation_loss(batch, 0)[0]) == 0
+    assert float(network.imputer.validation_loss(batch, 0, None)[0]) == 0
 
 
 def test_the_validation_loss_is_the_same_again_and_of_the_stay_alone(make_model):
-    imputer = make_model().network.imputer.eval()
-    batch, _ = gaussian_stays(1)
-    assert torch.equal(imputer.validation_loss(batch, 0)[0], imputer.validation_loss(batch, 0)[0])
+    network = make_model().network.eval()
+    batch, _ = gaussian_stays(6)
+
+    def loss(stays):
+        return network.validation_loss(stays, network.fill(stays, feedback=False))
+
+    assert torch.equal(loss(batch)[0], loss(batch)[0])
+    alone = [loss(batch[i : i + 1]) for i in range(6)]
+    together = sum(mean * cells for mean, cells in alone) / sum(cells for _, cells in alone)
+    assert float(loss(batch)[0]) == pytest.approx(float(together), rel=1e-5)
+
+
+def test_the_validation_loss_noises_what_training_noises(make_model):
+    """Gaps hold the imputer's own draws where training has them there, and zeros where it has zeros."""
+    batch, _ = gaussian_stays(6)
+    for completion, same in (("zero", True), ("imputed", False)):
+        network = make_model(f"model.imputer.completion={completion}").network.eval()
+        with_zeros = network.imputer.validation_loss(batch, 0, None)[0]
+        found = network.validation_loss(batch, network.fill(batch, feedback=False))[0]
+        assert torch.equal(found, with_zeros) == same
 
 
 def test_unknown_choices_are_told(make_model):
