@@ -89,6 +89,22 @@ def test_the_gradient_of_a_fill_is_the_last_steps_and_none_without_feedback(make
     assert not network.fill(batch, feedback=False).requires_grad
 
 
+def test_in_mixed_precision_the_gradient_of_a_fill_is_nearly_the_same(make_model):
+    """Autocast keeps the weights that it has cast: where the steps without gradient have cast them, they must not stay without."""
+    network = make_model("model.fill_steps=3").network.train()
+    batch, _ = gaussian_stays(16)
+    gradients = []
+    for mixed in (False, True):
+        network.zero_grad()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            filled = network.fill(batch, feedback=True)
+        filled.square().sum().backward()
+        gradients.append({name: p.grad.flatten() for name, p in network.imputer.named_parameters()})
+    for name, exact in gradients[0].items():
+        assert torch.cosine_similarity(exact, gradients[1][name], dim=0) > 0.9, name
+
+
 def test_a_stay_with_nothing_observed_is_drawn_from_the_prior(make_model):
     model = make_model()
     batch, _ = gaussian_stays(3, missing=1.0)

@@ -1,6 +1,7 @@
 """The joint model: what each loss term reaches, stages, ablations, a loss that is no number, and the paper's constants."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,10 +55,13 @@ def test_a_loss_term_reaches_what_it_should_and_nothing_else(make_model, weights
     assert reached(stage) == parts
 
 
-def test_together_they_reach_every_parameter(make_model):
+@pytest.mark.parametrize("mixed", [False, True], ids=["float32", "bf16-mixed"])
+def test_together_they_reach_every_parameter(make_model, mixed):
     stage = joint(make_model("model.siamese.projection=4", "model.predictor.dropout=0"))
     batch, _ = gaussian_stays(32)
-    stage.terms(batch)["loss"].backward()
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):  # as trainer.precision=bf16-mixed
+        loss = stage.terms(batch)["loss"]
+    loss.backward()
     without = {n for n, p in stage.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
     assert not without
 
@@ -199,6 +203,42 @@ def test_a_loss_that_is_no_number_names_the_stays(make_model, data, tmp_path, ki
     stage = "stage1" if kind is WarmUp else "stage2"
     assert (tmp_path / "checkpoints" / stage / "last.ckpt").exists()
     assert "and 22 more" in str(told.value)
+
+
+def test_stage_1_reaches_the_imputer_in_mixed_precision(make_model):
+    """Though the series that its loss noises is filled without a gradient first, in the same autocast."""
+    model = make_model()
+    stage = WarmUp(network=model.network.train(), weights=model.weights, optimizer=None, decay_at=[])
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = stage.terms(gaussian_stays(32)[0])["loss"]
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.network.imputer.parameters())
+
+
+def test_a_run_in_mixed_precision_ends_with_finite_metrics(run_here):
+    folder = run_here(
+        "model=mtdm",
+        "model/size=tiny",
+        "trainer.precision=bf16-mixed",
+        "trainer.max_epochs=2",
+        "data.stays=300",
+        "data.cache_dir=null",
+        "bootstrap=5",
+        "imputation={rates:[0.5],stays:10,draws:5}",
+    )
+    logged = [
+        float(value)
+        for row in read_metrics(folder / "metrics.csv")
+        for name, value in row.items()
+        if name != "stage" and value
+    ]
+    assert len(logged) > 20
+    assert all(map(math.isfinite, logged))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    errors = [of_rate[name] for of_rate in metrics["imputation"].values() for name in ("mae", "crps")]
+    assert len(errors) == 2
+    found = [metrics["test"]["auroc"], metrics["test"]["brier"], *errors]
+    assert all(math.isfinite(metric["value"]) for metric in found)
 
 
 def test_nothing_to_learn_imputing_from_is_told(make_model, data, tmp_path):
