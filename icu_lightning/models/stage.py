@@ -23,7 +23,7 @@ class Stage(lightning.LightningModule):
 
     Arguments:
         optimizer: called with the parameters.
-        snapshots: epochs at whose start, or after the last of which, the trainer keeps the weights.
+        snapshots: numbers of epochs after which the trainer keeps the weights; 0 is before the first.
     """
 
     undefined: tuple[str, ...] = ()  # terms that may be NaN, because some batches have nothing to measure them on
