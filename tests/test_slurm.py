@@ -51,7 +51,7 @@ def test_a_sweep_on_slurm_killed_in_the_middle_finds_its_jobs_in_the_queue(tmp_p
     with one_node(tmp_path / "cluster") as environment:
         there = {"cwd": tmp_path, "env": os.environ | environment, "text": True}
         first = subprocess.Popen(command, **there, stdout=subprocess.DEVNULL)
-        while len(said(["squeue", "-h"], environment).splitlines()) < 3:
+        while len(said(["squeue", "-h", "--states=all"], environment).splitlines()) < 3:  # one may be over
             assert first.poll() is None
             time.sleep(0.2)
         first.send_signal(signal.SIGKILL)

@@ -355,6 +355,7 @@ def test_twelve_jobs_killed_in_the_middle_are_finished_by_the_same_line(cli, rea
         assert process.poll() is None, "it was over before it could be killed"
         time.sleep(0.05)
         finished = [path.parent for path in work.glob("sweep/runs/*/metrics.json")]
+    process.send_signal(signal.SIGSTOP)  # else a fast one is over before it is found to hold the folder
     refused = cli(*line)
     assert refused.returncode == 1
     assert "Another sweep is running in sweep" in refused.stderr
