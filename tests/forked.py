@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = ("pipeline", "explanation.explain", "run")  # with torch, Lightning, scikit-learn, Matplotlib and shap
@@ -30,7 +31,7 @@ class Commands:
         )
 
     def run(
-        self, module: str, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str]
+        self, module: str, arguments: Sequence[str], cwd: Path, environment: dict[str, str]
     ) -> subprocess.CompletedProcess[str]:
         """As `python -m module arguments` in `cwd`."""
         assert self.process.stdin is not None

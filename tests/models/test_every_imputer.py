@@ -28,11 +28,10 @@ def stays(request):
 
 
 WITH_LABELS = {"mtdm"}  # that learn from those of training stays
-TINY = {"layers": 1, "channels": 8, "heads": 1, "feedforward": 8, "step_embedding": 16, "time_embedding": 16}
 SMALLER = {  # than what a user gets, for the sake of time
     "remasker": ["model.imputer.warm_up=2"],
     "saits": ["model.imputer.width=32", "model.imputer.layers=1"],
-    "mtdm": [f"model.imputer.joint.imputer.denoiser.{name}={value}" for name, value in TINY.items()],
+    "mtdm": ["model/size=tiny"],
     "csdi": ["model.imputer.diffusion.denoiser.layers=1", "model.imputer.diffusion.denoiser.channels=8"],
 }
 
@@ -165,10 +164,7 @@ def test_the_diffusions_have_equal_budgets_in_every_size(size):
 
 def test_the_mtdms_is_what_the_mtdm_alone_fills_in(stays, tmp_path):
     """Trained with its tasks, by the same settings: labels and all, so that other labels make another imputer."""
-    tiny = [f"{name}={value}" for name, value in TINY.items()]
-    alone = composed("model=mtdm", "model/size=small", *(f"model.imputer.denoiser.{word}" for word in tiny)).plain[
-        "model"
-    ]
+    alone = composed("model=mtdm", "model/size=tiny").plain["model"]
     device = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
     torch.manual_seed(stable_seed(0, "initial weights"))
     model = built(alone, shape=stays.shape)
