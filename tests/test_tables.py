@@ -147,6 +147,14 @@ def test_of_the_sociodemographic_inputs_each_is_left_out_once():
     assert all(own == [name for name in whole if name in own] for own in asked)
 
 
+def test_the_ablation_of_teacher_and_student_takes_every_part_away_once():
+    asked = [job.removeprefix("model/ablation=") for job in jobs(grids_of("teacher_student_ablation"))]
+    assert sorted(asked) == sorted(path.stem for path in (CONF / "model" / "ablation").glob("*.yaml"))
+
+
+HOMES = {"ablation": "mimic3", "sociodemographics": "mimic4", "teacher_student_ablation": "mimic4"}
+
+
 @pytest.mark.parametrize("data", [None, "physionet2012", "synthetic"])
 @pytest.mark.parametrize("name", BRINGING)
 def test_all_jobs_see_the_same_stays_and_hidden_cells_on_any_data(name, data):
@@ -163,9 +171,19 @@ def test_all_jobs_see_the_same_stays_and_hidden_cells_on_any_data(name, data):
         seen.add(json.dumps([pinned, plain["imputation"], plain["cv"], plain["report"]["write"]], default=str))
     assert len(seen) == 1
     source = json.loads(seen.pop())[0]["source"]
-    home = facts(name)["data"][0] if name in TABLES else {"ablation": "mimic3", "sociodemographics": "mimic4"}[name]
+    home = facts(name)["data"][0] if name in TABLES else HOMES[name]
     expected = {None: home}.get(data, data)
     assert source.split(".")[-2] == expected
+
+
+@pytest.mark.slow
+def test_one_command_runs_the_ablations_of_teacher_and_student(cli):
+    done = cli(
+        "-m", "experiment=teacher_student_ablation", "data=synthetic", "data.stays=300", "model/network=tiny", "trainer.max_epochs=1",
+        "bootstrap=5", "model/ablation=none,no_line,no_teacher",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "3 finished" in done.stdout
 
 
 @pytest.mark.slow

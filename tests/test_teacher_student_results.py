@@ -10,12 +10,17 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.compare import read_run
+from icu_lightning.data.module import ICUDataModule
+from icu_lightning.data.settings import source_and_settings
 from icu_lightning.errors import UserError
 from icu_lightning.evaluation.reliability import in_the_large
 from icu_lightning.run import check
+from icu_lightning.runfolder import configuration
+from icu_lightning.training.checkpoint import trained
 from icu_lightning.training.stages import read_metrics
 from tests.conftest import ROOT, composed, run_in
 
@@ -206,6 +211,44 @@ def test_errors_of_pretraining_are_those_that_training_logged_and_differences_ar
         script.errors_of_runs(other, {}, 0)
 
 
+def test_errors_of_the_scores_are_in_points_beside_the_training_mean(pretrained, script, tmp_path):
+    severity = loaded("severity")
+    content = severity.errors_of_run(pretrained, 40)
+    with torch.no_grad():
+        kept, data = trained(pretrained).model, ICUDataModule(*source_and_settings(**configuration(pretrained)["data"]))
+        data.setup()
+        told = kept.student.eval()(data.test).severity
+    points = data.test.severity[:, 0] * data.severity_scaler.sd[0] + data.severity_scaler.mean[0]
+    assert points.numpy() == pytest.approx(points.numpy().round(), abs=1e-3), "SOFA is a whole number of points"
+    mae = content["scores"]["sofa"]["mae"]
+    error = (told[:, 0] * data.severity_scaler.sd[0] + data.severity_scaler.mean[0] - points).abs()
+    assert mae["student"]["value"] == pytest.approx(float(error.mean()), rel=1e-5)
+    assert mae["training mean"]["value"] == pytest.approx(
+        float((points - data.severity_scaler.mean[0]).abs().mean()), rel=1e-5
+    )
+    gap = mae["student minus training mean"]
+    assert gap["low"] < gap["value"] < gap["high"]
+    assert list(content["scores"]) == list(configuration(pretrained)["data"]["severity"])
+    other = run_in(tmp_path / "other", *SMALL)
+    with pytest.raises(UserError, match="has no student that was to tell severity scores"):
+        severity.errors_of_run(other, 0)
+
+
+def test_the_trials_of_a_search_are_told_and_another_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is no folder of a search"):
+        loaded("trials").trials(tmp_path)
+    (tmp_path / "study.db").touch()
+    rows = ["job,model.width,state,synthetic,val/auroc,seconds,attempts,where,run"]
+    rows += ["trial-0001,32,pruned,,,9,1,here,runs/b", "trial-0000,64,finished,true,0.7,8,1,here,runs/a"]
+    (tmp_path / "jobs.csv").write_text("\n".join(rows) + "\n")
+    content = loaded("trials").trials(tmp_path)
+    assert content["synthetic"] is True
+    assert content["trials"] == [
+        {"trial": 0, "val_auroc": 0.7, "model.width": 64, "state": "finished"},
+        {"trial": 1, "val_auroc": None, "model.width": 32, "state": "pruned"},
+    ]
+
+
 def test_times_of_stages_add_up_and_a_reused_stage_has_none(pretrained, tmp_path):
     script = loaded("stage_times")
     content = script.times(pretrained)
@@ -243,7 +286,7 @@ def test_every_run_of_the_script_is_one_that_there_can_be(name):
     check(composed(*lines()[name]).plain)
 
 
-@pytest.mark.parametrize("file", ["results", "ablations", "seeds", "horizons", "horizons_student", "shap"])
+@pytest.mark.parametrize("file", ["results", "ablations", "seeds", "horizons", "horizons_student", "twelve", "shap"])
 def test_stored_numbers_are_of_the_runs_of_the_script(file):
     """Each with the words that it has there, and all of one commit."""
     stored = json.loads((ROOT / "experiments" / "teacher_student" / f"{file}.json").read_text())["runs"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from stage_times import times  # of stage_times.py beside this file
 
 from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
@@ -66,7 +67,7 @@ def vis_and_scores(source: Source) -> dict[str, Any]:
 
 
 def smoke(folder: Path) -> dict[str, Any]:
-    """Stays of each side; of so few no metric is told."""
+    """Stays of each side, epochs and seconds of each stage; of so few stays no metric is told."""
     metrics = finished_metrics(folder)
     stored = read(folder / "predictions.parquet", stored_digest(metrics))
     environment, _ = runfolder.stored_environment(folder)
@@ -75,6 +76,9 @@ def smoke(folder: Path) -> dict[str, Any]:
         "synthetic": stored.facts["synthetic"] == "true",
         "stays": dict(sorted(stored.table.group_by("split").len().rows())),
         "test_deaths": metrics["test"]["events"],
+        "stages": {
+            name: {"epochs": of["epochs"], "seconds": of["seconds"]} for name, of in times(folder)["stages"].items()
+        },
         "overrides": [word for word in words if not word.startswith("hydra.run.dir")],
         "commit": environment["git commit"],
         "smoke": True,

@@ -59,9 +59,19 @@ def errors_of_runs(folder: Path, beside: Mapping[str, Path], bootstrap: int) -> 
     stays = {"pretraining_validation": wider.val, "test": data.test}
     return {
         "synthetic": data.source.synthetic,
+        "commits": {
+            str(of.name): runfolder.stored_environment(of)[0].get("git commit") for of in (folder, *beside.values())
+        },
+        "epochs_kept": {str(of.name): epoch_kept(of) for of in (folder, *beside.values())},
         "bootstrap": bootstrap,
         "stays": {name: errors(model, part, bootstrap, others) for name, part in stays.items()},
     }
+
+
+def epoch_kept(folder: Path) -> str:
+    """Of the pretraining, counted from 1, and of how many."""
+    stage = json.loads((folder / "checkpoints" / "mae" / "finished.json").read_text())
+    return f"{stage['best_epoch'] + 1} of {stage['epochs']}"
 
 
 def pretrained(folder: Path) -> TeacherStudent:

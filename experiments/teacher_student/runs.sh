@@ -20,7 +20,9 @@ run() {
 run student model=teacher_student model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60
 run teacher model=teacher_student model.risk=teacher model.stages.mae.checkpoint=runs/student model.stages.teacher.checkpoint=runs/student
 run vis_lstm model=vis_lstm
-# The settings that 20 trials found best on validation: python -m icu_lightning.run -m search=vis_lstm $ALL
+# The next line has the settings that these 20 trials found best on validation
+[ -e runs/search_lstm ] || python -m icu_lightning.run -m search=vis_lstm $ALL hydra.sweep.dir=runs/search_lstm
+python "$HERE/trials.py" runs/search_lstm --out "$HERE/lstm_search.json"
 run vis_lstm_searched model=vis_lstm model.width=64 model.dropout=0.06691476447963829 model.optimizer.lr=0.0004474654488428513 model.optimizer.weight_decay=0.0034785347063452337
 run vis_gru model=vis_gru
 run lr_sofa_vis model=vis_logistic
@@ -67,6 +69,11 @@ run student_12 model=teacher_student model.horizon=12 model.stages.mae.epochs=3 
 run gru_36 model=vis_gru model.horizon=36
 run gru_24 model=vis_gru model.horizon=24
 run gru_12 model=vis_gru model.horizon=12
+run gru_12_1 model=vis_gru model.horizon=12 seed=1
+run gru_12_2 model=vis_gru model.horizon=12 seed=2
+run student_12_1 model=teacher_student model.horizon=12 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60 seed=1
+run student_12_2 model=teacher_student model.horizon=12 model.stages.mae.epochs=3 model.stages.teacher.epochs=20 model.stages.student.epochs=60 seed=2
+run age model=vis_logistic 'model.columns=[age]'
 
 run paper_shap bootstrap=1000 model=teacher_student model/variant=paper_shap model.stages.mae.checkpoint=runs/student model.stages.teacher.epochs=20 model.stages.student.epochs=60
 [ -e runs/paper_shap/explanation.json ] || python -m icu_lightning.explain run=runs/paper_shap stays=200 evaluations=15000
@@ -87,7 +94,12 @@ python "$HERE/results.py" student_0=runs/student vis_lstm_0=runs/vis_lstm studen
 python "$HERE/results.py" vis_gru=runs/vis_gru gru_36=runs/gru_36 gru_24=runs/gru_24 gru_12=runs/gru_12 --against vis_gru --out "$HERE/horizons.json"
 python "$HERE/results.py" student=runs/student student_36=runs/student_36 student_24=runs/student_24 student_12=runs/student_12 \
   vis_gru=runs/vis_gru gru_36=runs/gru_36 gru_24=runs/gru_24 gru_12=runs/gru_12 --against student \
-  --pair student vis_gru --pair student_36 gru_36 --pair student_24 gru_24 --pair student_12 gru_12 --out "$HERE/horizons_student.json"
+  --pair student vis_gru --pair student_36 gru_36 --pair student_24 gru_24 --pair student_12 gru_12 \
+  --pair student_36 student_24 --pair student_24 student_12 --out "$HERE/horizons_student.json"
+python "$HERE/results.py" age=runs/age student_12_0=runs/student_12 student_12_1=runs/student_12_1 student_12_2=runs/student_12_2 \
+  gru_12_0=runs/gru_12 gru_12_1=runs/gru_12_1 gru_12_2=runs/gru_12_2 --against age --pair student_12_0 gru_12_0 --pair student_12_1 gru_12_1 \
+  --pair student_12_2 gru_12_2 --pair student_12_0 age --pair student_12_1 age --pair student_12_2 age --out "$HERE/twelve.json"
+python "$HERE/severity.py" runs/student --out "$HERE/severity.json"
 python "$HERE/results.py" student=runs/student paper_shap=runs/paper_shap --against student --shap paper_shap --out "$HERE/shap.json"
 python "$HERE/pretraining.py" runs/student --beside no_line=runs/no_line --out "$HERE/pretraining.json"
 python "$HERE/inputs.py" runs/inputs --out "$HERE/inputs.json"
@@ -96,7 +108,7 @@ python "$HERE/speed.py" --out "$HERE/speed.json"
 
 for data in mimic4 eicu; do
   [ -e "runs/demo_$data/metrics.json" ] ||
-    python -m icu_lightning.run model=teacher_student data=$data trainer.max_epochs=10 report=none trainer.threads=1 hydra.run.dir=runs/demo_$data
+    python -m icu_lightning.run model=teacher_student data=$data trainer.threads=1 hydra.run.dir=runs/demo_$data
 done
 python "$HERE/demos.py" mimic4=runs/demo_mimic4 eicu=runs/demo_eicu --out "$HERE/demos.json"
 

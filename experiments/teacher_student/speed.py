@@ -24,6 +24,7 @@ from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.build import built
 from icu_lightning.models.teacher_student.model import RISKS
 from icu_lightning.run import CONF
+from icu_lightning.runfolder import git_commit
 
 STAYS, HOURS, CALLS = 1024, 48, 9
 
@@ -67,6 +68,7 @@ def measured(conf: dict[str, Any]) -> dict[str, Any]:
         "times_smaller": teacher["parameters"] / student["parameters"],
         "times_faster": student["stays_per_second"] / teacher["stays_per_second"],
         "times_faster_predict": student["predict_stays_per_second"] / teacher["predict_stays_per_second"],
+        "commit": git_commit(),
         "machine": f"{platform.machine()}, {platform.system()}, torch {torch.__version__}, one thread",
     }
 

@@ -51,6 +51,7 @@ ABLATIONS = {
     "random_masks": "it hides single hours at random (`random_masks`)",
     "span_masks": "spans of hours (`span_masks`)",
 }
+SCORES = {"sofa": "SOFA", "lods": "LODS", "saps2": "SAPS II", "oasis": "OASIS", "sirs": "SIRS"}
 KINDS = {
     "hours": "single hours unknown",
     "spans": "spans of 4 to 8 hours unknown",
@@ -117,23 +118,28 @@ def table(*rows: tuple[str, ...]) -> str:
 
 
 def results(content: Mapping[str, Any]) -> str:
-    rows = [
-        ("model's own risk, test", "AUROC (95 %)", "against the LSTM (95 %)", "Brier score against the LSTM (95 %)")
-    ]
+    beside = ("against the LSTM (95 %)", "AUPRC against the LSTM (95 %)", "Brier score against the LSTM (95 %)")
+    rows = [("model's own risk, test", "AUROC (95 %)", *beside)]
     for name, words in MODELS.items():
         of = content["runs"][name]
-        beside = [cell(of["auroc_difference"], sign=True), cell(of["brier_difference"], 4, sign=True)]
-        rows.append((words, cell(of["auroc"]), *(["", ""] if name == content["against"] else beside)))
+        rows.append((words, cell(of["auroc"]), *(["", "", ""] if name == content["against"] else differences(of))))
     for pair, of in content["pairs"].items():
         rows.append(
             (
                 pair.replace("vis_gru", "GRU").replace("vis_lstm_searched", "LSTM searched"),
                 cell(of["auroc"], sign=True),
                 "",
+                f"{cell(of['auprc'], sign=True)} (of the pair)",
                 f"{cell(of['brier'], 4, sign=True)} (of the pair)",
             )
         )
     return table(*rows)
+
+
+def differences(of: Mapping[str, Any]) -> list[str]:
+    """Of AUROC, AUPRC and the Brier score."""
+    digits = {"auroc_difference": 3, "auprc_difference": 3, "brier_difference": 4}
+    return [cell(of[name], places, sign=True) for name, places in digits.items()]
 
 
 def robustness(content: Mapping[str, Any]) -> str:
@@ -204,6 +210,25 @@ def stage_times(content: Mapping[str, Any]) -> str:
     return f"{table(*rows)}\n\n{said}{content['beside']}."
 
 
+def severity(content: Mapping[str, Any]) -> str:
+    rows = [("score", "stays", "training mean", "teacher", "student", "student minus training mean (95 %)")]
+    for name, of in content["scores"].items():
+        mae = of["mae"]
+        errors = (number(mae[who]["value"], 2) for who in ("training mean", "teacher", "student"))
+        rows.append((SCORES[name], f"{of['stays']:,}", *errors, cell(mae["student minus training mean"], 2, sign=True)))
+    return table(*rows)
+
+
+def searched(content: Mapping[str, Any]) -> str:
+    rows = [("trial", "units", "dropout", "learning rate", "weight decay", "AUROC, validation")]
+    for of in sorted(content["trials"], key=lambda trial: -(trial["val_auroc"] or 0))[:3]:
+        words = (f"{of['model.width']}", f"{of['model.dropout']:.2f}", f"{of['model.optimizer.lr']:.5f}")
+        decay = f"{of['model.optimizer.weight_decay']:.4f}"
+        rows.append((str(of["trial"]), *words, decay, number(of["val_auroc"])))
+    ended = [of["state"] for of in content["trials"]]
+    return f"{table(*rows)}\n\nThe best three of {len(ended)}, of which {ended.count('pruned')} were stopped early."
+
+
 def ablations(content: Mapping[str, Any]) -> str:
     rows = [("", "AUROC (95 %)", "against everything (95 %)", "Brier score against everything (95 %)")]
     for name, words in ((name, words) for name, words in ABLATIONS.items() if name in content["runs"]):
@@ -237,6 +262,8 @@ def horizons(content: Mapping[str, Any]) -> str:
     rows, student = [("hours shown", *head)], read("horizons_student")
     for pair, gap in student["pairs"].items():
         name, gru = pair.split(" - ")
+        if gru not in content["runs"]:  # of two horizons
+            continue
         first = name == student["against"]
         cells = [
             (cell(of["auroc"]), "" if first else cell(of["auroc_difference"], sign=True))
@@ -244,7 +271,27 @@ def horizons(content: Mapping[str, Any]) -> str:
         ]
         hours = "48" if first else name.rpartition("_")[2]
         rows.append((hours, *cells[0], *cells[1], cell(gap["auroc"], sign=True)))
+    for pair in ("student_36 - student_24", "student_24 - student_12"):
+        rows.append((pair.replace("_", " "), cell(student["pairs"][pair]["auroc"], sign=True), "", "", "", ""))
     return table(*rows)
+
+
+def twelve(content: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            "seed",
+            "student, 12 hours, AUROC (95 %)",
+            "GRU, 12 hours",
+            "student - GRU (95 %)",
+            "student - age alone (95 %)",
+        )
+    ]
+    for seed in range(3):
+        names = [f"{model}_12_{seed}" for model in ("student", "gru")]
+        aurocs = (cell(content["runs"][name]["auroc"]) for name in names)
+        gaps = (content["pairs"][f"{names[0]} - {other}"]["auroc"] for other in (names[1], "age"))
+        rows.append((str(seed), *aurocs, *(cell(gap, sign=True) for gap in gaps)))
+    return f"{table(*rows)}\n\nAge alone, by logistic regression: {cell(content['runs']['age']['auroc'])}."
 
 
 def shap(content: Mapping[str, Any]) -> str:
@@ -273,6 +320,7 @@ def inputs(content: Mapping[str, Any]) -> str:
             "AUROC",
             "Brier score",
             "slope, own risk",
+            "in the large, own risk",
             "slope, calibrated risk",
             "in the large, calibrated risk",
         )
@@ -283,6 +331,7 @@ def inputs(content: Mapping[str, Any]) -> str:
             own["auroc"],
             own["brier"],
             own["calibration_slope"],
+            own["calibration_in_the_large"],
             given["calibration_slope"],
             given["calibration_in_the_large"],
         ]
@@ -319,10 +368,12 @@ def groups(content: Mapping[str, Any]) -> str:
 
 def demos(content: Mapping[str, Any]) -> str:
     took = content["vis_and_scores_of_the_mimic4_demo"]
-    rows = [("SMOKE, real stays of an open demo", "stays to train on / validate on / test on", "test deaths")]
+    head = ("stays to train on / validate on / test on", "test deaths", "epochs of mae / teacher / student", "seconds")
+    rows = [("SMOKE, real stays of an open demo", *head)]
     for name, of in content["runs"].items():
         sides = " / ".join(str(of["stays"][side]) for side in ("train", "val", "test"))
-        rows.append((name, sides, str(of["test_deaths"])))
+        stages = (" / ".join(f"{stage[of_a]:.0f}" for stage in of["stages"].values()) for of_a in ("epochs", "seconds"))
+        rows.append((name, sides, str(of["test_deaths"]), *stages))
     said = f"VIS and the five scores of all {took['stays']} stays of the MIMIC-IV demo took {took['seconds']:.1f} s "
     said += f"({took['processor_seconds']:.1f} s of the processor; {took['stays_with_a_drug']} stays had a drug)."
     return f"{table(*rows)}\n\n{said}"
@@ -337,16 +388,19 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         pretraining,
         speed,
         stage_times,
+        severity,
+        searched,
         ablations,
         seeds,
         horizons,
+        twelve,
         shap,
         inputs,
         groups,
         demos,
     )
 }
-FILES = {"robustness": "results", "shifted": "results", "groups": "inputs"}
+FILES = {"searched": "lstm_search", "robustness": "results", "shifted": "results", "groups": "inputs"}
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 A horizon of h hours answers how early a model knows what it knows: later hours are hidden from it while the stays stay the same.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -54,8 +55,11 @@ def check_drugs(train: StayBatch) -> None:
         )
 
 
-def checked_horizon(horizon: int | None, shape: BatchShape) -> int | None:
+def checked_horizon(horizon: int | None, shape: BatchShape, inputs: Collection[str] | None = None) -> int | None:
     """Itself: hours from admission that a model is shown, None for the whole window.
+
+    Arguments:
+        inputs: the static features that the model reads; None is all of them.
 
     Raises UserError for a number that is none of the window's, or for scores of the first day as inputs before it is over.
     """
@@ -64,10 +68,10 @@ def checked_horizon(horizon: int | None, shape: BatchShape) -> int | None:
     whole_number("model.horizon", horizon, 1)
     if horizon > shape.hours:
         raise UserError(f"model.horizon={horizon} is beyond the window of data.hours={shape.hours}.")
-    if horizon < DAY and (known := sorted(set(SCORES) & set(shape.static))):
+    if horizon < DAY and (known := sorted(set(SCORES) & set(shape.static if inputs is None else inputs))):
         raise UserError(
-            f"model.horizon={horizon}: {', '.join(known)} in data.static look at the whole first day, so they would tell of hours "
-            f"that are to be hidden. Take them out, or ask for {DAY} hours or more."
+            f"model.horizon={horizon}: {', '.join(known)} look at the whole first day, so they would tell of hours that are to be "
+            f"hidden. Take them out of {'data.static' if inputs is None else 'model.columns'}, or ask for {DAY} hours or more."
         )
     return horizon
 

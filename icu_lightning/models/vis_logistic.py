@@ -48,7 +48,7 @@ class VISLogistic(LogisticRegression):
             )
         if set(self.columns) & set(OF_VIS):
             check_vis(shape, "vis_logistic")
-        self.horizon = checked_horizon(horizon, shape)
+        self.horizon = checked_horizon(horizon, shape, self.columns)
         super().__init__(shape=shape, inverse_penalty=inverse_penalty, static=False)
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:

@@ -73,9 +73,14 @@ def test_a_horizon_that_is_none_is_refused(name, horizon, said):
 
 def test_scores_of_the_first_day_are_no_input_before_it_is_over():
     shape = dataclasses.replace(SHAPE, hours=48, static=("age", "sofa"), severity=())
-    with pytest.raises(UserError, match=r"sofa in data\.static look at the whole first day"):
+    with pytest.raises(UserError, match=r"sofa look at the whole first day.*Take them out of data\.static"):
         built(conf("vis_lstm", "model.horizon=12"), shape=shape)
     built(conf("vis_lstm", "model.horizon=24"), shape=shape)
+    with pytest.raises(UserError, match=r"sofa look at the whole first day.*Take them out of model\.columns"):
+        built(conf("vis_logistic", "model.horizon=12", "model.columns=[sofa,vis_max]"), shape=shape)
+    built(
+        conf("vis_logistic", "model.horizon=12", "model.columns=[vis_max]"), shape=shape
+    )  # the score is there, and not read
     assert shared.SCORES == SCORES
 
 
