@@ -80,6 +80,8 @@ run paper_shap bootstrap=1000 model=teacher_student model/variant=paper_shap mod
 
 [ -e runs/inputs ] || python -m icu_lightning.run -m experiment=sociodemographics model=vis_gru $ALL hydra.sweep.dir=runs/inputs
 
+[ -e runs/inputs_student ] || python -m icu_lightning.run -m experiment=sociodemographics $ALL model=teacher_student model.stages.mae.checkpoint="$PWD/runs/student" model.stages.teacher.epochs=20 model.stages.student.epochs=60 hydra.sweep.dir=runs/inputs_student
+
 python "$HERE/results.py" student=runs/student teacher=runs/teacher vis_lstm=runs/vis_lstm vis_lstm_searched=runs/vis_lstm_searched vis_gru=runs/vis_gru lr_sofa_vis=runs/lr_sofa_vis \
   sofa=runs/sofa lods=runs/lods saps2=runs/saps2 oasis=runs/oasis sirs=runs/sirs --against vis_lstm --pair student teacher --pair student vis_gru --pair student vis_lstm_searched \
   --out "$HERE/results.json"
@@ -104,6 +106,8 @@ python "$HERE/results.py" student=runs/student paper_shap=runs/paper_shap --agai
 python "$HERE/pretraining.py" runs/student --beside no_line=runs/no_line --out "$HERE/pretraining.json"
 python "$HERE/inputs.py" runs/inputs --out "$HERE/inputs.json"
 python "$HERE/inputs.py" runs/inputs --risk calibrated --out "$HERE/inputs_calibrated.json"
+python "$HERE/inputs.py" runs/inputs_student --out "$HERE/inputs_student.json"
+python "$HERE/inputs.py" runs/inputs_student --risk calibrated --out "$HERE/inputs_student_calibrated.json"
 python "$HERE/speed.py" --out "$HERE/speed.json"
 
 for data in mimic4 eicu; do

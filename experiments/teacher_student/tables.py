@@ -312,8 +312,8 @@ def shap(content: Mapping[str, Any]) -> str:
     return f"{table(*rows)}\n\n{said} All of it, in order: {order}."
 
 
-def inputs(content: Mapping[str, Any]) -> str:
-    calibrated = read("inputs_calibrated")["left_out"]
+def inputs(content: Mapping[str, Any], calibrated: str = "inputs_calibrated") -> str:
+    of_calibrated = read(calibrated)["left_out"]
     rows = [
         (
             "left out",
@@ -326,7 +326,7 @@ def inputs(content: Mapping[str, Any]) -> str:
         )
     ]
     for name, of in content["left_out"].items():
-        own, given = of["overall"], calibrated[name]["overall"]
+        own, given = of["overall"], of_calibrated[name]["overall"]
         cells = [
             own["auroc"],
             own["brier"],
@@ -337,6 +337,10 @@ def inputs(content: Mapping[str, Any]) -> str:
         ]
         rows.append((name.replace("_", " "), *(cell(part["difference"], sign=True) for part in cells)))
     return table(*rows)
+
+
+def inputs_student(content: Mapping[str, Any]) -> str:
+    return inputs(content, "inputs_student_calibrated")
 
 
 def groups(content: Mapping[str, Any]) -> str:
@@ -396,6 +400,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         twelve,
         shap,
         inputs,
+        inputs_student,
         groups,
         demos,
     )
