@@ -1,7 +1,7 @@
 #!/bin/bash
 # Every run behind the JSON files of this folder, and the files made of them; runs/ comes to lie where it is called.
 #
-#     bash experiments/teacher_student/runs.sh            a finished run is left alone; the synthetic ones take some two hours of a core
+#     bash experiments/teacher_student/runs.sh            a finished run is left alone; the synthetic ones take some three hours of a shared core
 #
 # The last part needs the open demos of MIMIC-IV and eICU in ICU_DATA_ROOT. With FULL=1 also the timed run; BESIDE='...' says what
 # else the machine did; speed.json and stage_times.json differ from machine to machine, the others do not.
