@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    found: dict[str, Any] = {"torch": torch.__version__, "threads": arguments.threads}
+    found: dict[str, Any] = {"torch": torch.__version__, "threads": arguments.threads, "precision": arguments.precision}
     if "speed" in arguments.parts:
         found["speed"] = {name: speed(name, arguments) for name in arguments.methods}
     if "mae" in arguments.parts:
@@ -71,6 +71,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--stays", type=int, default=1500, help="of PhysioNet 2012, whose errors are measured")
     parser.add_argument("--epochs", type=int, default=30, help="of training before errors are measured")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="32-true", help="of ours, as trainer.precision; PyPOTS' is 32-true")
     parser.add_argument("--out", type=Path, help="JSON of all that is printed")
     return parser.parse_args()
 
@@ -82,12 +83,12 @@ def conf(*words: str) -> dict[str, Any]:
     return plain
 
 
-def ours(name: str, data: TrainingData, epochs: int) -> Any:
+def ours(name: str, data: TrainingData, epochs: int, precision: str) -> Any:
     """This package's, fitted: an imputer, or a predictor on what was carried forward."""
     part = "predictor" if name == "gru_d" else "imputer"
     torch.manual_seed(0)
     model = built(conf(f"{part}={name}")["model"][part], shape=data.shape)
-    device: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True}
+    device: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "precision": precision, "deterministic": True}
     with tempfile.TemporaryDirectory() as folder:
         model.fit(
             data,
@@ -131,7 +132,7 @@ def speed(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     data = made_up(arguments.samples)
     filled = carried(data) if name == "gru_d" else data
     sides: Mapping[str, Callable[[], object]] = {
-        "ours": lambda: ours(name, filled, 1),
+        "ours": lambda: ours(name, filled, 1, arguments.precision),
         "pypots": lambda: theirs(name, data, 1),
     }
     rounds = [{side: timed(run) for side, run in sides.items()} for _ in range(arguments.rounds + 1)][1:]
@@ -160,10 +161,11 @@ def errors(arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"PhysioNet 2012: {len(data.train)} training, {len(data.val)} validation, {len(test)} test stays", flush=True)
     found: dict[str, Any] = {"stays": len(test), "epochs": arguments.epochs}
     for name in (method for method in arguments.methods if method in PEERS):
-        sides = {"ours": ours(name, data, arguments.epochs), "pypots": theirs(name, data, arguments.epochs)}
+        mine = ours(name, data, arguments.epochs, arguments.precision)
+        sides = {"ours": mine, "pypots": theirs(name, data, arguments.epochs)}
         found[name] = {side: [mae(model, test, rate) for rate in RATES] for side, model in sides.items()}
-        for rate, mine, peer in zip(RATES, *found[name].values(), strict=True):
-            print(f"{name} at {rate:.0%}: MAE ours {mine:.4f}, PyPOTS {peer:.4f} ({mine / peer - 1:+.1%})", flush=True)
+        for rate, own, peer in zip(RATES, *found[name].values(), strict=True):
+            print(f"{name} at {rate:.0%}: MAE ours {own:.4f}, PyPOTS {peer:.4f} ({own / peer - 1:+.1%})", flush=True)
     return found
 
 

@@ -117,6 +117,17 @@ done
 python "$HERE/demos.py" mimic4=runs/demo_mimic4 eicu=runs/demo_eicu --out "$HERE/demos.json"
 
 if [ -n "$FULL" ]; then
-  [ -e runs/full/metrics.json ] || python -m icu_lightning.run model=teacher_student data=synthetic data.stays=88650 data.pretraining_cohort=null trainer=ddp_cpu data.batch_size=128 report=none hydra.run.dir=runs/full
+  FULL="data=synthetic data.stays=88650 data.pretraining_cohort=null report=none"
+  [ -e runs/full/metrics.json ] || python -m icu_lightning.run model=teacher_student $FULL trainer=ddp_cpu data.batch_size=128 hydra.run.dir=runs/full
   python "$HERE/stage_times.py" runs/full --cores "$(nproc)" --beside "${BESIDE:-not said}" --out "$HERE/stage_times.json"
+  ALL="$FULL report.figures=none trainer.threads=1"
+  run full_teacher model=teacher_student model.risk=teacher model.stages.mae.checkpoint=runs/full model.stages.teacher.checkpoint=runs/full
+  run full_vis_lstm model=vis_lstm
+  run full_vis_gru model=vis_gru
+  run full_no_line model=teacher_student model/ablation=no_line
+  run full_no_pretraining model=teacher_student model/ablation=no_pretraining
+  python "$HERE/results.py" student=runs/full teacher=runs/full_teacher vis_lstm=runs/full_vis_lstm vis_gru=runs/full_vis_gru \
+    no_line=runs/full_no_line no_pretraining=runs/full_no_pretraining --against vis_lstm --pair student teacher --pair student vis_gru \
+    --pair no_line student --pair no_pretraining student --out "$HERE/full.json"
+  python "$HERE/pretraining.py" runs/full --beside no_line=runs/full_no_line --out "$HERE/full_pretraining.json"
 fi

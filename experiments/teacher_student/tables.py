@@ -29,6 +29,8 @@ MODELS = {
     "lods": "LODS alone",
     "sofa": "SOFA alone",
     "sirs": "SIRS alone",
+    "no_line": "student, whose pretraining is given no line (`no_line`)",
+    "no_pretraining": "student, nothing pretrained (`no_pretraining`)",
 }
 ABLATIONS = {
     "student": "everything",
@@ -120,7 +122,7 @@ def table(*rows: tuple[str, ...]) -> str:
 def results(content: Mapping[str, Any]) -> str:
     beside = ("against the LSTM (95 %)", "AUPRC against the LSTM (95 %)", "Brier score against the LSTM (95 %)")
     rows = [("model's own risk, test", "AUROC (95 %)", *beside)]
-    for name, words in MODELS.items():
+    for name, words in ((name, words) for name, words in MODELS.items() if name in content["runs"]):
         of = content["runs"][name]
         rows.append((words, cell(of["auroc"]), *(["", "", ""] if name == content["against"] else differences(of))))
     for pair, of in content["pairs"].items():
@@ -134,6 +136,11 @@ def results(content: Mapping[str, Any]) -> str:
             )
         )
     return table(*rows)
+
+
+def full(content: Mapping[str, Any]) -> str:
+    """Of the stays of the timed run."""
+    return f"{results(content)}\n\n{content['test_stays']:,} test stays, {content['test_deaths']:,} deaths."
 
 
 def differences(of: Mapping[str, Any]) -> list[str]:
@@ -186,6 +193,10 @@ def pretraining(content: Mapping[str, Any]) -> str:
         gaps = (cell(of["squared_error"][f"vis_mse minus {name}"], sign=True) for of in content["stays"].values())
         rows.append((f"autoencoder minus {words}", *gaps))
     return table(*rows)
+
+
+def full_pretraining(content: Mapping[str, Any]) -> str:
+    return pretraining(content)
 
 
 def speed(content: Mapping[str, Any]) -> str:
@@ -387,6 +398,8 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     of.__name__: of
     for of in (
         results,
+        full,
+        full_pretraining,
         robustness,
         shifted,
         pretraining,
