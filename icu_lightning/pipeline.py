@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, write_text
+from icu_lightning.batch import BatchShape
 from icu_lightning.build import built
 from icu_lightning.crossvalidation import run_folds, write_pooled
 from icu_lightning.data.audit import audit, audit_line
@@ -50,11 +51,19 @@ def run_pipeline(
         crew: the processes that train together, if they have met already.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    check_model(config, settings)
     with crew or crew_of(config["trainer"]) as crew, to_be_finished(folder):
         if config.get("cv"):
             cross_validate(folder, config, source, settings, crew)
         else:
             conclude(folder, config, run_once(folder, config, source, settings, crew))
+
+
+def check_model(config: Mapping[str, Any], settings: DataSettings) -> None:
+    """Build the model once for data as they are asked for, so that what it refuses is told before all tables are read."""
+    static = tuple(settings.static)  # a category has a column each once the data are there
+    names: dict[str, Any] = {"vis": settings.vis_names, "severity": tuple(settings.severity)}
+    built(config["model"], shape=BatchShape(settings.hours, tuple(settings.variables), static, **names))
 
 
 def cross_validate(folder: Path, config: Mapping[str, Any], source: Source, settings: DataSettings, crew: Crew) -> None:

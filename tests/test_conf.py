@@ -29,6 +29,7 @@ GROUPS = (
     "model/size",
     "model/tasks",
     "model/variant",
+    "model/reader",
     "model/network",
     "model/ablation",
 )

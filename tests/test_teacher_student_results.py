@@ -85,13 +85,13 @@ def test_a_difference_is_paired_and_of_itself_zero(script, tmp_path):
 
 def test_what_the_database_does_not_chart_is_not_comparable_and_what_moves_no_risk_is_0(script):
     row = {"feature": "sofa", "mean_absolute": 0.1, "low": 0.05, "high": 0.2}
-    unknown, still = ({"feature": f, "mean_absolute": 0.0, "low": 0.0, "high": 0.0} for f in ("insurance", "saps2"))
+    unknown, still = ({"feature": f, "mean_absolute": 1e-21, "low": 0.0, "high": 0.0} for f in ("insurance", "saps2"))
     content = {"features": [row, unknown, still], "n": 5, "risk": "raw", "background": 200}
     table = script.shap_table(content | {"not_charted": ["insurance"]})
     assert (table["ranking"], table["background"]) == ({"sofa": 0.1}, 200)
     here = {entry["feature"]: entry["here"] for entry in table["rows"]}
     assert here["sofa"] == {"mean_absolute": 0.1, "low": 0.05, "high": 0.2}
-    assert here["saps2"]["mean_absolute"] == 0
+    assert here["saps2"]["mean_absolute"] == 1e-21
     assert here["insurance"] == here["lods"] == "not comparable"
     of_category = {"n": 5, "mean": -0.01, "mean_absolute": 0.02}
     own = {
@@ -127,6 +127,12 @@ def test_without_minus_with_overall_and_in_each_group_of_the_feature(inputs, run
     assert cells["without"]["value"] == pytest.approx(roc_auc_score(label, other))
     assert cells["difference"]["value"] == pytest.approx(cells["without"]["value"] - cells["with"]["value"])
     assert cells["difference"]["value"] != 0
+    assert content["not_comparable"] == []
+    nobody = pl.lit(None, pl.String).alias("marital_status")
+    blank = [dataclasses.replace(run, test=run.test.with_columns(nobody)) for run in (whole, lacking)]
+    uncharted = inputs.changes(blank, bootstrap=0, smallest=20)
+    assert (uncharted["left_out"], uncharted["not_comparable"]) == ({}, ["marital_status"])
+    assert "Not comparable, because they are unknown of every test stay: marital_status." in inputs.markdown(uncharted)
     width = {side: cell["high"] - cell["low"] for side, cell in cells.items()}
     assert 0 < width["difference"] < min(width["with"], width["without"]), "the same patients are in both"
     single = np.array([group == "single" for group in whole.test["marital_status"]])

@@ -5,8 +5,8 @@
 
 Of the test stays, on the model's own risks or, with --risk calibrated, on those that it gives out: AUROC, Brier score, calibration
 slope, intercept and calibration in the large, and in each group of that feature AUROC and calibration in the large; with the input,
-without it, and without minus with, all within the same resamples of patients. Several seeds are the mean of their metrics. No stay
-is in the file, and of a small group its name alone.
+without it, and without minus with, all within the same resamples of patients. Several seeds are the mean of their metrics. A feature
+that is unknown of every stay is named as not comparable. No stay is in the file, and of a small group its name alone.
 """
 
 import argparse
@@ -68,9 +68,11 @@ class Inputs:
 def changes(runs: Sequence[Run], *, bootstrap: int, smallest: int, risk: str = "raw") -> dict[str, Any]:
     """The content of the file. Raises UserError for runs that do not belong together."""
     inputs, first = told_apart(runs), runs[0]
+    absent = [feature for feature in inputs.lacking if uncharted(first.test, feature)]
     found = {
         feature: changed(inputs.whole, own, feature, bootstrap, smallest, risk)
         for feature, own in inputs.lacking.items()
+        if feature not in absent
     }
     return {
         "synthetic": first.synthetic,
@@ -85,6 +87,7 @@ def changes(runs: Sequence[Run], *, bootstrap: int, smallest: int, risk: str = "
         "commits": sorted({runfolder.stored_environment(Path(run.name))[0]["git commit"] for run in runs}),
         "inputs": features(inputs.whole[0]),
         "left_out": found,
+        "not_comparable": absent,
         "note": NOTE,
     }
 
@@ -166,6 +169,11 @@ def changed(
     }
 
 
+def uncharted(test: pl.DataFrame, feature: str) -> bool:
+    """Whether the feature is unknown of every test stay: a model without it differs by another training alone."""
+    return feature in test.columns and test[feature].null_count() == test.height
+
+
 def risk_of(run: Run, which: str) -> Array:
     """(n,) one of RISKS; the model's own is corrected for undersampled training where there was any."""
     raw = PRIOR if PRIOR in run.test.columns else "risk_raw"
@@ -220,6 +228,11 @@ def markdown(content: Mapping[str, Any]) -> list[str]:
     lines += ["| left out | AUROC | Brier score | slope | intercept | in the large |", "|---|---|---|---|---|---|"]
     for feature, found in content["left_out"].items():
         lines.append(row(feature, *(cell(found["overall"][name]["difference"]) for name in OVERALL)))
+    if content["not_comparable"]:
+        lines += [
+            "",
+            f"Not comparable, because they are unknown of every test stay: {', '.join(content['not_comparable'])}.",
+        ]
     heads = [
         "group",
         "stays (deaths)",

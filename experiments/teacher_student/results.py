@@ -25,6 +25,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation.bootstrap import with_intervals
 from icu_lightning.evaluation.metrics import auprc, auroc, brier
 from icu_lightning.evaluation.stored import Stored, read
+from icu_lightning.explanation.summary import NOTHING
 from icu_lightning.results import finished_metrics, stored_digest
 
 SAME = ("source", "outcome", "synthetic")  # facts of predictions.parquet
@@ -135,7 +136,7 @@ def shap_table(explanation: Mapping[str, Any]) -> dict[str, Any]:
         )
         if here and (of := row.get("categories", {}).get(words.lower())):
             rows[-1]["of_stays_in_that_category"] = of if of["n"] >= FEWEST else f"fewer than {FEWEST} stays"
-    ranking = {name: row["mean_absolute"] for name, row in found.items() if row["mean_absolute"]}
+    ranking = {name: row["mean_absolute"] for name, row in found.items() if row["mean_absolute"] > NOTHING}
     how = {name: explanation.get(name) for name in ("background", "evaluations", "block_hours", "drugs", "risk")}
     return {"rows": rows, "ranking": ranking, "stays": explanation["n"], **how, "note": NO_CAUSE}
 

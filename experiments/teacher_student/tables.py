@@ -354,23 +354,24 @@ def inputs_student(content: Mapping[str, Any]) -> str:
     return inputs(content, "inputs_student_calibrated")
 
 
-def groups(content: Mapping[str, Any]) -> str:
-    calibrated = read("inputs_calibrated")["left_out"]
+def groups(content: Mapping[str, Any], calibrated: str = "inputs_calibrated") -> str:
+    of_calibrated = read(calibrated)["left_out"]
     rows = [
         (
             "group of the feature left out",
             "stays (deaths)",
             "AUROC with",
-            "without",
+            "without minus with",
             "in the large, calibrated, with",
-            "without",
+            "without minus with",
         )
     ]
+    sides = ("with", "difference")
     for feature, of in content["left_out"].items():
         for name, group in of["groups"].items():
-            large = calibrated[feature]["groups"][name]["calibration_in_the_large"]
-            aurocs = (cell(group["auroc"][side], 2) for side in ("with", "without"))
-            larges = (cell(large[side], 2, sign=True) for side in ("with", "without"))
+            large = of_calibrated[feature]["groups"][name]["calibration_in_the_large"]
+            aurocs = (cell(group["auroc"][s], 3 if s == "difference" else 2, sign=s == "difference") for s in sides)
+            larges = (cell(large[s], 2, sign=True) for s in sides)
             rows.append(
                 (f"{feature.replace('_', ' ')}: {name}", f"{group['stays']} ({group['deaths']})", *aurocs, *larges)
             )
@@ -379,6 +380,10 @@ def groups(content: Mapping[str, Any]) -> str:
     }
     said = "; ".join(f"{feature} {', '.join(names)}" for feature, names in small.items())
     return f"{table(*rows)}\n\nUnder {content.get('smallest', 50)} test stays, so not scored: {said}."
+
+
+def groups_student(content: Mapping[str, Any]) -> str:
+    return groups(content, "inputs_student_calibrated")
 
 
 def demos(content: Mapping[str, Any]) -> str:
@@ -415,10 +420,17 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         inputs,
         inputs_student,
         groups,
+        groups_student,
         demos,
     )
 }
-FILES = {"searched": "lstm_search", "robustness": "results", "shifted": "results", "groups": "inputs"}
+FILES = {
+    "searched": "lstm_search",
+    "robustness": "results",
+    "shifted": "results",
+    "groups": "inputs",
+    "groups_student": "inputs_student",
+}
 
 if __name__ == "__main__":
     main()

@@ -326,9 +326,7 @@ class ICUDataModule(lightning.LightningDataModule):
 
     @property
     def vis_names(self) -> tuple[str, ...]:
-        if self.settings.vis is None:
-            return ()
-        return (*(drug.name for drug in vis_drugs(self.settings.vis_extended)), "vis")
+        return self.settings.vis_names
 
     @property
     def shape(self) -> BatchShape:

@@ -9,6 +9,7 @@ from typing import Any
 from icu_lightning.data.cleaning import LAB_TIMES
 from icu_lightning.data.cohort import OUTCOMES, Step, named_filter
 from icu_lightning.data.concepts import concepts_of
+from icu_lightning.data.drugs import vis_drugs
 from icu_lightning.data.outliers import RULES as OUTLIER_RULES
 from icu_lightning.data.patterns import held_out
 from icu_lightning.data.scaling import CATEGORICAL, NUMERIC
@@ -160,6 +161,11 @@ class DataSettings:
                 "data.undersample is how many training survivors are kept for each death, as in data.undersample=1, or null for all; "
                 f"it is {asked}."
             )
+
+    @property
+    def vis_names(self) -> tuple[str, ...]:
+        """The channels of the vasoactive drugs, their score last; none where no infusions are read."""
+        return () if self.vis is None else (*(drug.name for drug in vis_drugs(self.vis_extended)), "vis")
 
     @property
     def plain(self) -> dict[str, Any]:

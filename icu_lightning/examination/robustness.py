@@ -121,10 +121,12 @@ def check(test: StayBatch, asked: Mapping[str, Sequence[float]]) -> None:
     for kind, amounts in asked.items():
         if kind not in KINDS:
             raise UserError(f"There is no '{kind}' among {', '.join(KINDS)}.")
+        if isinstance(amounts, str) or not isinstance(amounts, Sequence):
+            raise UserError(f"worse.{kind} is a list of numbers, as in 'worse.{kind}=[0,0.5]'; it is {amounts}.")
         for amount in amounts:
             most = test.in_icu.shape[1] if kind == "shifted" else 1
-            if not 0 <= amount < most:
-                raise UserError(f"{kind} takes numbers from 0 to below {most}; one is {amount}.")
+            if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < most:
+                raise UserError(f"worse.{kind} takes numbers from 0 to below {most}; one is {amount}.")
 
 
 def risk_of(model: Model, batch: StayBatch) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from icu_lightning.explanation.game import affordable, feature_of
 from icu_lightning.explanation.owen import OwenExplainer, Risk
 from icu_lightning.explanation.sample import background_stays, explained_stays
 from icu_lightning.explanation.settings import Settings
-from icu_lightning.explanation.summary import summary
+from icu_lightning.explanation.summary import NOTHING, summary
 from icu_lightning.explanation.table import attribution_table, readings
 from icu_lightning.explanation.words import short
 from icu_lightning.terminal import bar, say
@@ -110,7 +110,8 @@ def not_charted(shape: BatchShape, splits: Iterable[StayBatch]) -> list[str]:
 
 def explanation_line(content: Mapping[str, Any]) -> str:
     """What drives the risk, and whether it adds up; a warning where it does not."""
-    leading = ", ".join(f"{short(f['feature'])} {100 * f['mean_absolute']:.1f}" for f in content["features"][:5])
+    moving = [f for f in content["features"][:5] if f["mean_absolute"] > NOTHING]
+    leading = ", ".join(f"{short(f['feature'])} {100 * f['mean_absolute']:.1f}" for f in moving) or "nothing"
     error = max(content["largest_error"], 1e-16)  # a double says no less
     line = (
         f"explanation ({content['risk']} risk, {content['n']} test stays against {content['background']} training stays, "

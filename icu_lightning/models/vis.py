@@ -49,6 +49,13 @@ def check_drugs(train: StayBatch) -> None:
             "trend to learn from: drugs ran at rates or in units that could not be read (see audit.json), or nobody was in the unit."
         )
     if bool(score.min() == score.max()):
+        unread = int((train.in_icu & ~known[..., -1]).any(1).sum())
+        if unread:
+            raise UserError(
+                f"In the hours that are shown, none of the {len(train):,} training stays has a vasoactive score that is known and is "
+                f"above 0, so there is no trend to learn from: in {unread:,} of them drugs ran at rates or in units that could not "
+                "be read. audit.json lists those units."
+            )
         raise UserError(
             f"None of the {len(train):,} training stays has a vasoactive drug in the hours that are shown, so there is no trend "
             "to learn from: cohort=sepsis asks for one (vasoactive_within in data.cohort); or does this hospital chart no infusions?"

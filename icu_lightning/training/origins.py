@@ -17,6 +17,7 @@ from torch import Tensor
 from icu_lightning.errors import UserError
 
 Keys = Mapping[str, Tensor]  # name -> (N) int64 keys of patients, each once
+MISSING = ""  # is no JSON
 SHORT = 200  # characters of a value that a message shows
 
 
@@ -28,7 +29,7 @@ class Origin:
     patients: stage -> those whose stays it was trained on: of this stage, and of every one before it in its run or in the runs that
         it was taken from.
     chosen_on: stage -> those whose stays chose its epoch.
-    shown: what decides which numbers the networks see -> its value as JSON.
+    shown: what decides which numbers the networks see, and what they learn from them -> its value as JSON.
     """
 
     stage: str
@@ -123,11 +124,15 @@ def _met(known: Keys, apart: Keys, sides: tuple[str, ...], how: str) -> list[str
 
 
 def check_shown(origin: Origin, shown: Mapping[str, str], setting: str, path: Path) -> None:
-    """Raise UserError if the weights were made for other columns, another scale or another window than this run shows."""
+    """Raise UserError if the weights were made for other columns, another scale or another window than this run shows, or otherwise.
+
+    A setting that this run has as null is not compared: it does not say.
+    """
     for name in sorted({*origin.shown, *shown}):
-        was, now = origin.shown.get(name, "null"), shown.get(name, "null")
-        if was == now:
+        was, now = origin.shown.get(name, "null"), shown.get(name, MISSING)
+        if now in (was, "null"):
             continue
+        now = "null" if now == MISSING else now
         if name.startswith("scale of"):
             said = f"another {name}: it was fitted on other training stays (see data.cohort, data.fractions, data.split_seed)"
         else:

@@ -116,7 +116,8 @@ class StageTrainer:
         Arguments:
             checkpoint: a run folder, or a best.ckpt, whose weights of this stage are taken instead of training it; see `reuse`.
             The stages before it in this run count as learnt from, too.
-        shown: plain values of what decides which numbers the networks are shown, by setting; kept with the weights.
+            shown: plain values of what decides which numbers the networks are shown and what they learn from them, by setting; kept
+                with the weights. None of what this run does not say.
         """
         folder = self.folder / "checkpoints" / stage
         epochs = max_epochs if self.max_epochs is None else min(max_epochs, self.max_epochs)
@@ -311,6 +312,11 @@ class EpochMetrics(Checkpoint):
 
     def __init__(self, path: Path, stage: str, loggers: list[Logger]) -> None:
         self.path, self.stage, self.loggers = path, stage, loggers
+        self.learning_rate = math.nan
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # At its end the schedule has made the next epoch's of it
+        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -318,11 +324,10 @@ class EpochMetrics(Checkpoint):
         epoch = trainer.current_epoch
         others = [row for row in read_metrics(self.path) if row["stage"] != f"{self.stage}{REUSED}"]
         rows = [row for row in others if row["stage"] != self.stage or int(row["epoch"]) < epoch]
-        learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
         values = {name: f"{float(value):.6g}" for name, value in sorted(trainer.callback_metrics.items())}
-        rows.append({"stage": self.stage, "epoch": str(epoch), "lr": f"{learning_rate:.6g}"} | values)
+        rows.append({"stage": self.stage, "epoch": str(epoch), "lr": f"{self.learning_rate:.6g}"} | values)
         write_metrics(self.path, rows)
-        place = {"epoch": len(rows) - 1, "stage": len({row["stage"] for row in rows}), "lr": learning_rate}
+        place = {"epoch": len(rows) - 1, "stage": len({row["stage"] for row in rows}), "lr": self.learning_rate}
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         tell_epoch(self.loggers, place | logged, len(rows) - 1)
 

@@ -82,7 +82,13 @@ def test_nothing_changed_is_the_auroc_itself_and_intervals_follow_from_the_seed(
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"gaps": [0.1]}, "There is no 'gaps'"), ({"hours": [1.0]}, "from 0 to below 1"), ({"shifted": [12]}, "below 12")],
+    [
+        ({"gaps": [0.1]}, "There is no 'gaps'"),
+        ({"hours": [1.0]}, "from 0 to below 1"),
+        ({"shifted": [12]}, "below 12"),
+        ({"hours": ["abc"]}, "worse.hours takes numbers .* one is abc"),
+        ({"spans": "0.5"}, "worse.spans is a list of numbers"),
+    ],
 )
 def test_what_cannot_be_asked_is_refused(asked, said):
     with pytest.raises(UserError, match=said):

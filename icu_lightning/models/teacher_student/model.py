@@ -22,11 +22,12 @@ from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.base import Data, StageTrainer, monitored
 from icu_lightning.models.teacher_student.masked_autoencoder import Encoder, MaskedAutoencoder
 from icu_lightning.models.teacher_student.stages import STAGES, Budget, Learning, Pretraining, Teaching, Weights
-from icu_lightning.models.teacher_student.student import Lessons
+from icu_lightning.models.teacher_student.student import Lessons, check_learning
 from icu_lightning.models.teacher_student.teacher import MultitaskNetwork, Reader
 from icu_lightning.models.vis import check_drugs, check_vis, checked_horizon, until
 
 RISKS = ("student", "teacher")
+TEACHER_SEVERITY = "model.weights.teacher_severity"
 
 
 class TeacherStudent(nn.Module):
@@ -67,7 +68,7 @@ class TeacherStudent(nn.Module):
         horizon: int | None,
     ) -> None:
         super().__init__()
-        self.weights, self.shape = Weights(**weights), shape
+        self.weights, self.shape = Weights(**weights).checked(), shape
         check_roles(shape, self.weights)
         if risk not in RISKS:
             raise unknown_name("model.risk", risk, RISKS)
@@ -76,11 +77,13 @@ class TeacherStudent(nn.Module):
         self.risk, self.seed = risk, whole_number("model.seed", seed, 0)
         self.stages = {name: Budget(**stages[name]).checked(name) for name in STAGES}
         check_pretraining(self.stages["mae"])
+        self.notes: list[str] = []
         self.autoencoder = autoencoder(**seen, encoder=encoder(shape=shape, dropout=pretraining_dropout))
         self.teacher = teacher(**seen, reader=encoder(shape=shape))
         options = dict(student)
         reader: Reader = options.pop("reader")(shape=shape)
         self.learning = {name: options.pop(name) for name in ("temperature", "gaps")}
+        check_learning(**self.learning)
         self.student = MultitaskNetwork(**seen, reader=reader, **options)
         self.projection = nn.Linear(reader.width, self.teacher.width)
         self.optimizer, self.warm_up = optimizer, warm_up
@@ -88,8 +91,13 @@ class TeacherStudent(nn.Module):
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """The stages, one after another, each from the best weights of the one before."""
         check_drugs(until(data.train, self.horizon))
-        shown = self._shown(data.state())
-        if self.stages["mae"].epochs or self.stages["mae"].checkpoint:
+        shown = self._shown(data.state()) | self._pretrained()
+        mae, taken = self.stages["mae"], self.stages["teacher"].checkpoint
+        if taken and not mae.checkpoint:
+            self.notes = [
+                f"The teacher was taken from {taken}, with what that run pretrained: nothing was pretrained here."
+            ]
+        elif mae.epochs or mae.checkpoint:
             self.autoencoder.fit_nothing(data.train)
             wider = data if data.pretraining is None else data.pretraining
             measured: dict[str, Any] = {
@@ -99,7 +107,7 @@ class TeacherStudent(nn.Module):
             module = Pretraining(autoencoder=self.autoencoder, **measured, **self._common("mae"))
             self._train(module, wider, trainer, "mae", "val/loss", shown)
             self.teacher.reader.load_state_dict(self.autoencoder.encoder.state_dict())
-        shown = shown | self._shown_beside(data.state())
+        shown = shown | self._shown_beside(data.state()) | {TEACHER_SEVERITY: self.weights.teacher_severity}
         supervised: dict[str, Any] = {
             "weights": self.weights,
             "rankable": monitored(data.val)[0] == "val/auroc",
@@ -113,7 +121,7 @@ class TeacherStudent(nn.Module):
             lessons = Lessons.of(self.teacher, [data.train, data.val])
             common = {**self.learning, **supervised, **self._common("student")}
             learning = Learning(student=self.student, projection=self.projection, lessons=lessons, **common)
-            self._train(learning, data, trainer, "student", "val/mortality", shown)
+            self._train(learning, data, trainer, "student", "val/mortality", shown | self._taught())
 
     def _common(self, stage: str) -> dict[str, Any]:
         return {"optimizer": partial(self.optimizer, lr=self.stages[stage].lr), "warm_up": self.warm_up}
@@ -126,6 +134,24 @@ class TeacherStudent(nn.Module):
             "model.horizon": self.horizon or self.shape.hours,
             "scale of data.vis": [fitted["vis_scaler"], fitted["usual_weight"]],
         }
+
+    def _pretrained(self) -> dict[str, Any]:
+        """What sets one pretraining apart from another, by setting; None where this run has none to speak of."""
+        of, masking = self.autoencoder, self.autoencoder.masking
+        said = {
+            "masking.ratio": masking.ratio,
+            "masking.spans": masking.spans,
+            "masking.span_hours": [masking.shortest, masking.longest],
+            "running_weight": of.running_weight,
+            "line": of.line,
+        }
+        there = self.stages["mae"].epochs or self.stages["mae"].checkpoint
+        return {f"model.autoencoder.{name}": value if there else None for name, value in said.items()}
+
+    def _taught(self) -> dict[str, Any]:
+        """What sets one student's lessons apart from another's, by setting."""
+        terms = {f"model.weights.{name}": of for name, of in vars(self.weights).items()}
+        return terms | {f"model.student.{name}": of for name, of in self.learning.items()}
 
     def _shown_beside(self, fitted: Mapping[str, Any]) -> dict[str, Any]:
         """The same of static features and of scores to be predicted, which pretraining does not see."""

@@ -8,12 +8,17 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from icu_lightning.data.settings import source_and_settings
 from icu_lightning.errors import UserError
+from icu_lightning.models.teacher_student.masked_autoencoder import Encoder
+from icu_lightning.models.teacher_student.stages import warm_cosine
+from icu_lightning.pipeline import check_model
 from icu_lightning.training.stages import load_checkpoint, patient_keys, read_metrics
 from tests.conftest import CONF, composed
 from tests.models.teacher_student.conftest import SHAPE, Stays, stays, trainer
 
 BASE = composed("model=teacher_student").plain["model"]
+BASE_LR = composed("model=teacher_student", "model/network=tiny").plain["model"]["stages"]["mae"]["lr"]
 ABLATIONS = sorted(path.stem for path in (CONF / "model" / "ablation").glob("*.yaml"))
 
 
@@ -33,6 +38,17 @@ def test_each_stage_has_its_checkpoints_and_its_curve(run):
     assert all(rows[0][f"val/{name}_mse"] for name in ("vis", "carried_forward", "interpolated"))
     assert rows[1]["val/severity"]
     assert rows[2]["val/soft_labels"]
+
+
+def test_the_curve_has_the_learning_rate_of_the_epoch_itself(make_model, tmp_path):
+    """Lightning has stepped the schedule when an epoch's row is written."""
+    epochs = {"model.stages.mae.epochs=5", "model.stages.teacher.epochs=1", "model.stages.student.epochs=1"}
+    whole = trainer(tmp_path)
+    whole.max_epochs = None
+    make_model(*epochs, "model.stages.mae.patience=9", "model.warm_up=0.4").fit(Stays(), whole)
+    rates = [float(row["lr"]) for row in read_metrics(tmp_path / "metrics.csv") if row["stage"] == "mae"]
+    expected = [BASE_LR * warm_cosine(epoch, epochs=5, warm=2) for epoch in range(5)]
+    assert rates == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_teacher_is_at_the_end_of_a_run_what_it_was_at_the_end_of_its_own_stage(run):
@@ -97,11 +113,57 @@ def test_data_without_drugs_are_refused(make_model):
 
 def test_a_cohort_without_a_vasoactive_hour_is_told(make_model, tmp_path):
     batch = stays(30)
-    nothing = dataclasses.replace(batch, vis=torch.zeros_like(batch.vis))
+    known = torch.ones_like(batch.vis_observed)
+    nothing = dataclasses.replace(batch, vis=torch.zeros_like(batch.vis), vis_observed=known)
     with pytest.raises(
         UserError, match="None of the 30 training stays has a vasoactive drug in the hours that are shown"
     ):
         make_model().fit(Stays(train=nothing), trainer(tmp_path))
+
+
+def test_drugs_whose_rates_nobody_can_read_are_not_called_absent(make_model, tmp_path):
+    """Where a drug's unit is unknown its hours are, and no drug runs in the others."""
+    batch = stays(30)
+    known = torch.ones_like(batch.vis_observed)
+    known[:7, 3] = False
+    unread = dataclasses.replace(batch, vis=torch.zeros_like(batch.vis), vis_observed=known)
+    with pytest.raises(UserError, match=r"in 7 of them drugs ran at rates or in units that could not be read\. audit"):
+        make_model().fit(Stays(train=unread), trainer(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model.weights.features=-1"], r"model\.weights\.features must be 0, .* it is -1"),
+        (["model.weights.labels=0", "model.weights.soft_labels=0"], "nothing would teach the student a risk"),
+        (["model.student.gaps=1.5"], r"model\.student\.gaps .* from 0 to 1; it is 1\.5"),
+        (["model.student.temperature=0"], r"model\.student\.temperature must be above 0; it is 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_a_stage(make_model, overrides, said):
+    with pytest.raises(UserError, match=said):
+        make_model(*overrides)
+
+
+def test_what_the_model_refuses_is_told_before_a_table_is_read():
+    """A score on both sides, and scores of the first day beside fewer hours."""
+    for words, said in {
+        ("data.static=[age,sofa]",): "sofa is in data.static, so an input, and in data.severity",
+        ("model/variant=paper_shap", "model.horizon=12"): "lods, oasis, .* look at the whole first day",
+    }.items():
+        plain = composed("model=teacher_student", "data=synthetic", *words).plain
+        _, settings = source_and_settings(**plain["data"])
+        with pytest.raises(UserError, match=said):
+            check_model(plain, settings)
+    plain = composed("model=teacher_student", "data=synthetic").plain
+    check_model(plain, source_and_settings(**plain["data"])[1])
+
+
+def test_the_student_may_read_as_a_transformer(make_model, tmp_path):
+    model = make_model("model/reader=transformer")
+    assert isinstance(model.student.reader, Encoder)
+    model.fit(Stays(), trainer(tmp_path))
+    assert model.predict(stays(4)).shape == (4, 1)
 
 
 def test_the_variants_share_no_score_between_inputs_and_targets():

@@ -12,6 +12,15 @@ from icu_lightning.training.stages import load_checkpoint, patient_keys
 from tests.models.teacher_student.conftest import SHAPE, Stays, stays, trainer
 
 STAGES = ("mae", "teacher", "student")
+OTHERWISE = {  # an ablation -> from which stage on it is another's work
+    "model/ablation=mask_25": ("mae", r"model\.autoencoder\.masking\.ratio=0\.75, .*=0\.25"),
+    "model/ablation=span_masks": ("mae", r"model\.autoencoder\.masking\.spans=0\.5, .*=1"),
+    "model/ablation=no_line": ("mae", r"model\.autoencoder\.line=true, .*=false"),
+    "model/ablation=equal_hours": ("mae", r"model\.autoencoder\.running_weight=3\.0, .*=1\.0"),
+    "model/ablation=no_multitask": ("teacher", r"model\.weights\.\w*severity=[\d.]+, .*=0"),
+    "model/ablation=no_teacher": ("student", r"model\.weights\.\w+=[\d.]+, .*=0"),
+    "model/ablation=temperature_1": ("student", r"model\.student\.temperature=2\.0, .*=1"),
+}
 WIDER = stays(60, 7)  # of a pretraining cohort: 40 to train on, 20 to validate on
 
 
@@ -91,6 +100,36 @@ def test_pretraining_does_not_ask_how_static_features_are_shown(run, make_model,
     data = Stays()
     data.fitted = data.fitted | {"static_encoder": {"features": ["age"]}}
     make_model(f"model.stages.mae.checkpoint={run}").fit(data, trainer(tmp_path))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("ablation", OTHERWISE)
+def test_an_ablation_is_not_voided_by_a_stage_that_was_trained_without_it(ablation, stage, run, make_model, tmp_path):
+    first, said = OTHERWISE[ablation]
+    model = make_model(ablation, f"model.stages.{stage}.checkpoint={run}")
+    if STAGES.index(stage) < STAGES.index(first):
+        return model.fit(Stays(), trainer(tmp_path))
+    with pytest.raises(UserError, match=f"was trained with {said}"):
+        model.fit(Stays(), trainer(tmp_path))
+
+
+def test_where_the_teacher_is_taken_nothing_is_pretrained_and_that_is_said(run, make_model, tmp_path):
+    model = make_model(f"model.stages.teacher.checkpoint={run}")
+    model.fit(Stays(), trainer(tmp_path))
+    assert not (tmp_path / "checkpoints" / "mae").exists()
+    assert model.notes == [
+        f"The teacher was taken from {run}, with what that run pretrained: nothing was pretrained here."
+    ]
+    made = load_checkpoint(run / "checkpoints" / "teacher" / "best.ckpt")["state_dict"]
+    assert torch.equal(model.teacher.mortality.weight, made["network.mortality.weight"])
+
+
+def test_a_teacher_without_pretraining_is_not_taken_for_one_with_it(run, make_model, tmp_path):
+    make_model("model/ablation=no_pretraining").fit(Stays(), trainer(tmp_path / "without"))
+    taken = f"model.stages.teacher.checkpoint={tmp_path / 'without'}"
+    with pytest.raises(UserError, match=r"model\.autoencoder\.line=null, and this run has .*=true"):
+        make_model(taken).fit(Stays(), trainer(tmp_path / "one"))
+    make_model(taken, "model.stages.mae.epochs=0").fit(Stays(), trainer(tmp_path / "other"))
 
 
 NAMES = {
