@@ -280,11 +280,15 @@ def test_the_student_is_smaller_by_the_networks_of_conf():
 
 
 def lines() -> dict[str, list[str]]:
-    """What runs.sh says of each run, by name."""
+    """What runs.sh says of each run, by name; those of the part with FULL=1, which are indented, have its ALL."""
     text = (ROOT / "experiments" / "teacher_student" / "runs.sh").read_text()
-    common = shlex.split(re.search(r'^ALL="(.*)"$', text, re.MULTILINE)[1])
-    words = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("run ")]
-    return {name: [*common, *own] for _, name, *own in words}
+    full = re.search(r'^  FULL="(.*)"$', text, re.MULTILINE)[1]
+    common = {
+        indent: shlex.split(re.search(rf'^{indent}ALL="(.*)"$', text, re.MULTILINE)[1].replace("$FULL", full))
+        for indent in ("", "  ")
+    }
+    found = re.findall(r"^( *)run (\w+) (.*)$", text, re.MULTILINE)
+    return {name: [*common[indent], *shlex.split(own, comments=True)] for indent, name, own in found}
 
 
 @pytest.mark.parametrize("name", lines())
@@ -300,6 +304,29 @@ def test_stored_numbers_are_of_the_runs_of_the_script(file):
     for name, run in stored.items():
         assert run["overrides"] == said[name.removesuffix("_0")], name
     assert len({run["commit"] for run in stored.values()}) == 1
+
+
+def test_what_stands_beside_the_timed_run_is_of_the_script_and_of_its_code():
+    """The transformer's words were typed one by one, before `model/reader` was there."""
+    folder = ROOT / "experiments" / "teacher_student"
+    timed = json.loads((folder / "stage_times.json").read_text())
+    runs, said = json.loads((folder / "full.json").read_text())["runs"], lines()
+    assert runs["student"]["overrides"] == timed["overrides"]
+    for name in runs.keys() - {"student", "transformer"}:
+        assert sorted(runs[name]["overrides"]) == sorted(said[f"full_{name}"]), name
+    beside = json.loads((folder / "full_pretraining.json").read_text())["commits"]
+    assert {*beside.values(), *(run["commit"] for run in runs.values())} == {timed["commit"]}
+
+
+def test_numbers_without_runs_of_their_own_are_of_one_clean_commit():
+    folder = ROOT / "experiments" / "teacher_student"
+    of = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("results", "severity", "speed")}
+    stored = {run["commit"] for run in of["results"]["runs"].values()}
+    for name in ("inputs", "inputs_calibrated", "inputs_student", "inputs_student_calibrated"):
+        assert set(json.loads((folder / f"{name}.json").read_text())["commits"]) == stored
+    assert set(json.loads((folder / "pretraining.json").read_text())["commits"].values()) == stored
+    assert {of["severity"]["commit"]} == stored
+    assert re.fullmatch("[0-9a-f]{40}", of["speed"]["commit"]), "no changes beside a commit"
 
 
 def test_the_tables_of_the_readme_are_those_of_the_files():

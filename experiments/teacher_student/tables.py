@@ -29,6 +29,7 @@ MODELS = {
     "lods": "LODS alone",
     "sofa": "SOFA alone",
     "sirs": "SIRS alone",
+    "transformer": "student that reads as a transformer of two layers (`model/reader=transformer`)",
     "no_line": "student, whose pretraining is given no line (`no_line`)",
     "no_pretraining": "student, nothing pretrained (`no_pretraining`)",
 }

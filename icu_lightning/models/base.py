@@ -119,6 +119,13 @@ class StageTrainer(Protocol):
             beside: plain values that its state follows from besides.
         """
 
+    def keep(self, model: Part, *, name: str, beside: Mapping[str, Any]) -> None:
+        """Keep the state of the run's whole model, which was fitted, for runs that have it as a part: they need not `fit_once`.
+
+        Arguments:
+            name, beside: what those runs call it, and say beside its settings.
+        """
+
 
 class Model(Protocol):
     """A mortality model. Its constructor takes `shape` beside its own settings.

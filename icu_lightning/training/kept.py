@@ -7,7 +7,7 @@ are (data/cache.py); beside it, as `<entry>-made`, are entries of what the fitte
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,8 @@ STATE, MADE = "state.ckpt", "made.ckpt"
 Epoch = dict[str, str]  # a row of metrics.csv
 CODE = ("models", "training", "batch.py", "data/loader.py")  # that a trained state follows from
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "pypots")
+MODEL = "joint"  # setting of a part that is a whole model: the model's
+NOT_LEARNT = ("_partial_", "snapshots")  # settings that nothing is learnt from
 OF_TRAINER = ("max_epochs", "accelerator", "devices", "precision")  # settings that a trained state follows from
 
 
@@ -71,9 +73,7 @@ class Kept:
             epochs: rows of metrics.csv that `fit` has written, which are kept, too.
             reused: told those of the kept state.
         """
-        described = {**self.facts, "settings": self.settings[name], "beside": dict(beside)}
-        text = json.dumps(described, sort_keys=True, default=str)
-        entry = self.folder / f"{name}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+        entry, described = self._entry(self.settings[name], name, beside)
         results = KeptResults(entry.with_name(f"{entry.name}-made"))
         if self._restored(entry, part, name, reused):
             return results
@@ -81,8 +81,22 @@ class Kept:
             if self._restored(entry, part, name, reused):  # fitted by another process, meanwhile
                 return results
             fit()
-            _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": epochs()}, json.loads(text))
+            _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": epochs()}, described)
         return results
+
+    def keep(self, part: Part, *, name: str, beside: Mapping[str, Any], epochs: Sequence[Epoch]) -> None:
+        """Keep the state of a model that was fitted, for `fit_once` of a part that is this model. See `StageTrainer.keep`."""
+        entry, described = self._entry(self.settings, name, beside)
+        with building(entry):
+            if not whole(entry, say):
+                _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": list(epochs)}, described)
+
+    def _entry(self, settings: Mapping[str, Any], name: str, beside: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """Where the state is, and all that it follows from, as plain values."""
+        said = {key: value for key, value in beside.items() if value is not None}
+        text = json.dumps({**self.facts, "settings": learnt(settings), "beside": said}, sort_keys=True, default=str)
+        digest = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+        return self.folder / f"{name}-{digest}", json.loads(text)
 
     def _restored(self, entry: Path, part: Part, name: str, reused: Callable[[list[Epoch]], None]) -> bool:
         """Whether there was a state, which the part now has. A damaged one is told, and is fitted again."""
@@ -93,6 +107,15 @@ class Kept:
         reused(state["epochs"])
         say(f"The {name} was fitted before, on these stays with these settings and this seed: taken from {entry}.")
         return True
+
+
+def learnt(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that a fitted state follows from; of a part that is a whole model, that model's.
+
+    >>> learnt({"_target_": "a.Part", "joint": {"_target_": "a.Model", "_partial_": True, "width": 4, "snapshots": []}})
+    {'_target_': 'a.Model', 'width': 4}
+    """
+    return {name: value for name, value in settings.get(MODEL, settings).items() if name not in NOT_LEARNT}
 
 
 @dataclass(frozen=True)

@@ -158,9 +158,17 @@ class StageTrainer:
         before = len(self.stages)
 
         def epochs() -> list[dict[str, str]]:
-            return [row for row in read_metrics(self.folder / "metrics.csv") if row["stage"] in self.stages[before:]]
+            return self._epochs(self.stages[before:])
 
         return self.kept.fit_once(part, fit, name=name, beside=beside, epochs=epochs, reused=self._reused)
+
+    def keep(self, model: Part, *, name: str, beside: Mapping[str, Any]) -> None:
+        """See `models.base.StageTrainer.keep`; without a cache, nothing."""
+        if self.kept is not None:
+            self.kept.keep(model, name=name, beside=beside, epochs=self._epochs(self.stages))
+
+    def _epochs(self, stages: Sequence[str]) -> list[dict[str, str]]:
+        return [row for row in read_metrics(self.folder / "metrics.csv") if row["stage"] in stages]
 
     def _reused(self, epochs: Sequence[Mapping[str, str]]) -> None:
         """Put another run's epochs of stages that this run has not finished into metrics.csv, marked, before later stages'.

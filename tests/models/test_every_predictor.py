@@ -122,6 +122,9 @@ class Told:
         fit()
         return anew
 
+    def keep(self, model, **_):
+        pass
+
 
 def rules_of(conf: dict, data) -> list[tuple[str, str, int]]:
     """What decides about the kept epoch of each stage."""

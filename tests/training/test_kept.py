@@ -48,10 +48,8 @@ def fit(data, tmp_path):
     return fitted
 
 
-def entries(tmp_path: Path) -> list[Path]:
-    return sorted(
-        path for path in (tmp_path / "cache" / "imputers").glob("imputer-*") if not path.name.endswith("-made")
-    )
+def entries(tmp_path: Path, cache: str = "cache") -> list[Path]:
+    return sorted(path for path in (tmp_path / cache / "imputers").glob("imputer-*") if not path.name.endswith("-made"))
 
 
 def test_an_imputer_is_fitted_once_for_all_predictors(fit, data, tmp_path, capsys):
@@ -204,3 +202,34 @@ def test_a_fit_follows_from_the_code_and_the_packages_that_it_was_made_by(data, 
     monkeypatch.undo()
     monkeypatch.setattr(kept, "CODE", kept.CODE[:-1])
     assert facts() != before
+
+
+def test_what_the_mtdm_has_learnt_is_the_imputer_of_two_stages(data, tmp_path, capsys):
+    """Bit for bit what imputer=mtdm would have learnt itself: the same settings, first weights and seeds of epochs."""
+
+    def fitted(name, *words, cache):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = composed("model/size=tiny", "trainer.max_epochs=1", *words).plain
+        data.settings = dataclasses.replace(data.settings, cache_dir=str(tmp_path / cache))
+        torch.manual_seed(config["seed"])
+        model = built(config["model"], shape=data.shape)
+        given = {"seed": config["seed"], "max_epochs": config["trainer"]["max_epochs"], "kept": Kept.of(config, data)}
+        model.fit(data, StageTrainer(folder=folder, **given, **DEVICE))
+        return model
+
+    two_stage = ("model=two_stage", "imputer=mtdm", "predictor=kmeans")
+    whole = fitted("whole", "model=mtdm", cache="one")
+    assert len(entries(tmp_path, "one")) == 1
+    taken = fitted("taken", *two_stage, cache="one")
+    assert "The imputer was fitted before" in capsys.readouterr().out
+    assert not (tmp_path / "taken" / "checkpoints").exists()
+    assert [row["stage"] for row in read_metrics(tmp_path / "taken" / "metrics.csv")] == [
+        "stage1 (reused)",
+        "stage2 (reused)",
+    ]
+    own = fitted("own", *two_stage, cache="other")
+    for model in (taken, own):
+        assert torch.equal(model.impute(data.test, 2), whole.impute(data.test, 2))
+    fitted("multi", "model=mtdm", "model/tasks=multi", cache="one")
+    assert len(entries(tmp_path, "one")) == 2, "other tasks are another imputer"

@@ -102,6 +102,7 @@ class MTDM(nn.Module):
         until: dict[str, Any] = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
         # The joint loss, not AUROC: of a few validation deaths an early epoch has the highest by chance, before the imputer has learnt
         trainer.fit(stage, data, stage="stage2", monitor="val/loss", mode="min", **until)
+        trainer.keep(self, name="imputer", beside={"prior_odds": data.prior_odds})  # for imputer=mtdm of these settings
 
     @torch.no_grad()
     def predict(self, batch: StayBatch) -> Tensor:
