@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 
 @contextmanager
@@ -44,10 +45,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def building(entry: Path) -> Iterator[None]:
+def building(entry: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the building of an entry: whoever comes second waits, and then looks again.
 
-    Where no lock can be made, as in a cache that is read only, nobody waits.
+    Where no lock can be made, as in a cache that is read only, nobody waits. Raises BlockingIOError if another process has it and
+    this one does not `wait`.
     """
     lock = entry.parent / f".{entry.name}.lock"
     try:
@@ -57,12 +59,24 @@ def building(entry: Path) -> Iterator[None]:
         yield
         return
     with file:
-        with suppress(OSError):  # a disk without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+        if wait:
+            with suppress(OSError):  # a disk without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            _lock_or_refuse(file)
         try:
             yield
         finally:  # who comes after this moment makes a lock of its own, and finds the entry
             lock.unlink(missing_ok=True)
+
+
+def _lock_or_refuse(file: TextIO) -> None:
+    """Raises BlockingIOError if another process has the lock. A disk without locks is no reason to refuse."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

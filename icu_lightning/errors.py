@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LATER = 75  # exit code of who could not go on now, which is no mistake (sysexits: try again later)
+PUT_BACK = "ICU_SWEEP_PUT_BACK"  # in the environment of a job that is to end so, in place of waiting for what another job makes
+
 
 class UserError(Exception):
     """A mistake of input or configuration: printed without a traceback, exit code 1.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from hydra.utils import get_class
 from numpy.typing import NDArray
 
 from icu_lightning import __version__
@@ -60,7 +61,9 @@ def run_pipeline(
 
 
 def check_model(config: Mapping[str, Any], settings: DataSettings) -> None:
-    """Build the model once for data as they are asked for, so that what it refuses is told before all tables are read."""
+    """Build a model that is `EARLY` once for data as they are asked for: what it refuses is told before all tables are read."""
+    if not getattr(get_class(config["model"]["_target_"]), "EARLY", False):
+        return
     static = tuple(settings.static)  # a category has a column each once the data are there
     names: dict[str, Any] = {"vis": settings.vis_names, "severity": tuple(settings.severity)}
     built(config["model"], shape=BatchShape(settings.hours, tuple(settings.variables), static, **names))

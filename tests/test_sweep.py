@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
-from icu_lightning.sweep import local
+from icu_lightning.sweep import local, process
 from icu_lightning.sweep.jobs import ELSEWHERE, LAST_LINES, Job, held_sweep, jobs_of, keep, name_of, taken
 from icu_lightning.sweep.local import THREADS, LocalLauncher, slots
 from icu_lightning.sweep.process import Here, run_jobs
@@ -230,8 +230,10 @@ def test_a_sweep_that_is_stopped_before_its_first_job_has_a_page_too(tmp_path):
 class Done:
     """An attempt that ends at once, well."""
 
+    code: int | None = 0
+
     def __init__(self, one: Job, begun: list[str]) -> None:
-        self.job, self.code = one, 0
+        self.job = one
         begun.append(one.name)
 
     def tell(self, number: int) -> None: ...
@@ -264,6 +266,34 @@ def test_what_another_process_brings_to_an_end_is_not_begun_again(record, again,
     )
     assert (one.name in begun) == again
     assert ended == [one.state], "told once, whoever ran it"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_job_that_needs_what_another_makes_is_put_back_and_its_place_goes_on(ours, tmp_path, monkeypatch):
+    """Until a job of ours has ended, or, if another sweep's job makes it, for a while."""
+    makes, needs, other = (job(tmp_path, f"seed={n}") for n in range(3))
+    begun: list[str] = []
+    ended: list[str] = []
+
+    class Attempt(Done):
+        """`makes` goes on until `other` has begun; `needs` can go on when `makes` has ended, or at its third start."""
+
+        def __init__(self, one: Job) -> None:
+            super().__init__(one, begun)
+            self.ready = makes.name in ended if ours else begun.count(needs.name) > 2
+
+        @property
+        def code(self) -> int | None:
+            if self.job == makes:
+                return 0 if other.name in begun else None
+            return 0 if self.job == other or self.ready else ELSEWHERE
+
+    monkeypatch.setattr(process, "AGAIN", 0.0)
+    run_jobs(
+        [makes, needs, other], lambda one, _: Attempt(one), 2, watch=never, ended=lambda one: ended.append(one.name)
+    )
+    assert sorted(ended) == sorted(one.name for one in (makes, needs, other)), "each once"
+    assert [begun.count(one.name) for one in (makes, needs, other)] == [1, 2 if ours else 3, 1]
 
 
 def test_a_job_is_held_until_its_end_is_written_down(tmp_path):

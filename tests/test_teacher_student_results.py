@@ -301,8 +301,10 @@ def test_stored_numbers_are_of_the_runs_of_the_script(file):
     """Each with the words that it has there, and all of one commit."""
     stored = json.loads((ROOT / "experiments" / "teacher_student" / f"{file}.json").read_text())["runs"]
     said = lines()
-    for name, run in stored.items():
-        assert run["overrides"] == said[name.removesuffix("_0")], name
+    for name, run in stored.items():  # of runs that took a teacher before that alone meant that nothing is pretrained
+        taken = any(word.startswith("model.stages.teacher.checkpoint") for word in run["overrides"])
+        words = [word for word in run["overrides"] if not taken or word != "model.stages.mae.epochs=0"]
+        assert words == said[name.removesuffix("_0")], name
     assert len({run["commit"] for run in stored.values()}) == 1
 
 

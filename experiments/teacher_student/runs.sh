@@ -32,14 +32,14 @@ run saps2 model=vis_logistic 'model.columns=[saps2]'
 run oasis model=vis_logistic 'model.columns=[oasis]'
 run sirs model=vis_logistic 'model.columns=[sirs]'
 
-# The student's ablations: its teacher is that of everything, and nothing is pretrained
-run no_teacher model=teacher_student model/ablation=no_teacher model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
-run no_labels model=teacher_student model/ablation=no_labels model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
-run no_soft_labels model=teacher_student model/ablation=no_soft_labels model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
-run no_features model=teacher_student model/ablation=no_features model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
-run no_severity model=teacher_student model/ablation=no_severity model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
-run no_gaps model=teacher_student model/ablation=no_gaps model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
-run temperature_1 model=teacher_student model/ablation=temperature_1 model.stages.teacher.checkpoint=runs/student model.stages.mae.epochs=0 model.stages.student.epochs=60
+# The student's ablations: its teacher is that of everything. (When they were run, model.stages.mae.epochs=0 had to be said, too)
+run no_teacher model=teacher_student model/ablation=no_teacher model.stages.teacher.checkpoint=runs/student model.stages.student.epochs=60
+run no_labels model=teacher_student model/ablation=no_labels model.stages.teacher.checkpoint=runs/student model.stages.student.epochs=60
+run no_soft_labels model=teacher_student model/ablation=no_soft_labels model.stages.teacher.checkpoint=runs/student model.stages.student.epochs=60
+run no_features model=teacher_student model/ablation=no_features model.stages.teacher.checkpoint=runs/student model.stages.student.epochs=60
+run no_severity model=teacher_student model/ablation=no_severity model.stages.teacher.checkpoint=runs/student model.stages.student.epochs=60
+run no_gaps model=teacher_student model/ablation=no_gaps model.stages.teacher.checkpoint=runs/student model.stages.student.epochs=60
+run temperature_1 model=teacher_student model/ablation=temperature_1 model.stages.teacher.checkpoint=runs/student model.stages.student.epochs=60
 for name in student vis_lstm no_gaps; do
   [ -e "runs/$name/robustness.json" ] || python -m icu_lightning.robustness run=runs/$name
 done

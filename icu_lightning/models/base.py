@@ -134,7 +134,8 @@ class Model(Protocol):
     are the same numbers. And optionally
     `embed(batch) -> (B, D)`, what the model makes of a stay before it gives a risk; a stay's row does not depend on the others'.
     And optionally `notes`, sentences about what of it was off in this fit, which the run says. And optionally `check(data)`, which
-    raises UserError for data that `fit` would refuse: whoever trains something else first asks it before.
+    raises UserError for data that `fit` would refuse: whoever trains something else first asks it before. And optionally `EARLY`, True
+    of a class that can be built before there are data: a category in `shape.static` is then one column, by its feature's name.
     """
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:

@@ -38,6 +38,8 @@ class VISRecurrent(RiskModule):
     Raises UserError for data without drugs, and for a cell that there is not.
     """
 
+    EARLY = True
+
     def __init__(
         self,
         *,

@@ -5,7 +5,7 @@ A model with several seeds has a line a seed, in one colour and dash, and bars o
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from icu_lightning.plots.summary import BARS
 Cell = Mapping[str, float | None]  # value, low, high
 TABLE = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier", "calibration_slope": "slope", "f1": "F1"}
 BASELINE = "logistic_regression"
+MOST = len(COLOURS)  # models that curves and bars can be told apart of
 ROW = 3.7  # em of a model in the table
 
 
@@ -41,6 +42,7 @@ class Contest:
     Arguments:
         label: (n,) of the test stays, which are the same for all.
         replicates: patient resamples behind every interval.
+        of: how many models there are, if these are the `leading` ones.
     """
 
     data: str
@@ -49,12 +51,14 @@ class Contest:
     label: Array
     replicates: int
     contenders: Sequence[Contender]
+    of: int | None = None
 
     @property
     def facts(self) -> Facts:
         stays = f"{len(self.label):,} stays, {int(self.label.sum()):,} {self.outcome.replace('_', ' ')}"
+        shown = f" of {self.of} models, the baseline and those of highest AUROC," if self.of else " models"
         return Facts(
-            about=f"{len(self.contenders)} models on {self.data}, test split: {stays}", synthetic=self.synthetic
+            about=f"{len(self.contenders)}{shown} on {self.data}, test split: {stays}", synthetic=self.synthetic
         )
 
     @property
@@ -191,6 +195,16 @@ def short(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
+def leading(contest: Contest) -> Contest:
+    """The same with as many models as can be told apart: the baseline and those of highest AUROC, in their order."""
+    if len(contest.contenders) <= MOST:
+        return contest
+    others = [c for c in contest.contenders if c is not contest.baseline]
+    best = sorted(others, key=lambda c: -(c.metrics["auroc"]["value"] or 0.0))[: MOST - 1]
+    kept = [c for c in contest.contenders if c is contest.baseline or any(c is one for one in best)]
+    return replace(contest, contenders=kept, of=len(contest.contenders))
+
+
 FIGURES: dict[str, Callable[[Contest], Figure]] = {
     "roc_comparison": roc_comparison,
     "pr_comparison": pr_comparison,
@@ -201,12 +215,16 @@ FIGURES: dict[str, Callable[[Contest], Figure]] = {
 
 
 def draw(contest: Contest, folder: Path, *, prefix: str = "", png: bool = False) -> list[str]:
-    """Write <prefix><name>.svg of every figure into `folder`, and .png beside it if asked for; returns the names."""
+    """Write <prefix><name>.svg of every figure into `folder`, and .png beside it if asked for; returns the names.
+
+    Of more models than can be told apart the table alone shows all.
+    """
     kind = "SYNTHETIC stays, no patients. " if contest.synthetic else ""
-    names = ", ".join(contender.name for contender in contest.contenders)
     for name, figure in FIGURES.items():
-        made = figure(contest)
-        write_svg(made, folder / f"{prefix}{name}.svg", f"{made.get_label()}. {kind}{contest.facts.about}: {names}.")
+        shown = contest if figure is comparison_table else leading(contest)
+        made = figure(shown)
+        names = ", ".join(contender.name for contender in shown.contenders)
+        write_svg(made, folder / f"{prefix}{name}.svg", f"{made.get_label()}. {kind}{shown.facts.about}: {names}.")
         if png:
             write_png(made, folder / f"{prefix}{name}.png")
     return [prefix + name for name in FIGURES]

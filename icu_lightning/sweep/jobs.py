@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from icu_lightning.atomic import write_text
-from icu_lightning.errors import UserError
+from icu_lightning.errors import LATER, UserError
 
 LAST_LINES = 20  # of what a failed job printed
 ENDED = ("finished", "pruned", "failed")
 STATES = (*ENDED, "running", "interrupted", "waiting")
-ELSEWHERE = 75  # exit code of a job that another process is running (sysexits: try again later)
+ELSEWHERE = LATER  # exit code of a job that another process is running, or that waits for what another job makes
 INTERRUPTED = {
     130,
     143,

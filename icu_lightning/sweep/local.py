@@ -7,7 +7,7 @@ from functools import partial
 from itertools import groupby
 
 from icu_lightning.cores import cores
-from icu_lightning.errors import UserError, whole_number
+from icu_lightning.errors import PUT_BACK, UserError, whole_number
 from icu_lightning.sweep.jobs import Job
 from icu_lightning.sweep.process import End, Here, Watch, run_jobs
 
@@ -33,7 +33,7 @@ class LocalLauncher:
 
 
 def in_its_place(places: Sequence[dict[str, str]], job: Job, place: int) -> Here:
-    return Here(job, places[place])
+    return Here(job, places[place] | ({PUT_BACK: "1"} if len(places) > 1 else {}))
 
 
 def slots(jobs: int | None, gpus: Sequence[str], cores: int) -> list[dict[str, str]]:

@@ -24,6 +24,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
 from icu_lightning.sweep.jobs import ELSEWHERE, ENDED, INTERRUPTED, Job, last_lines, taken
 
+AGAIN = 30.0  # seconds after which a job that was put back is tried again, though none of ours has ended
 POLL = 0.05  # seconds between looks at the running jobs
 Watch = Callable[[Job], bool]  # asked now and then of a running job: True stops it, and it counts as pruned
 End = Callable[[Job], object]  # called when a job has ended
@@ -48,7 +49,8 @@ class Attempt(Protocol):
 def run_jobs(
     jobs: Iterable[Job], begin: Callable[[Job, int], Attempt], places: int, *, watch: Watch, ended: End
 ) -> None:
-    """Run jobs to their ends, `places` at a time. One that another process runs is waited for.
+    """Run jobs to their ends, `places` at a time. One that another process runs is waited for; one that ends because another makes
+    what it needs is put back, and gone on with when one of the others has ended.
 
     Arguments:
         jobs: asked for the next one only when there is a place for it.
@@ -56,7 +58,7 @@ def run_jobs(
 
     Whatever ends it, an interruption (SystemExit for SIGTERM) or an error, the running jobs are told and have stopped before.
     """
-    coming, elsewhere = iter(jobs), list[Job]()
+    coming, elsewhere, back, since = iter(jobs), list[Job](), list[Job](), 0.0
     running, pruned = dict[int, Attempt](), set[str]()
     with terminable():
         try:
@@ -65,7 +67,10 @@ def run_jobs(
                     if (job := next_free(elsewhere, coming, ended)) is not None:
                         running[place] = begin(job, place)
                 if not running and not elsewhere:
-                    return
+                    if not back:
+                        return
+                    if time.monotonic() - since > AGAIN:  # who makes it is no job of ours
+                        elsewhere, back = back, elsewhere
                 time.sleep(POLL)
                 for attempt in running.values():
                     if attempt.code is None and attempt.job.name not in pruned and watch(attempt.job):
@@ -75,8 +80,10 @@ def run_jobs(
                     del running[place]
                     attempt.conclude(pruned=attempt.job.name in pruned)
                     if attempt.code == ELSEWHERE:
-                        elsewhere.append(attempt.job)
+                        (elsewhere if attempt.job.held else back).append(attempt.job)
+                        since = time.monotonic()
                     else:
+                        elsewhere, back = back + elsewhere, []
                         ended(attempt.job)
         except BaseException as ending:
             stop(list(running.values()), signal.SIGINT if isinstance(ending, KeyboardInterrupt) else signal.SIGTERM)

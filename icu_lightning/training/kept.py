@@ -7,6 +7,7 @@ are (data/cache.py); beside it, as `<entry>-made`, are entries of what the fitte
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +20,7 @@ import icu_lightning
 from icu_lightning.atomic import atomic_folder, building
 from icu_lightning.batch import StayBatch
 from icu_lightning.data.cache import code_digest, unwritable, whole, write_manifest
+from icu_lightning.errors import LATER, PUT_BACK
 from icu_lightning.models.base import Data, Part
 from icu_lightning.terminal import say
 
@@ -69,6 +71,8 @@ class Kept:
     ) -> "KeptResults":
         """Leave `part` fitted: with the kept state, or by `fit`, whose state is then kept. See `StageTrainer.fit_once`.
 
+        While another process is fitting it, this one waits; a job of a sweep that has others to go on with ends with exit code LATER.
+
         Arguments:
             epochs: rows of metrics.csv that `fit` has written, which are kept, too.
             reused: told those of the kept state.
@@ -77,11 +81,15 @@ class Kept:
         results = KeptResults(entry.with_name(f"{entry.name}-made"))
         if self._restored(entry, part, name, reused):
             return results
-        with building(entry):
-            if self._restored(entry, part, name, reused):  # fitted by another process, meanwhile
-                return results
-            fit()
-            _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": epochs()}, described)
+        try:
+            with building(entry, wait=not os.environ.get(PUT_BACK)):
+                if self._restored(entry, part, name, reused):  # fitted by another process, meanwhile
+                    return results
+                fit()
+                _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": epochs()}, described)
+        except BlockingIOError:
+            say(f"Another run is fitting this {name}: put back, so that the sweep goes on with another job meanwhile.")
+            raise SystemExit(LATER) from None
         return results
 
     def keep(self, part: Part, *, name: str, beside: Mapping[str, Any], epochs: Sequence[Epoch]) -> None:
@@ -110,12 +118,17 @@ class Kept:
 
 
 def learnt(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings that a fitted state follows from; of a part that is a whole model, that model's.
+    """Those settings that a fitted state follows from; of a part that is nothing but a whole model, that model's.
 
     >>> learnt({"_target_": "a.Part", "joint": {"_target_": "a.Model", "_partial_": True, "width": 4, "snapshots": []}})
     {'_target_': 'a.Model', 'width': 4}
+    >>> learnt({"_target_": "a.Part", "joint": True, "width": 4})
+    {'_target_': 'a.Part', 'joint': True, 'width': 4}
     """
-    return {name: value for name, value in settings.get(MODEL, settings).items() if name not in NOT_LEARNT}
+    model = settings.get(MODEL)
+    if isinstance(model, Mapping) and "_target_" in model and settings.keys() <= {"_target_", "_partial_", MODEL}:
+        settings = model
+    return {name: value for name, value in settings.items() if name not in NOT_LEARNT}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from torch import Tensor
 from icu_lightning.errors import UserError
 
 Keys = Mapping[str, Tensor]  # name -> (N) int64 keys of patients, each once
-MISSING = ""  # is no JSON
 SHORT = 200  # characters of a value that a message shows
 
 
@@ -124,15 +123,18 @@ def _met(known: Keys, apart: Keys, sides: tuple[str, ...], how: str) -> list[str
 
 
 def check_shown(origin: Origin, shown: Mapping[str, str], setting: str, path: Path) -> None:
-    """Raise UserError if the weights were made for other columns, another scale or another window than this run shows, or otherwise.
-
-    A setting that this run has as null is not compared: it does not say.
+    """Raise UserError if the weights were made for other columns, another scale or another window than this run shows, or learnt
+    otherwise than its settings say.
     """
     for name in sorted({*origin.shown, *shown}):
-        was, now = origin.shown.get(name, "null"), shown.get(name, MISSING)
-        if now in (was, "null"):
+        was, now = origin.shown.get(name, "null"), shown.get(name, "null")
+        if was == now:
             continue
-        now = "null" if now == MISSING else now
+        if name.startswith("model.") and name not in origin.shown:
+            raise UserError(
+                f"{setting}: {path} does not say with which {name} it was trained, as checkpoints of older versions do not. Train "
+                f"that run again, or the stage here: {setting}=null."
+            )
         if name.startswith("scale of"):
             said = f"another {name}: it was fitted on other training stays (see data.cohort, data.fractions, data.split_seed)"
         else:

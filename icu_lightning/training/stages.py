@@ -82,7 +82,7 @@ class StageTrainer:
         self.folder, self.seed, self.max_epochs, self.kept = folder, seed, max_epochs, kept
         self.apart, self._before = apart, cast(Origin | None, None)  # the second: of the stages that are done
         self.loggers, self.progress, self.crew = list(loggers), progress, crew or Crew()
-        self._told = False
+        self._told, self._whole = False, True  # the second: the run's model is fitted, and not a part of it
         self.stages: list[str] = []  # that were asked for, in order
         device = {"accelerator": accelerator, "devices": devices, "num_nodes": nodes}
         self.settings: dict[str, Any] = device | {"precision": precision, "deterministic": deterministic}
@@ -117,7 +117,7 @@ class StageTrainer:
             checkpoint: a run folder, or a best.ckpt, whose weights of this stage are taken instead of training it; see `reuse`.
             The stages before it in this run count as learnt from, too.
             shown: plain values of what decides which numbers the networks are shown and what they learn from them, by setting; kept
-                with the weights. None of what this run does not say.
+                with the weights.
         """
         folder = self.folder / "checkpoints" / stage
         epochs = max_epochs if self.max_epochs is None else min(max_epochs, self.max_epochs)
@@ -155,6 +155,14 @@ class StageTrainer:
         if self.kept is None:
             fit()
             return anew
+        whole, self._whole = self._whole, False
+        try:
+            return self._fit_once(part, fit, name, beside)
+        finally:
+            self._whole = whole
+
+    def _fit_once(self, part: Part, fit: Callable[[], None], name: str, beside: Mapping[str, Any]) -> Once:
+        assert self.kept is not None, "else nothing is looked for"
         before = len(self.stages)
 
         def epochs() -> list[dict[str, str]]:
@@ -163,8 +171,8 @@ class StageTrainer:
         return self.kept.fit_once(part, fit, name=name, beside=beside, epochs=epochs, reused=self._reused)
 
     def keep(self, model: Part, *, name: str, beside: Mapping[str, Any]) -> None:
-        """See `models.base.StageTrainer.keep`; without a cache, nothing."""
-        if self.kept is not None:
+        """See `models.base.StageTrainer.keep`; without a cache, nothing, and nothing of a part of the run's model."""
+        if self.kept is not None and self._whole:
             self.kept.keep(model, name=name, beside=beside, epochs=self._epochs(self.stages))
 
     def _epochs(self, stages: Sequence[str]) -> list[dict[str, str]]:

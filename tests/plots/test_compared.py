@@ -1,5 +1,6 @@
 """Figures of a comparison: each seed's curve, each model's bar, a difference with its sign, the table's numbers."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -58,6 +59,23 @@ def test_curves_are_scikit_learns_a_line_a_seed_and_a_colour_a_model():
     for line, risk in zip(steps, [r for c in made.contenders for r in c.risks], strict=True):
         x, y = line.get_data()
         assert (np.diff(x) * y[1:]).sum() == pytest.approx(reference.average_precision_score(made.label, risk))
+
+
+def test_of_more_models_than_there_are_colours_curves_show_the_best_and_the_table_all(tmp_path):
+    """42 runs of `experiment=table6`: their legend took all of the page, and more."""
+    one = contest().contenders[1]
+    names = [f"run {n}" for n in range(41)] + ["logistic_regression"]
+    cells = [one.metrics | {"auroc": {"value": 0.5 + n % 40 / 100, "low": 0.4, "high": 0.95}} for n in range(42)]
+    many = [dataclasses.replace(one, name=n, metrics=own) for n, own in zip(names, cells, strict=True)]
+    made = dataclasses.replace(contest(), contenders=many)
+    shown = compared.leading(made)
+    assert [c.name for c in shown.contenders] == [*(f"run {n}" for n in range(33, 40)), "logistic_regression"]
+    assert shown.facts.about.startswith("8 of 42 models, the baseline and those of highest AUROC, on eicu")
+    compared.draw(made, tmp_path)
+    assert "run 0" not in (tmp_path / "roc_comparison.svg").read_text()
+    assert all(f"run {n}" in (tmp_path / "comparison_table.svg").read_text() for n in range(41))
+    few = contest()
+    assert compared.leading(few) is few
 
 
 def test_bars_and_intervals_are_each_models():

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from icu_lightning.atomic import building
 from icu_lightning.build import built
+from icu_lightning.errors import LATER, PUT_BACK
 from icu_lightning.training import kept
 from icu_lightning.training.kept import STATE, Kept, digest_of
 from icu_lightning.training.stages import EpochSeed, StageTrainer, read_metrics
@@ -46,6 +48,20 @@ def fit(data, tmp_path):
         return model, sorted(path.name for path in (folder / "checkpoints").glob("*"))
 
     return fitted
+
+
+def test_a_job_of_a_sweep_does_not_wait_for_an_imputer_that_another_is_fitting(fit, tmp_path, capsys, monkeypatch):
+    fit("kmeans")
+    (entry,) = entries(tmp_path)
+    shutil.rmtree(entry)
+    with building(entry):
+        monkeypatch.setenv(PUT_BACK, "1")
+        with pytest.raises(SystemExit) as ended:
+            fit("knn")
+    assert ended.value.code == LATER
+    assert "Another run is fitting this imputer: put back" in capsys.readouterr().out
+    _, trained = fit("knn", folder=tmp_path / "run2")
+    assert trained == ["imputer"], "nobody has it any more, so it is fitted here"
 
 
 def entries(tmp_path: Path, cache: str = "cache") -> list[Path]:
@@ -229,6 +245,7 @@ def test_what_the_mtdm_has_learnt_is_the_imputer_of_two_stages(data, tmp_path, c
         "stage2 (reused)",
     ]
     own = fitted("own", *two_stage, cache="other")
+    assert len(entries(tmp_path, "other")) == 1, "a part of the run's model is kept as that part alone"
     for model in (taken, own):
         assert torch.equal(model.impute(data.test, 2), whole.impute(data.test, 2))
     fitted("multi", "model=mtdm", "model/tasks=multi", cache="one")

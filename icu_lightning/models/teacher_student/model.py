@@ -27,7 +27,7 @@ from icu_lightning.models.teacher_student.teacher import MultitaskNetwork, Reade
 from icu_lightning.models.vis import check_drugs, check_vis, checked_horizon, until
 
 RISKS = ("student", "teacher")
-TEACHER_SEVERITY = "model.weights.teacher_severity"
+PRETRAINED, TEACHER_SEVERITY = "an encoder that is pretrained", "model.weights.teacher_severity"
 
 
 class TeacherStudent(nn.Module):
@@ -50,6 +50,8 @@ class TeacherStudent(nn.Module):
     Raises UserError for data without drugs, for a score that is an input and to be predicted, and for weights of a stage that is off.
     """
 
+    EARLY = True
+
     def __init__(
         self,
         *,
@@ -68,7 +70,7 @@ class TeacherStudent(nn.Module):
         horizon: int | None,
     ) -> None:
         super().__init__()
-        self.weights, self.shape = Weights(**weights).checked(), shape
+        self.weights, self.shape = Weights(**weights).checked(risk), shape
         check_roles(shape, self.weights)
         if risk not in RISKS:
             raise unknown_name("model.risk", risk, RISKS)
@@ -136,7 +138,7 @@ class TeacherStudent(nn.Module):
         }
 
     def _pretrained(self) -> dict[str, Any]:
-        """What sets one pretraining apart from another, by setting; None where this run has none to speak of."""
+        """What sets one pretraining apart from another, by setting; None where this run has none."""
         of, masking = self.autoencoder, self.autoencoder.masking
         said = {
             "masking.ratio": masking.ratio,
@@ -145,8 +147,8 @@ class TeacherStudent(nn.Module):
             "running_weight": of.running_weight,
             "line": of.line,
         }
-        there = self.stages["mae"].epochs or self.stages["mae"].checkpoint
-        return {f"model.autoencoder.{name}": value if there else None for name, value in said.items()}
+        there = bool(self.stages["mae"].epochs or self.stages["mae"].checkpoint)
+        return {PRETRAINED: there} | {f"model.autoencoder.{name}": of if there else None for name, of in said.items()}
 
     def _taught(self) -> dict[str, Any]:
         """What sets one student's lessons apart from another's, by setting."""

@@ -66,12 +66,12 @@ class Weights:
     features: float
     severity: float
 
-    def checked(self) -> "Weights":
-        """Itself. Raises UserError for a weight below 0, and for a student whom nothing would teach a risk."""
+    def checked(self, risk: str) -> "Weights":
+        """Itself. Raises UserError for a weight below 0, and for a student whom nothing would teach a risk, if it is its `risk`."""
         for name, weight in vars(self).items():
             if not 0 <= weight < math.inf:
                 raise UserError(f"model.weights.{name} must be 0, which leaves the term out, or more; it is {weight}.")
-        if not self.labels and not self.soft_labels:
+        if risk == "student" and not self.labels and not self.soft_labels:
             raise UserError(
                 "model.weights.labels and model.weights.soft_labels are both 0: nothing would teach the student a risk. Give one of "
                 "them a weight."

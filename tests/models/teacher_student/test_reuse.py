@@ -39,7 +39,7 @@ def origin(folder, stage):
 def test_weights_know_the_patients_of_every_stage_that_they_come_from(run, make_model, tmp_path):
     """Also of those that another run has trained, and that a third takes."""
     assert [set(origin(run, stage)["patients"]) for stage in STAGES] == [set(STAGES[:n]) for n in (1, 2, 3)]
-    make_model(f"model.stages.teacher.checkpoint={run}", "model.stages.mae.epochs=0").fit(Stays(), trainer(tmp_path))
+    make_model(f"model.stages.teacher.checkpoint={run}").fit(Stays(), trainer(tmp_path))
     for side, part in {"patients": WIDER[:40], "chosen_on": WIDER[40:]}.items():
         for stage in ("teacher", "student"):
             assert torch.equal(origin(tmp_path, stage)[side]["mae"], patient_keys(part.patient_id))
@@ -127,9 +127,27 @@ def test_where_the_teacher_is_taken_nothing_is_pretrained_and_that_is_said(run, 
 def test_a_teacher_without_pretraining_is_not_taken_for_one_with_it(run, make_model, tmp_path):
     make_model("model/ablation=no_pretraining").fit(Stays(), trainer(tmp_path / "without"))
     taken = f"model.stages.teacher.checkpoint={tmp_path / 'without'}"
-    with pytest.raises(UserError, match=r"model\.autoencoder\.line=null, and this run has .*=true"):
+    with pytest.raises(UserError, match=r"an encoder that is pretrained=false, and this run has .*=true"):
         make_model(taken).fit(Stays(), trainer(tmp_path / "one"))
-    make_model(taken, "model.stages.mae.epochs=0").fit(Stays(), trainer(tmp_path / "other"))
+    make_model(taken, "model/ablation=no_pretraining").fit(Stays(), trainer(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+def test_no_pretraining_is_not_voided_by_what_was_pretrained(stage, run, make_model, tmp_path):
+    model = make_model("model/ablation=no_pretraining", f"model.stages.{stage}.checkpoint={run}")
+    with pytest.raises(UserError, match=r"an encoder that is pretrained=true, and this run has .*=false"):
+        model.fit(Stays(), trainer(tmp_path))
+
+
+def test_a_checkpoint_that_does_not_say_how_it_was_trained_is_of_an_older_version(run, make_model, tmp_path):
+    older = tmp_path / "older"
+    shutil.copytree(run / "checkpoints", older / "checkpoints")
+    path = older / "checkpoints" / "mae" / "best.ckpt"
+    content = load_checkpoint(path)
+    content["origin"]["shown"] = {k: v for k, v in content["origin"]["shown"].items() if "autoencoder" not in k}
+    torch.save(content, path)
+    with pytest.raises(UserError, match=r"does not say with which model\.autoencoder\.line .* older versions"):
+        make_model(f"model.stages.mae.checkpoint={older}").fit(Stays(), trainer(tmp_path / "new"))
 
 
 NAMES = {
