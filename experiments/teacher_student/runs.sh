@@ -121,14 +121,15 @@ if [ -n "$FULL" ]; then
   [ -e runs/full/metrics.json ] || python -m icu_lightning.run model=teacher_student $FULL trainer=ddp_cpu data.batch_size=128 hydra.run.dir=runs/full
   python "$HERE/stage_times.py" runs/full --cores "$(nproc)" --beside "${BESIDE:-not said}" --out "$HERE/stage_times.json"
   ALL="$FULL report.figures=none trainer.threads=1"
-  run full_teacher model=teacher_student model.risk=teacher model.stages.mae.checkpoint=runs/full model.stages.teacher.checkpoint=runs/full
+  run full_student model=teacher_student
+  run full_teacher model=teacher_student model.risk=teacher model.stages.mae.checkpoint=runs/full_student model.stages.teacher.checkpoint=runs/full_student
+  run full_transformer model=teacher_student model/reader=transformer model.stages.mae.checkpoint=runs/full_student model.stages.teacher.checkpoint=runs/full_student
   run full_vis_lstm model=vis_lstm
   run full_vis_gru model=vis_gru
-  run full_transformer model=teacher_student model/reader=transformer model.stages.mae.checkpoint=runs/full model.stages.teacher.checkpoint=runs/full
   run full_no_line model=teacher_student model/ablation=no_line
   run full_no_pretraining model=teacher_student model/ablation=no_pretraining
-  python "$HERE/results.py" student=runs/full teacher=runs/full_teacher vis_lstm=runs/full_vis_lstm vis_gru=runs/full_vis_gru transformer=runs/full_transformer \
+  python "$HERE/results.py" student=runs/full_student teacher=runs/full_teacher vis_lstm=runs/full_vis_lstm vis_gru=runs/full_vis_gru transformer=runs/full_transformer \
     no_line=runs/full_no_line no_pretraining=runs/full_no_pretraining --against vis_lstm --pair student teacher --pair student vis_gru \
     --pair transformer student --pair no_line student --pair no_pretraining student --out "$HERE/full.json"
-  python "$HERE/pretraining.py" runs/full --beside no_line=runs/full_no_line --out "$HERE/full_pretraining.json"
+  python "$HERE/pretraining.py" runs/full_student --beside no_line=runs/full_no_line --out "$HERE/full_pretraining.json"
 fi
