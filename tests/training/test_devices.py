@@ -77,6 +77,9 @@ class Restored:
         restore(module, self.folder / "checkpoints" / stage / "best.ckpt")
         self.module, self.stage = module, stage
 
+    def keep(self, model, **_: object) -> None:
+        pass
+
 
 def validated(module, data) -> dict[str, float]:
     """What one process finds of all validation stays."""
