@@ -135,8 +135,11 @@ def test_a_committed_file_is_small_and_its_tables_have_its_numbers(script, path)
     assert path.name == script.file_name(run)
     place = {"row": run["names"].get("predictor", "lstm"), "imputer": run["names"].get("imputer", "mtdm")}
     cell = pl.read_csv(FOLDER / "tables" / "table6.csv").filter(**place).row(0, named=True)
-    assert {end: cell[f"clean_{end}"] for end in ("value", "low", "high")} == run["auroc_of_folds"]
+    side = run["names"]["protocol"]
+    assert {end: cell[f"{side}_{end}"] for end in ("value", "low", "high")} == run["auroc_of_folds"]
+    if place["row"] == "brits":
+        return  # its imputer is trained with the labels, too, and is not the one of table 3
     rows = pl.read_csv(FOLDER / "tables" / "table3.csv").filter(imputer=place["imputer"]).to_dicts()
     for row in rows if "imputation" in content else []:
         errors = content["imputation"][f"{row['row'] / 100:g}"][row["metric"]]
-        assert row["clean_value"] == pytest.approx(errors["value"], rel=1e-6)  # of one of the imputer's runs
+        assert row[f"{side}_value"] == pytest.approx(errors["value"], rel=1e-6)  # of one of the imputer's runs
