@@ -47,7 +47,7 @@ def test_killed_in_the_middle_of_a_stage_it_ends_as_if_it_had_not_been(stage, wh
 @pytest.mark.slow
 def test_what_it_learnt_is_taken_by_a_run_of_its_split_and_by_no_other(whole, run_here):
     """The trainer of a run knows whom that run validates and tests on."""
-    taken = (*LINE, f"model.stages.teacher.checkpoint={whole}", "model.stages.mae.epochs=0")
+    taken = (*LINE, f"model.stages.teacher.checkpoint={whole}")
     again = run_here(*taken, folder="again")
     teachers = [load_checkpoint(folder / "checkpoints" / "teacher" / "best.ckpt") for folder in (whole, again)]
     assert teachers[0]["origin"]["patients"].keys() == teachers[1]["origin"]["patients"].keys() == {"mae", "teacher"}
