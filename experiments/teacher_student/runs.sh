@@ -112,7 +112,7 @@ python "$HERE/speed.py" --out "$HERE/speed.json"
 
 for data in mimic4 eicu; do
   [ -e "runs/demo_$data/metrics.json" ] ||
-    python -m icu_lightning.run model=teacher_student data=$data trainer.threads=1 hydra.run.dir=runs/demo_$data
+    python -m icu_lightning.run model=teacher_student data=$data hydra.run.dir=runs/demo_$data
 done
 python "$HERE/demos.py" mimic4=runs/demo_mimic4 eicu=runs/demo_eicu --out "$HERE/demos.json"
 
