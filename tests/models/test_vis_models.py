@@ -181,7 +181,8 @@ def test_the_kept_epoch_is_that_of_the_least_validation_loss_of_the_labels_for_a
 @pytest.mark.parametrize("name", MODELS)
 def test_training_stays_without_a_drug_or_a_known_score_are_told(name, tmp_path):
     batch = stays(30)
-    nothing = dataclasses.replace(batch, vis=torch.zeros_like(batch.vis))
+    known = torch.ones_like(batch.vis_observed)
+    nothing = dataclasses.replace(batch, vis=torch.zeros_like(batch.vis), vis_observed=known)
     unknown = dataclasses.replace(batch, vis_observed=torch.zeros_like(batch.vis_observed))
     for train, told in ((nothing, "None of the 30 training stays has a vasoactive drug"), (unknown, "score is known")):
         with pytest.raises(UserError, match=told):
