@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -81,15 +82,18 @@ class Kept:
         results = KeptResults(entry.with_name(f"{entry.name}-made"))
         if self._restored(entry, part, name, reused):
             return results
-        try:
-            with building(entry, wait=not os.environ.get(PUT_BACK)):
-                if self._restored(entry, part, name, reused):  # fitted by another process, meanwhile
-                    return results
-                fit()
-                _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": epochs()}, described)
-        except BlockingIOError:
-            say(f"Another run is fitting this {name}: put back, so that the sweep goes on with another job meanwhile.")
-            raise SystemExit(LATER) from None
+        with ExitStack() as held:
+            try:
+                held.enter_context(building(entry, wait=not os.environ.get(PUT_BACK)))
+            except BlockingIOError:
+                say(
+                    f"Another run is fitting this {name}: put back, so that the sweep goes on with another job meanwhile."
+                )
+                raise SystemExit(LATER) from None
+            if self._restored(entry, part, name, reused):  # fitted by another process, meanwhile
+                return results
+            fit()
+            _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": epochs()}, described)
         return results
 
     def keep(self, part: Part, *, name: str, beside: Mapping[str, Any], epochs: Sequence[Epoch]) -> None:
