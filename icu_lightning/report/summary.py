@@ -97,7 +97,8 @@ def _who(run: Run) -> tuple[str, ...]:
             f"It had learnt from {train.height:,} stays ({int(train['label'].sum()):,} deaths), all of other patients."
         )
     variables = len(run.data["variables"])
-    seen = f"It sees {variables} measured variables of the first {run.hours} hours"
+    drugs = " and the vasoactive drugs" if run.data.get("vis") else ""  # of which a model may read a part
+    seen = f"It is given {variables} measured variables{drugs} of the first {run.hours} hours"
     before = "in_icu_at_prediction" in str(run.data["cohort"])
     return (
         tested,
