@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
@@ -257,12 +258,19 @@ def test_the_trials_of_a_search_are_told_and_another_folder_is_refused(tmp_path)
 
 def test_times_of_stages_add_up_and_a_reused_stage_has_none(pretrained, tmp_path):
     script = loaded("stage_times")
-    content = script.times(pretrained)
-    assert list(content["stages"]) == ["mae", "teacher", "student"]
-    assert all(of["seconds"] > 0 and of["epochs"] == 1 for of in content["stages"].values())
-    assert content["seconds_of_all_stages"] == pytest.approx(sum(of["seconds"] for of in content["stages"].values()))
-    assert content["stays"] == sum(content[f"{side}_stays"] for side in ("train", "val", "test"))
     copy = shutil.copytree(pretrained, tmp_path / "copy")
+    ends = {"data.json": 0, "mae/finished.json": 40, "teacher/finished.json": 40.4, "student/finished.json": 100}
+    for name, seconds in ends.items():  # as a run would have written them: a stage of one epoch can be over in a moment
+        os.utime(copy / "checkpoints" / name, (1.7e9, 1.7e9 + seconds))
+    content = script.times(copy)
+    assert {name: of["seconds"] for name, of in content["stages"].items()} == {
+        "mae": 40,
+        "teacher": 0.4,
+        "student": 59.6,
+    }
+    assert all(of["epochs"] == 1 for of in content["stages"].values())
+    assert content["seconds_of_all_stages"] == 100
+    assert content["stays"] == sum(content[f"{side}_stays"] for side in ("train", "val", "test"))
     (copy / "checkpoints" / "mae" / "finished.json").write_text('{"reused_from": "runs/other"}')
     with pytest.raises(UserError, match="took its stage 'mae' from runs/other"):
         script.times(copy)
