@@ -12,6 +12,7 @@ from sklearn.impute import KNNImputer
 from icu_lightning.batch import hide
 from icu_lightning.build import built
 from icu_lightning.data.masking import shown
+from icu_lightning.models.imputers.remasker import Transformer
 from icu_lightning.models.two_stage import TwoStage
 from icu_lightning.training.stages import StageTrainer, stable_seed
 from tests.conftest import CONF, composed
@@ -224,3 +225,22 @@ def test_remasker_warms_up_and_falls_within_the_epochs_that_there_are(stays):
         assert factors[highest] == 1
         assert highest <= epochs / 2
         assert epochs == 1 or factors[-1] < 0.2, "the end of the cosine, not of the warm-up"
+
+
+def test_remaskers_layers_are_those_of_torch():
+    torch.manual_seed(0)
+    ours = Transformer(width=16, heads=4, feedforward=24, layers=2)
+    layer = torch.nn.TransformerEncoderLayer(16, 4, 24, 0.0, "gelu", batch_first=True, norm_first=True)
+    theirs = torch.nn.TransformerEncoder(layer, 2, norm=torch.nn.LayerNorm(16), enable_nested_tensor=False)
+    names = {"qkv.": "self_attn.in_proj_", "attended": "self_attn.out_proj", "up": "linear1", "down": "linear2"}
+    names |= {"norm_1": "norm1", "norm_2": "norm2"}
+    weights = {}
+    for name, value in ours.state_dict().items():
+        for own, of_torch in names.items():
+            name = name.replace(f".{own}", f".{of_torch}")
+        weights[name] = value
+    theirs.load_state_dict(weights)
+    x, ignored = torch.randn(3, 9, 16), torch.zeros(3, 9, dtype=torch.bool)
+    ignored[1, 4:] = True
+    assert torch.allclose(ours(x), theirs(x), atol=1e-6)
+    assert torch.allclose(ours(x, ignored), theirs(x, src_key_padding_mask=ignored), atol=1e-6)
