@@ -21,6 +21,7 @@ from torch import Tensor
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import whole_number
 from icu_lightning.models.base import Data, Model, Once, RiskModule, StageTrainer, anew, check_observed, settings_of
+from icu_lightning.models.imputers.filling import median_of_draws
 
 STAYS_AT_ONCE = 256  # filled in one call; bounds the memory of their draws
 
@@ -117,7 +118,7 @@ class TwoStage:
         """(B, T, V) on the CPU."""
 
         def fill() -> Tensor:
-            return self.imputer.impute(part, self.samples).median(1).values.cpu()
+            return median_of_draws(self.imputer.impute(part, self.samples)).cpu()
 
         return fill() if self.fills is None else self.fills.of(part, fill)
 

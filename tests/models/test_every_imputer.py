@@ -244,3 +244,33 @@ def test_remaskers_layers_are_those_of_torch():
     ignored[1, 4:] = True
     assert torch.allclose(ours(x), theirs(x), atol=1e-6)
     assert torch.allclose(ours(x, ignored), theirs(x, src_key_padding_mask=ignored), atol=1e-6)
+
+
+def test_the_two_directions_of_brits_differ_only_where_nothing_was_observed(stays):
+    network = of_conf("brits", stays.shape).network
+    whole = dataclasses.replace(stays.test[:8], observed=torch.ones_like(stays.test[:8].observed))
+    assert network.loss(whole)["consistency"] == 0, "what is imputed is the data there, in both directions"
+    batch = stays.test[:8]
+    forwards, backwards = network(batch).combined
+    of_missing = (forwards - backwards).abs()[~batch.observed].sum() / batch.observed.numel()
+    assert network.loss(batch)["consistency"].item() == pytest.approx(of_missing.item(), rel=1e-5)
+
+
+def test_the_median_of_an_even_number_of_draws_is_between_the_two_in_the_middle(stays):
+    class Draws:
+        draws_differ, trains = True, False
+
+        def impute(self, batch, n_samples):
+            of_each = torch.arange(n_samples, dtype=batch.values.dtype).view(1, -1, 1, 1) ** 2
+            made = of_each.expand(len(batch), -1, *batch.values.shape[1:])
+            return torch.where(batch.observed.unsqueeze(1), batch.values.unsqueeze(1), made)
+
+    conf = composed("model=two_stage", "imputer=locf", "predictor=logistic_regression").plain["model"]
+    model: TwoStage = built(conf, shape=stays.shape)
+    model.imputer = Draws()
+    batch = stays.test[:5]
+    for samples, median in ((1, 0.0), (4, 2.5), (5, 4.0)):
+        model.samples = samples
+        values = model.filled(batch).values
+        assert torch.equal(values[batch.observed], batch.values[batch.observed])
+        assert (values[~batch.observed] == median).all()

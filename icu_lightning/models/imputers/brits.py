@@ -4,7 +4,8 @@
     x^ = W_x h~ + b                      z^ = W_z [m x + (1 - m) x^] + b, W_z without its diagonal
     c^ = beta z^ + (1 - beta) x^         beta = sigmoid(W [gamma_x, m])
     h  = LSTM([m x + (1 - m) c^, m], h~)
-    loss = mean |x - x^| + mean |x - z^| + mean |x - c^|, over observed cells of both directions, + consistency mean |c_f - c_b|
+    loss = mean |x - x^| + mean |x - z^| + mean |x - c^|, over observed cells of both directions,
+           + consistency mean |c_f - c_b| of what is not observed (0 where it is)
 
 Notation is the paper's. Both directions are one batch of two: each hour is a few products for both, and everything that
 does not depend on the state (decays, beta, the mask's share of the gates) is made of all hours at once.
@@ -100,7 +101,7 @@ class Bidirectional(nn.Module):
         made = self(batch)
         parts = (made.history, made.features, made.combined)
         errors = torch.stack([masked_mean((part - batch.values).abs().mean(0), batch.observed) for part in parts])
-        differ = (made.combined[0] - made.combined[1]).abs().mean()
+        differ = (made.combined[0] - made.combined[1]).abs().masked_fill(batch.observed, 0.0).mean()
         loss = errors.sum() + self.consistency * differ
         named = {"imputation": errors[2], "consistency": differ}
         if self.label_weight:

@@ -17,7 +17,7 @@ from torch import Tensor
 from icu_lightning.batch import BatchShape, StayBatch, hide
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.base import Data, StageTrainer
-from icu_lightning.models.imputers.filling import as_draws
+from icu_lightning.models.imputers.filling import as_draws, median_of_draws
 from icu_lightning.models.imputers.trained import hidden_cells
 
 GIVEN = {"n_steps", "n_features", "batch_size", "epochs", "patience", "device", "verbose"}  # by the adapter
@@ -85,7 +85,7 @@ class PyPOTS:
         if not len(batch):
             return batch.values.unsqueeze(1).expand(-1, n_samples, -1, -1)
         made = torch.as_tensor(self.model.predict({"X": with_gaps(batch)})["imputation"])
-        return as_draws(batch, made.median(1).values if made.dim() == 4 else made, n_samples)
+        return as_draws(batch, median_of_draws(made) if made.dim() == 4 else made, n_samples)
 
     def state_dict(self) -> Mapping[str, Any]:
         return self.model.model.state_dict()
