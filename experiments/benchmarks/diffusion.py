@@ -6,7 +6,7 @@ imputer on the eICU demo and says what each choice of steps and samples costs, w
 PyPOTS is no dependency of this package; give the benchmark an environment of its own:
 
     python -m venv peer && peer/bin/pip install torch==2.13.0 pypots
-    PYTHONPATH=. peer/bin/python experiments/benchmarks/diffusion.py --parts call training memory
+    PYTHONPATH=. peer/bin/python experiments/benchmarks/diffusion.py --parts call training memory --out diffusion.json
 
 Sides are taken in turn after a warm-up of each; medians of the rounds and of the ratios within a round, in processor seconds of one
 thread, which what else the machine does disturbs least. Nothing is asserted but that outputs agree.
@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icu_lightning.atomic import write_text
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.build import built
 from icu_lightning.models.mtdm.denoiser import Denoiser
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver, OneStep, Sampler
 from icu_lightning.models.mtdm.schedule import NoiseSchedule
+from icu_lightning.runfolder import git_commit
 
 SHAPES = {"24 h x 11": (24, 11), "48 h x 15": (48, 15)}
 PARTS = ("call", "training", "memory", "scaling", "tradeoff")
 CUSTOMARY = 100  # samples of CSDI, 50 steps each
+THEIRS, JOINT = "PyPOTS' CSDI", "ours, a joint step of the MTDM (model/size=paper)"
 STEPS, LAYERS, CHANNELS, HEADS = 50, 4, 64, 8
 MISSING, FILL_STEPS = 0.7, 4  # steps: `fill_steps` of conf/model/mtdm.yaml
 Sides = Mapping[str, Callable[[], object]]
+Row = Mapping[str, str | float | None]
+TOLD: dict[str, list[Row]] = {}  # title -> rows of what is printed
 
 
 def main() -> None:
@@ -59,6 +66,13 @@ def main() -> None:
         scaling(arguments.rounds)
     if "tradeoff" in arguments.parts:
         tradeoff(arguments)
+    if arguments.out:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next(line for line in file if line.startswith("flags")).split()
+        asked = {name: value for name, value in vars(arguments).items() if not isinstance(value, Path | None)}
+        facts = {"asked": asked, "commit": git_commit(), "torch": torch.__version__, "threads": 1}
+        facts["processor"] = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+        write_text(arguments.out, json.dumps({**facts, "tables": TOLD}, indent=1) + "\n")
 
 
 def parsed() -> argparse.Namespace:
@@ -74,6 +88,7 @@ def parsed() -> argparse.Namespace:
         "--rate", type=float, default=0.5, help="tradeoff: share of observed cells hidden (default: .5)"
     )
     parser.add_argument("--weights", type=Path, help="tradeoff: of an imputer trained before, or where to write them")
+    parser.add_argument("--out", type=Path, help="JSON of what is printed")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     parser.add_argument("--shape", default="24 h x 11", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -169,15 +184,27 @@ def their_inputs(batch: StayBatch, shown: Tensor) -> dict[str, Tensor]:
 # Timing
 
 
+def told(title: str, rows: Sequence[Row], decimals: Mapping[str, int]) -> None:
+    """Prints a table, and keeps it for the JSON."""
+    TOLD[title] = list(rows)
+    columns = list(rows[0])
+    print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'|'.join('---:' if c in decimals else '---' for c in columns)}|")
+    for row in rows:
+        cells = (f"{row[c]:.{decimals[c]}f}" if c in decimals and row[c] is not None else row[c] or "" for c in columns)
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
 def compared(title: str, sides: Sides, rounds: int, per: int) -> None:
-    """Prints a table; the first side is what the others are compared with."""
+    """Tells a table; the first side is what the others are compared with."""
     seconds = interleaved(sides, rounds)
     first = seconds[next(iter(sides))]
-    print(f"\n| {title} | ms a stay | range | times the first |\n|---|---:|---|---:|")
+    rows = []
     for name, values in seconds.items():
         each = [1000 * v / per for v in values]
-        ratio = statistics.median(a / b for a, b in zip(first, values, strict=True))
-        print(f"| {name} | {statistics.median(each):.2f} | {min(each):.2f} to {max(each):.2f} | {ratio:.2f} |")
+        ratios = [a / b for a, b in zip(first, values, strict=True)]
+        row: Row = {"side": name, "ms a stay": statistics.median(each), "least": min(each), "most": max(each)}
+        rows.append({**row, "times the first": statistics.median(ratios), "from": min(ratios), "to": max(ratios)})
+    told(title, rows, {"ms a stay": 2, "least": 2, "most": 2, "times the first": 2, "from": 2, "to": 2})
 
 
 def interleaved(sides: Sides, rounds: int) -> dict[str, list[float]]:
@@ -221,7 +248,7 @@ def calls(name: str, rounds: int, compile_too: bool, n: int = 16) -> None:
         )
 
     half = copy.deepcopy(mine).bfloat16()
-    sides = {"PyPOTS' CSDI": published, "ours": side_of(mine), "ours, bfloat16": side_of(half)}
+    sides = {THEIRS: published, "ours": side_of(mine), "ours, bfloat16": side_of(half)}
     if compile_too:
         sides |= {"ours, compiled": side_of(mine, torch.compile(mine))}
         sides |= {"ours, bfloat16, compiled": side_of(half, torch.compile(half))}
@@ -233,7 +260,7 @@ def calls(name: str, rounds: int, compile_too: bool, n: int = 16) -> None:
 def training(name: str, rounds: int, n: int = 32) -> None:
     """Forward, backward and step, of the published loss."""
     sides = {
-        "PyPOTS' CSDI": theirs_step(SHAPES[name], n, 0.1),
+        THEIRS: theirs_step(SHAPES[name], n, 0.1),
         "the same without dropout": theirs_step(SHAPES[name], n, 0.0),
     }
     sides |= {
@@ -277,21 +304,44 @@ def our_step(shape: tuple[int, int], n: int, *, imputed: bool = False) -> Callab
 
 def memory(name: str) -> None:
     """Peak of three training steps at batch 64, each side in a process of its own, beyond what it had before them."""
-    print(f"\n| training at batch 64, {name} | peak, GB |\n|---|---:|")
-    for side in ("PyPOTS' CSDI", "ours"):
+    rows: list[Row] = []
+    for side in (THEIRS, "ours", JOINT):
         command = [sys.executable, __file__, "--peak-of", side, "--shape", name]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        print(f"| {side} | {json.loads(output.strip().splitlines()[-1]):.2f} |")
+        rows.append({"side": side, "peak, GB": json.loads(output.strip().splitlines()[-1])})
+    told(f"training at batch 64, {name}", rows, {"peak, GB": 2})
 
 
 def peak(side: str, shape: tuple[int, int]) -> float:
-    step = our_step(shape, 64) if side == "ours" else theirs_step(shape, 64, 0.1)
+    steps = {"ours": our_step, JOINT: joint_step, THEIRS: partial(theirs_step, dropout=0.1)}
+    step = steps[side](shape, 64)
     # What importing the peer took for a moment is more than a training step: the kernel is told to forget it
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS")
     for _ in range(3):
         step()
     return (_kilobytes("VmHWM") - before) / 2**20
+
+
+def joint_step(shape: tuple[int, int], n: int) -> Callable[[], None]:
+    """The MTDM's second stage: series drawn first, all three losses, the gradient through the last step of the draw."""
+    from icu_lightning.models.mtdm.stages import Joint
+
+    plain, batch = settings_of_mtdm("model/size=paper")["model"], made_up(n, *shape)
+    batch.label[: n // 2] = 1.0
+    model = built(plain, shape=BatchShape(shape[0], tuple(map(str, range(shape[1]))), ()))
+    stage = Joint(
+        rankable=True, survivor_weight=1.0, network=model.network, weights=model.weights, **model.optimisation
+    )
+    optimizer = torch.optim.Adam(stage.parameters())
+    stage.train()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        stage.terms(batch)["loss"].backward()
+        optimizer.step()
+
+    return step
 
 
 def _kilobytes(name: str) -> int:
@@ -317,11 +367,12 @@ def scaling(rounds: int, n: int = 8) -> None:
 
         sides |= {f"call, {hours} h x {variables}": call, f"training step, {hours} h x {variables}": step}
     seconds = interleaved(sides, rounds)
-    print("\n| ours | cells | ms a stay | microseconds a cell |\n|---|---:|---:|---:|")
+    rows: list[Row] = []
     for name, values in seconds.items():
         hours, _, _, variables = name.split(", ")[1].split()
         cells, each = int(hours) * int(variables), 1000 * statistics.median(values) / n
-        print(f"| {name} | {cells:,} | {each:.2f} | {1000 * each / cells:.1f} |")
+        rows.append({"ours": name, "cells": cells, "ms a stay": each, "microseconds a cell": 1000 * each / cells})
+    told("what a cell costs", rows, {"cells": 0, "ms a stay": 2, "microseconds a cell": 1})
 
 
 # What steps and samples cost
@@ -347,12 +398,7 @@ def tradeoff(arguments: argparse.Namespace) -> None:
     stays = data.test[: arguments.stays]
     hidden = held_out_cells(stays, "mcar", arguments.rate, seed=0)
     shown, truth = hide(stays, hidden), stays.values[hidden].double().numpy()
-    print(
-        f"\n{len(stays)} test stays of the eICU demo, {len(truth)} cells hidden ({arguments.rate:.0%}), size {arguments.size}"
-    )
-    print("\n| sampler | noise | samples | calls | MAE | RMSE | CRPS | 90 % bands cover | stays/s | times |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    first = None
+    first, rows = None, []
     choices = [("DDPM, 50 steps", DDPM(), n, False) for n in (CUSTOMARY, 10)]
     choices += [
         (name, s, n, even)
@@ -364,14 +410,28 @@ def tradeoff(arguments: argparse.Namespace) -> None:
         metrics, seconds = imputed(imputer, shown, hidden, truth, n, sampler)
         speed = len(stays) / seconds
         first = first or speed
-        calls_made = n * len(sampler.levels(imputer.schedule))
-        covered = "" if metrics["coverage90"] is None else f"{metrics['coverage90']:.3f}"
-        errors = " | ".join(f"{metrics[key]:.3f}" for key in ("mae", "rmse", "crps"))
-        noise = "stratified" if imputer.stratified else "independent"
-        print(
-            f"| {name} | {noise} | {n} | {calls_made} | {errors} | {covered} | {speed:.2f} | {speed / first:.0f} |",
-            flush=True,
-        )
+        row: Row = {"sampler": name, "noise": "stratified" if imputer.stratified else "independent", "samples": n}
+        errors = {"MAE": metrics["mae"], "RMSE": metrics["rmse"], "CRPS": metrics["crps"]}
+        row = {
+            **row,
+            "calls": n * len(sampler.levels(imputer.schedule)),
+            **errors,
+            "90 % bands cover": metrics["coverage90"],
+        }
+        rows.append({**row, "stays/s": speed, "times": speed / first})
+        print(f"{name}, {n} samples: {seconds:.0f} s", file=sys.stderr, flush=True)
+    decimals = {
+        "samples": 0,
+        "calls": 0,
+        "MAE": 3,
+        "RMSE": 3,
+        "CRPS": 3,
+        "90 % bands cover": 3,
+        "stays/s": 2,
+        "times": 0,
+    }
+    what = f"{len(stays)} test stays of the eICU demo, {len(truth)} cells hidden ({arguments.rate:.0%}), size {arguments.size}"
+    told(what, rows, decimals)
 
 
 def imputed(
@@ -391,19 +451,22 @@ def imputed_draws(imputer: Imputer, shown: StayBatch, n: int, sampler: Sampler) 
     return imputer.impute(shown, n, 0, sampler).movedim(1, 0)
 
 
-def trained_imputer(choice: Sequence[str], epochs: int, weights: Path | None = None) -> tuple[Any, Imputer]:
-    """The data and an imputer of such overrides trained on them, or that of `weights`, if there is such a file; else it is written."""
+def settings_of_mtdm(*choice: str) -> Any:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from icu_lightning.build import built
-    from icu_lightning.data.module import ICUDataModule
-    from icu_lightning.data.settings import source_and_settings
     from icu_lightning.run import CONF
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("run", ["model=mtdm", "data=eicu", *choice])
-    plain: Any = OmegaConf.to_container(composed, resolve=True)
+        return OmegaConf.to_container(compose("run", ["model=mtdm", *choice]), resolve=True)
+
+
+def trained_imputer(choice: Sequence[str], epochs: int, weights: Path | None = None) -> tuple[Any, Imputer]:
+    """The data and an imputer of such overrides trained on them, or that of `weights`, if there is such a file; else it is written."""
+    from icu_lightning.data.module import ICUDataModule
+    from icu_lightning.data.settings import source_and_settings
+
+    plain = settings_of_mtdm("data=eicu", *choice)
     data = ICUDataModule(*source_and_settings(**plain["data"]))
     data.setup()
     torch.manual_seed(0)
