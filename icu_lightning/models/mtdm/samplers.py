@@ -79,13 +79,8 @@ class DDIM:
         self.eta, self.start_alpha_bar = eta, _signal(start_alpha_bar)
 
     def levels(self, schedule: NoiseSchedule) -> list[int]:
-        first = schedule.level(self.start_alpha_bar)
+        first = _first(schedule, self.start_alpha_bar, self.steps)
         n = first if self.steps is None else self.steps
-        if n > first:
-            raise UserError(
-                f"The sampler's steps ({n}) cannot be more than the steps it walks over: {first} of the schedule's {schedule.steps}, "
-                f"from where start_alpha_bar={self.start_alpha_bar} lets it begin."
-            )
         return [round(first * (n - i) / n) for i in range(n)]
 
     def next(self, x: Tensor, x_0: Tensor, step: Step, noise: Noise) -> Tensor:
@@ -123,7 +118,8 @@ class DPMSolver:
     """DPM-Solver++(2M): x_s = (sigma_s / sigma_k) x - alpha_s (e^{-h} - 1) D, D from this and the previous x_0.
 
     Arguments:
-        steps: network calls, evenly spaced in lambda.
+        steps: network calls, evenly spaced in lambda as far as the schedule is fine enough: near the clean end, where its lambdas are
+            far apart, each of many steps is one of the schedule's.
         start_alpha_bar: where the walk begins: the few noisiest steps hold next to nothing, and lambda runs far there.
     """
 
@@ -132,10 +128,10 @@ class DPMSolver:
         self.start_alpha_bar = _signal(start_alpha_bar)
 
     def levels(self, schedule: NoiseSchedule) -> list[int]:
-        first = schedule.level(self.start_alpha_bar)
+        first = _first(schedule, self.start_alpha_bar, self.steps)
         clock = torch.tensor([schedule.half_log_snr(k) for k in range(1, first + 1)])  # falls with k
         wanted = torch.linspace(float(clock[-1]), float(clock[0]), self.steps + 1)[:-1]
-        return _distinct([int((clock - w).abs().argmin()) + 1 for w in wanted])
+        return _distinct([int((clock - w).abs().argmin()) + 1 for w in wanted], first)
 
     def next(self, x: Tensor, x_0: Tensor, step: Step, noise: Noise) -> Tensor:
         a, b = step.alpha_bars
@@ -164,6 +160,21 @@ def _signal(start_alpha_bar: float) -> float:
     return start_alpha_bar
 
 
-def _distinct(levels: Sequence[int]) -> list[int]:
-    """The same in falling order, none twice: short schedules have fewer steps than were asked for."""
-    return sorted(set(levels), reverse=True)
+def _first(schedule: NoiseSchedule, start_alpha_bar: float, steps: int | None) -> int:
+    """The step at which a walk begins. Raises UserError for more steps than there are from there."""
+    first = schedule.level(start_alpha_bar)
+    if steps is not None and steps > first:
+        raise UserError(
+            f"The sampler's steps ({steps}) cannot be more than the steps it walks over: {first} of the schedule's {schedule.steps}, "
+            f"from where start_alpha_bar={start_alpha_bar} lets it begin."
+        )
+    return first
+
+
+def _distinct(nearest: Sequence[int], first: int) -> list[int]:
+    """As many steps, from `first` at most, falling, none twice: instead of one that is taken the next, with enough left for others."""
+    levels: list[int] = []
+    for left, k in zip(range(len(nearest), 0, -1), nearest, strict=True):
+        free = levels[-1] - 1 if levels else first
+        levels.append(max(left, min(k, free)))
+    return levels

@@ -1,6 +1,7 @@
 """Samplers against the Gaussian, where the best estimate of x_0 is known and so is what must come out."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -116,9 +117,33 @@ def test_only_the_last_call_has_a_gradient_when_asked():
     assert weight.grad is not None
 
 
-def test_more_steps_than_there_are_is_told():
-    with pytest.raises(UserError, match=r"steps \(51\) cannot be more than"):
-        DDIM(steps=51).levels(QUAD)
+@pytest.mark.parametrize("start", [0.0, 0.001, 0.005])
+@pytest.mark.parametrize("sampler", [DDIM, DPMSolver])
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_as_many_steps_are_taken_as_are_asked_for_or_it_is_told(kind, sampler, start):
+    schedule = NoiseSchedule(kind=kind, steps=50, beta_first=1e-4, beta_last=0.5)
+    there = schedule.level(start)
+    for n in range(1, there + 1):
+        levels = sampler(steps=n, start_alpha_bar=start).levels(schedule)
+        assert len(levels) == n
+        assert levels == sorted(set(levels), reverse=True)
+        assert levels[0] == there
+        assert levels[-1] >= 1
+    with pytest.raises(UserError, match=rf"steps \({there + 1}\) cannot be more than .* {there} of the schedule's 50"):
+        sampler(steps=there + 1, start_alpha_bar=start).levels(schedule)
+
+
+def test_dpm_solvers_steps_are_even_in_lambda_where_the_schedule_is_fine_enough():
+    assert DPMSolver(steps=6).levels(QUAD) == [45, 39, 30, 16, 7, 3]
+    apart = np.diff([QUAD.half_log_snr(k) for k in DPMSolver(steps=13).levels(QUAD)])
+    assert apart == pytest.approx(np.full(12, apart.mean()), rel=0.4), "its own are up to 1.0 apart"
+    assert DPMSolver(steps=20).levels(QUAD)[-7:] == [8, 6, 5, 4, 3, 2, 1]
+
+
+def test_errors_of_spread_do_not_rise_with_many_steps():
+    _, covariance = conditional()
+    error = [float((torch.cov(drawn(DPMSolver(steps=n)).T) - covariance).abs().max()) for n in (10, 14, 20, 30, 45)]
+    assert all(later < earlier + 0.01 for earlier, later in pairwise(error))
 
 
 # Noise
