@@ -24,6 +24,10 @@ from icu_lightning.models.mtdm.samplers import DDIM
 from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, MTDMStage, WarmUp, Weights
 from icu_lightning.models.siamese import Siamese
 
+HOURS_AT_ONCE = (
+    2**15
+)  # of all draws that the LSTM reads in a call; bounds the memory, 4 KB an hour for the gates of 128 units
+
 
 class MTDM(nn.Module):
     """The model of the rest of the package.
@@ -124,9 +128,12 @@ class MTDM(nn.Module):
     def _read_draws(self, batch: StayBatch) -> tuple[Tensor, Tensor]:
         """Logits (B, S) and embeddings (B, S, 64), of the LSTM in double precision: see `RiskModule.predict`."""
         draws = self.network.imputer.eval().impute(batch, self.samples, self.network.seed)  # (B, S, T, V)
-        device, n_stays = draws.device, len(batch)
+        device, series = draws.device, draws.flatten(0, 1)  # (B, S, T, V) -> (B S, T, V)
+        observed, static = batch.observed.to(device), batch.static.to(device).double()
         reader = copy.deepcopy(self.network.predictor).double().eval()
-        observed = batch.observed.to(device).repeat_interleave(self.samples, dim=0)  # (B S, T, V)
-        static = batch.static.to(device).double().repeat_interleave(self.samples, dim=0)
-        logit, embedding = reader(draws.flatten(0, 1).double(), observed, static)
-        return logit.view(n_stays, -1), embedding.view(n_stays, self.samples, -1)
+        parts = []
+        for rows in torch.arange(len(series), device=device).split(max(1, HOURS_AT_ONCE // series.shape[1])):
+            stays = rows // self.samples
+            parts.append(reader(series[rows].double(), observed[stays], static[stays]))
+        logit, embedding = map(torch.cat, zip(*parts, strict=True))
+        return logit.view(len(batch), -1), embedding.view(len(batch), self.samples, -1)
