@@ -1,5 +1,6 @@
 """The denoiser: fast attention is attention, nothing hidden is seen, what is cached along a trajectory changes nothing."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape
 from icu_lightning.models.mtdm.denoiser import Denoiser, attention, tanh
+from tests.models.mtdm.published import PublishedDenoiser, mapped
 
 HOURS, VARIABLES, STEPS = 6, 4, 50
 SIZE = {"layers": 2, "channels": 8, "heads": 2, "feedforward": 12, "step_embedding": 8, "time_embedding": 8}
@@ -50,6 +52,32 @@ def test_gradients_of_attention_are_its():
 def test_tanh_is_tanh():
     x = torch.linspace(-20, 20, 1001)
     assert torch.allclose(tanh(x), torch.tanh(x), atol=2e-7)
+
+
+def test_it_is_the_published_network_of_the_same_weights(stays):
+    """And so are its gradients."""
+    values, observed, x = stays
+    torch.manual_seed(1)
+    published, network = PublishedDenoiser(STEPS, VARIABLES, SIZE | {"variable_embedding": 5}), denoiser()
+    with torch.no_grad():
+        for p in published.parameters():  # biases and norms begin at 0 and 1, which would hide them
+            p.add_(0.2 * torch.randn_like(p))
+    network.load_state_dict(mapped(published))
+    k, turned = torch.tensor([1, 20, 50]), x[:, 0].transpose(1, 2)
+    theirs = published(turned, k - 1, values.transpose(1, 2), observed.transpose(1, 2).float()).transpose(1, 2)
+    ours = network(x[:, :1], k, network.context(values, observed)).squeeze(1)
+    assert torch.allclose(ours, theirs, atol=1e-5 * float(theirs.detach().std()))
+    theirs.square().sum().backward()
+    ours.square().sum().backward()
+    gradients = mapped_gradients(published)
+    for name, p in network.named_parameters():
+        assert torch.allclose(p.grad, gradients[name], atol=1e-4 * float(gradients[name].abs().max())), name
+
+
+def mapped_gradients(published: PublishedDenoiser) -> dict[str, torch.Tensor]:
+    of_gradients = copy.deepcopy(published)
+    of_gradients.load_state_dict({name: p.grad for name, p in published.named_parameters()})
+    return mapped(of_gradients)
 
 
 def test_what_is_not_observed_cannot_be_seen(stays):
