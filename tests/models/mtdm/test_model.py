@@ -53,7 +53,7 @@ WHOLE = (
 @pytest.mark.parametrize(
     ("weights", "parts", "never"),
     [
-        ({"imputation": 1.0}, ["imputer"], set()),  # what stands in gaps is detached, and nobody reads the series
+        ({"imputation": 1.0}, ["imputer"], set()),  # nobody reads the series
         ({"mortality": 1.0}, ["imputer", "predictor"], set()),  # the feedback; the projection is for distances alone
         ({"mortality": 1.0, "feedback": False}, ["predictor"], set()),
         ({"contrastive": 1.0}, EVERY_ONE, HEAD | SHIFT),
@@ -66,6 +66,16 @@ def test_a_loss_term_reaches_what_it_should_and_nothing_else(make_model, weights
     stage = joint(make_model(*WHOLE), **(NONE | weights))
     stage.terms(gaussian_stays(32)[0])["loss"].backward()
     assert reached(stage) == parameters(stage, *parts) - never
+
+
+def test_what_stands_in_gaps_is_no_part_of_the_imputation_term_to_be_learnt(make_model):
+    """It is noised as if it were data: with feedback, too, the gradient is that without."""
+    gradients = []
+    for feedback in (True, False):
+        stage = joint(make_model(*WHOLE), **(NONE | {"imputation": 1.0, "feedback": feedback}))
+        stage.terms(gaussian_stays(32)[0])["loss"].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in stage.network.imputer.parameters()]))
+    assert torch.allclose(*gradients, atol=1e-6)
 
 
 def test_in_stage_1_the_contrastive_term_leaves_the_imputer_to_its_own(make_model):
