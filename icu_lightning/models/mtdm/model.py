@@ -24,9 +24,7 @@ from icu_lightning.models.mtdm.samplers import DDIM
 from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, MTDMStage, WarmUp, Weights
 from icu_lightning.models.siamese import Siamese
 
-HOURS_AT_ONCE = (
-    2**15
-)  # of all draws that the LSTM reads in a call; bounds the memory, 4 KB an hour for the gates of 128 units
+HOURS_AT_ONCE = 2**15  # of all draws, in a call of the LSTM: bounds its memory, 4 KB an hour for the gates of 128 units
 
 
 class MTDM(nn.Module):
