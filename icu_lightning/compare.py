@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, atomic_folder, write_text
@@ -21,6 +21,7 @@ from icu_lightning.run import one_line_errors, time_and_suffix
 if TYPE_CHECKING:  # arguments are checked before polars is loaded
     import polars as pl
 
+USUAL: dict[str, Any] = {"bootstrap": 1000, "seed": 0, "figures": "svg"}  # arguments that --published has no use for
 DEEPEST = 3  # levels below a folder in which its runs are looked for
 
 
@@ -30,11 +31,12 @@ def main() -> None:
     folder = Path(asked.out or f"comparisons/{time_and_suffix()}").expanduser()
     with one_line_errors(Path(), new=False):
         if asked.published:
+            refuse_ignored(asked)
             return compare_published(asked.runs, folder, asked.published, by=asked.by, synthetic=asked.synthetic)
-        by_data = asked.by == "data"
-        compare_runs(
-            asked.runs, folder, by_data=by_data, bootstrap=asked.bootstrap, seed=asked.seed, kind=asked.figures
+        bootstrap, seed, kind = (
+            usual if (typed := getattr(asked, name)) is None else typed for name, usual in USUAL.items()
         )
+        compare_runs(asked.runs, folder, by_data=asked.by == "data", bootstrap=bootstrap, seed=seed, kind=kind)
 
 
 def arguments(typed: Sequence[str]) -> argparse.Namespace:
@@ -51,12 +53,20 @@ def arguments(typed: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--synthetic", action="store_true", help="with --published: also runs of synthetic stays")
     parser.add_argument("--out", help="new or empty folder for the results (default: comparisons/<time>-<suffix>)")
-    parser.add_argument("--bootstrap", type=int, default=1000, help="patient resamples behind every interval (1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
-    parser.add_argument(
-        "--figures", choices=KINDS, default="svg", help="in OUT/plots; png: also as PNG of 300 dpi (default: svg)"
-    )
+    parser.add_argument("--bootstrap", type=int, help="patient resamples behind every interval (1000)")
+    parser.add_argument("--seed", type=int, help="of the resamples (0)")
+    parser.add_argument("--figures", choices=KINDS, help="in OUT/plots; png: also as PNG of 300 dpi (default: svg)")
     return parser.parse_args(typed)
+
+
+def refuse_ignored(asked: argparse.Namespace) -> None:
+    """Raise UserError for an argument beside --published that would have no effect."""
+    for name in USUAL:
+        if getattr(asked, name) is not None:
+            raise UserError(
+                f"--{name} is not for --published: its intervals are those of each run (its own bootstrap and seed), and it draws no "
+                "figures. Leave it out."
+            )
 
 
 def compare_runs(
@@ -188,7 +198,9 @@ def read_run(folder: Path) -> Run:
     test = stored.table.filter(pl.col("split") == "test").sort("stay_id")
     if test.is_empty():
         raise UserError(f"{folder} has no test stays: there is nothing to compare.")
-    return Run(name=str(folder), config=config, test=test, facts=stored.facts, epochs=epochs_of(folder / "metrics.csv"))
+    commit = runfolder.stored_environment(folder)[0].get("git commit", "unknown")
+    epochs = epochs_of(folder / "metrics.csv")
+    return Run(name=str(folder), config=config, test=test, facts=stored.facts, epochs=epochs, commit=commit)
 
 
 def epochs_of(path: Path) -> "pl.DataFrame | None":

@@ -37,7 +37,9 @@ PROTOCOLS = ("paper", "clean")
 OF_MTDM = {"multi": "lstm", "multi_siamese": "siamese"}  # model/tasks -> row of an AUROC table
 AFTER = "lstm_after"  # row of the LSTM that learns from what the MTDM filled in, after it
 HIGHER = ("auroc",)  # is better; of the others lower
-HIDDEN = ("pattern", "seed", "stays")  # of `imputation`: which cells are hidden
+HIDDEN = ("pattern", "seed")  # of `imputation`: which cells are hidden
+SCORED = ("draws", "stays")  # of `imputation`: how much of them is filled in
+CAP = ("max_epochs",)  # of `trainer`
 # Of `data`: what models see, and errors are measured in
 SEEN = ("variables", "outliers", "before_split", "undersample")
 Result = tuple[Run, Mapping[str, Any]]  # and its metrics.json
@@ -106,8 +108,8 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
     Arguments:
         synthetic: whether synthetic stays may stand in it, under a title that says so.
 
-    Raises UserError for synthetic stays otherwise, for runs of several databases, of one protocol and other stays, for two settings
-    of one cell, and if no run is in any cell.
+    Raises UserError for synthetic stays otherwise, for runs of several databases or caps on epochs, of one protocol and other stays,
+    for two settings of one cell, and if no run is in any cell. Other budgets that differ are the notes' (budgets.py).
     """
     rows = facts(name)
     metrics = rows["metric"].unique(maintain_order=True).to_list()
@@ -214,6 +216,10 @@ def _refuse(
             f"{first.name} is of synthetic stays, which say nothing beside published numbers of patients. --synthetic prints "
             "them, under a title that says so."
         )
+    for run, _ in used:
+        _refuse_other_settings(first, run, "trainer", CAP, place="table")
+        if hidden:
+            _refuse_other_settings(first, run, "imputation", SCORED, place="table")
     for results in by_protocol.values():
         runs = [run for run, _ in results]
         refuse_unlike(runs, purpose="stand in one column", other_data="Leave one out.")
@@ -223,13 +229,14 @@ def _refuse(
                 _refuse_other_cells(results[0], (run, metrics))
 
 
-def _refuse_other_settings(first: Run, other: Run, part: str, names: Sequence[str]) -> None:
+def _refuse_other_settings(first: Run, other: Run, part: str, names: Sequence[str], place: str = "column") -> None:
     """Raise UserError if a setting of a part of the configuration differs."""
     for name in names:
         a, b = ((run.config.get(part) or {}).get(name) for run in (first, other))
         if a != b:
             raise UserError(
-                f"{first.name} and {other.name} cannot stand in one column: {part}.{name} is {a} and {b}. Leave one out."
+                f"{first.name} and {other.name} cannot stand in one {place}: {part}.{name} is {a} and {b}. Leave one out, or run it "
+                "again with the other's."
             )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from icu_lightning.comparison import budgets
 from icu_lightning.comparison.published import AFTER, HIGHER, PROTOCOLS, Cell, Key, Ours, Table
 from icu_lightning.comparison.runs import Run
 from icu_lightning.comparison.tables import escaped
@@ -66,6 +67,7 @@ def notes(table: Table) -> list[str]:
         )
     if any(cell.published is None for cell in table.cells.values()):
         found.append("Cells without a published number are of methods, or pairs of them, that the paper does not have.")
+    found += budgets.notes(table, name_of)
     if table.others:
         found.append(f"In no cell of this table: {', '.join(table.others)}.")
     return found

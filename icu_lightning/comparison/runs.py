@@ -38,6 +38,7 @@ class Run:
         test: the test rows of predictions.parquet, in the order of stay_id.
         facts: metadata of predictions.parquet: outcome, source and synthetic ("true" or "false").
         epochs: metrics.csv, a row an epoch; None for a run without any.
+        commit: of the code, as environment.txt has it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Run:
     test: pl.DataFrame
     facts: Mapping[str, str]
     epochs: pl.DataFrame | None = None
+    commit: str = "unknown"
 
     @property
     def model(self) -> str:

@@ -216,11 +216,25 @@ REFUSED = {
     "another scale": (A, B | {"data__outliers": "iqr"}, {}, r"data.outliers is None and iqr"),
     "other inputs": (A, B | {"data__variables": ["lactate"]}, {}, r"data.variables is .* and \['lactate'\]"),
     "other training stays": (A, B | {"data__undersample": 1}, {}, r"data.undersample is None and 1"),
+    "another cap": (
+        A,
+        B | {"trainer__max_epochs": 10},
+        {},
+        r"one table: trainer.max_epochs is 4 and 10. .* again with the other's",
+    ),
+    "another cap in another column": (
+        A,
+        B | {"names__protocol": "paper", "trainer__max_epochs": None},
+        {},
+        r"one table: trainer.max_epochs is 4 and None",
+    ),
+    "other draws": (A, B | {"imputation": {"draws": 5}}, {}, r"one table: imputation.draws is None and 5"),
+    "other stays scored": (A, B | {"imputation": {"stays": 60}}, {}, r"one table: imputation.stays is None and 60"),
     "other counts": (A, B, {"n": 99}, r"hid 100 and 99 cells at 0\.\d"),
 }
 
 
-OF_ERRORS = ("other cells", "another scale", "other counts")
+OF_ERRORS = ("other cells", "another scale", "other draws", "other stays scored", "other counts")
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -231,6 +245,95 @@ def test_what_cannot_stand_in_a_table_is_refused(name, result):
         filled("table1" if name in OF_ERRORS else "table4", runs, synthetic=False)
 
 
+def trained(
+    imputer: str, predictor: str, epochs: int, *, size: str = "long", samples: int = 10, of_predictor: int = 100
+) -> dict:
+    """The changes of a two-stage run whose imputer is trained for at most so many epochs."""
+    own = {"max_epochs": epochs, "patience": 15}
+    if imputer == "mtdm":
+        own = {"joint": {"epochs": {"stage1": 20, "stage2": epochs - 20}, "patience": 15}}
+    model = {"imputer": own, "predictor": {"max_epochs": of_predictor, "patience": 15}, "samples": samples}
+    names = {"names__model/size": size, "imputation": {"draws": 20}}
+    return two_stage(imputer, predictor, model=model, **names)
+
+
+def test_equal_budgets_are_told_in_a_line_and_the_size_of_what_has_one(result):
+    runs = [result(error=0.5, **trained("brits", "lstm", 200)), result(error=0.4, **trained("csdi", "kmeans", 200))]
+    runs += [result(error=0.6, **two_stage("knn", "lstm", imputation={"draws": 20}))]
+    runs += [
+        result(
+            error=0.3,
+            **mtdm("multi_siamese", imputation={"draws": 20}),
+            **{"names__model/size": "long"},
+            model={
+                "epochs": {"stage1": 20, "stage2": 180},
+                "patience": 15,
+                "samples": 10,
+                "imputer": {},
+                "predictor": {},
+            },
+        )
+    ]
+    told = notes(filled("table6", runs, synthetic=False))
+    assert (
+        "Budgets of imputers: at most 200 epochs, patience 15: BRITS; at most 200 epochs, patience 15, model/size=long, 10 draws: "
+        "CSDI, MTDM." in told
+    )
+    assert "Budgets of predictors: at most 100 epochs, patience 15: LSTM, K-means." in told
+    assert any(note.startswith("trainer.max_epochs=4 in all runs") for note in told)
+    assert any("of the mean of the risks over its draws; that of a two-stage model" in note for note in told)
+    told = notes(filled("table3", runs, synthetic=False))
+    assert any(note.startswith("Budgets of imputers") and "20 draws: CSDI, MTDM" in note for note in told)
+    assert not any("predictors" in note or "AUROC of model=mtdm" in note for note in told)
+
+
+UNEQUAL = {
+    "epochs": (
+        (("brits", "lstm", 200, {}), ("csdi", "lstm", 100, {"size": "small"})),
+        "WARNING, unequal budgets of imputers: at most 200 epochs, patience 15: BRITS; at most 100 epochs, patience 15, "
+        "model/size=small, 10 draws: CSDI.",
+    ),
+    "draws": (
+        (("csdi", "lstm", 200, {}), ("mtdm", "knn", 200, {"samples": 40})),
+        "WARNING, unequal budgets of imputers: at most 200 epochs, patience 15, model/size=long, 10 draws: CSDI; at most 200 epochs, "
+        "patience 15, model/size=long, 40 draws: MTDM.",
+    ),
+    "of one imputer": (
+        (("brits", "lstm", 200, {}), ("brits", "transformer", 20, {})),
+        "WARNING, unequal budgets of imputers: at most 200 epochs, patience 15: BRITS (LSTM, clean); at most 20 epochs, patience 15: "
+        "BRITS (Transformer, clean).",
+    ),
+    "of a predictor": (
+        (("brits", "lstm", 200, {}), ("csdi", "lstm", 200, {"of_predictor": 7})),
+        "WARNING, unequal budgets of predictors: at most 100 epochs, patience 15: LSTM (BRITS, clean); at most 7 epochs, patience 15: "
+        "LSTM (CSDI, clean).",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNEQUAL)
+def test_budgets_that_differ_are_never_unmarked(name, result):
+    runs, line = UNEQUAL[name]
+    found = filled("table6", [result(**trained(*names, **more)) for *names, more in runs], synthetic=False)
+    assert line in notes(found)
+    assert f"- {line}" in markdown(found).splitlines()
+
+
+def test_a_table_says_of_which_code_it_is_and_warns_of_several(result):
+    def told(*commits: str) -> str:
+        kinds = [(imputer, predictor) for imputer in ("zero", "knn") for predictor in ("lstm", "kmeans")]
+        runs = [result(**two_stage(*kind)) for kind in kinds]
+        runs = [(dataclasses.replace(run, commit=c), m) for (run, m), c in zip(runs, commits, strict=True)]
+        return next(note for note in notes(filled("table6", runs, synthetic=False)) if "commit" in note.lower())
+
+    one, other = "ab" * 20, "0123456" + "7" * 33
+    assert told(*[one] * 4) == "Commit of all runs: abababa."
+    assert told(*[f"{one} + changes"] * 4) == "WARNING, commit of all runs: abababa + changes."
+    assert told(one, one, one, other) == (
+        "WARNING, runs of 2 commits: abababa: Zero, KNN (LSTM, clean); 0123456: KNN (K-means, clean)."
+    )
+
+
 @pytest.fixture
 def compare(cli):
     return lambda *arguments: cli(*map(str, arguments), module="icu_lightning.compare")
@@ -239,12 +342,17 @@ def compare(cli):
 def test_the_command_prints_and_writes_and_marks_what_is_synthetic(compare, make_folder, tmp_path):
     for seed in (0, 1):
         made = make_folder(f"made/{seed}", table(1.0, seed), "synthetic", True, seed=seed, **two_stage("mean", "lstm"))
+        (made / "environment.txt").write_text(f"git commit: {'0123456789' * 4}\n\ntorch==2\n")
     (make_folder("made/2", table(), "synthetic", True, **two_stage("knn", "lstm")) / "metrics.json").unlink()
     refused = compare(tmp_path / "runs", "--published", "table6")
     assert refused.returncode == 1
     assert "are of" not in refused.stdout
     assert "--synthetic prints them" in refused.stderr
     assert not list((tmp_path / "work").iterdir())
+    for ignored in ("--seed=0", "--bootstrap=9", "--figures=png"):
+        refused = compare(tmp_path / "runs", "--published", "table6", "--synthetic", ignored)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"{ignored.split('=')[0]} is not for --published" in refused.stderr
     done = compare(tmp_path / "runs", "--published", "table6", "--synthetic", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert re.search(
@@ -254,6 +362,7 @@ def test_the_command_prints_and_writes_and_marks_what_is_synthetic(compare, make
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"table6.csv", "table6.md", "table6.tex"}
     for path in (tmp_path / "out").glob("*.[mt]*"):
         assert "SYNTHETIC STAYS" in path.read_text()
+        assert "Commit of all runs: 0123456." in path.read_text()
     cell = pl.read_csv(tmp_path / "out" / "table6.csv").filter(row="lstm", imputer="mean").row(0, named=True)
     tests = [json.loads((made.parent / str(seed) / "metrics.json").read_text())["test"] for seed in (0, 1)]
     aurocs = [test["raw"]["auroc"]["value"] for test in tests]
