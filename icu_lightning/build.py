@@ -1,5 +1,6 @@
 """Objects from conf: Hydra's instantiate, with facts known only at run time, and errors for people."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ def built(conf: Mapping[str, Any], **facts: Any) -> Any:
     try:
         return instantiate(dict(conf), _partial_=True, _convert_="all")(**facts)
     except (InstantiationException, TypeError, ValueError) as error:
+        if isinstance(error.__cause__, UserError):  # of a part, whose place Hydra tells
+            place = re.search(r"full_key: (\S+)", str(error))
+            raise UserError(f"{place[1]}: {error.__cause__}" if place else str(error.__cause__)) from error
         settings = ", ".join(
             f"{name}={value}"
             for name, value in conf.items()

@@ -31,3 +31,9 @@ def whole_number(name: str, value: object, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} must be a whole number of at least {least}; it is {value}.")
     return value
+
+
+def check_widths(part: str, **widths: object) -> None:
+    """Raise UserError unless each setting of a part, as `model.imputer`, is a whole number of at least 1, as widths and layers are."""
+    for name, value in widths.items():
+        whole_number(f"{part}.{name}", value, 1)

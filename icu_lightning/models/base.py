@@ -69,20 +69,21 @@ def anew(key: str, make: Callable[[], Tensor]) -> Tensor:
 
 
 @contextmanager
-def settings_of(name: str) -> Iterator[None]:
+def settings_of(name: str, known_as: str = "model") -> Iterator[None]:
     """Tell what a part refuses by the names of its settings here: as a model of its own, it calls `model.trees` what is
     `model.predictor.trees`.
 
     Arguments:
         name: of the part's settings, as `model.predictor`.
+        known_as: what the part itself calls that, which `name` begins with.
 
     Raises UserError.
     """
     try:
         yield
     except UserError as error:
-        known = re.escape(name.removeprefix("model."))
-        raise UserError(re.sub(rf"\bmodel\.(?!{known}\.)", f"{name}.", str(error))) from error
+        known = re.escape(name.removeprefix(f"{known_as}."))
+        raise UserError(re.sub(rf"\b{re.escape(known_as)}\.(?!{known}\.)", f"{name}.", str(error))) from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{name}: {error}") from error
 
@@ -107,6 +108,8 @@ class StageTrainer(Protocol):
 
         With `checkpoint`, a run folder or a best.ckpt, nothing is trained: the weights are those of that run's stage, if its `shown`,
         plain values of what decides which numbers the networks see, was this one.
+
+        What `validation_step` returns is its batch's loss, or what that is made of: should val/loss be no number, it tells the stays.
         """
 
     def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> Once:
@@ -243,7 +246,7 @@ class RiskModule(lightning.LightningModule):
         self.train_auroc.update(torch.cat(logits).sigmoid(), torch.cat(labels).int())
         self.log_dict({"train/loss": self.train_loss, "train/auroc": self.train_auroc})
 
-    def validation_step(self, batch: StayBatch, _: int) -> None:
+    def validation_step(self, batch: StayBatch, _: int) -> Tensor:
         logit = self.scoring_network(batch)
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
@@ -254,6 +257,7 @@ class RiskModule(lightning.LightningModule):
         )
         self.val_loss.update(loss + self.penalty(), weight)
         self.log_dict({"val/loss": self.val_loss, **ranking})
+        return loss
 
     def configure_optimizers(self) -> Any:
         try:

@@ -76,9 +76,9 @@ class Siamese(nn.Module):
         super().__init__()
         if pairs not in PAIRS:
             raise unknown_name("way to make pairs", pairs, PAIRS)
-        whole_number("the siamese projection", projection, 0)
+        whole_number("model.siamese.projection", projection, 0)
         if not margin > 0:
-            raise UserError(f"The siamese margin must be above 0; it is {margin}.")
+            raise UserError(f"model.siamese.margin must be above 0; it is {margin}.")
         self.margin, self.pairs, self.normalised = margin, PAIRS[pairs], normalised
         self.projection = (
             nn.Sequential(nn.Linear(embedding_width, projection), nn.ReLU(), nn.Linear(projection, projection))

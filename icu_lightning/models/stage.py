@@ -9,13 +9,15 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from icu_lightning.batch import StayBatch
 from icu_lightning.errors import UserError
 
 NAMED_STAYS = 10  # of a batch whose loss is no number
+LOWER_RATE = "try a lower learning rate (the optimizer's lr in config.yaml)"
 
 
 class Stage(lightning.LightningModule):
@@ -57,11 +59,16 @@ class Stage(lightning.LightningModule):
             self.log(f"train/{name}", mean.compute(), sync_dist=True)  # over all processes already
 
     def configure_optimizers(self) -> Any:
-        try:
-            optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
-        except (TypeError, ValueError) as error:
-            raise UserError(f"model.optimizer has a value that torch refuses: {error}") from error
+        optimizer = optimizer_of(self.make_optimizer, self)
         return [optimizer], [self.schedule(optimizer, self.trainer.max_epochs or 1)]
+
+
+def optimizer_of(make: "partial[torch.optim.Optimizer]", network: nn.Module) -> torch.optim.Optimizer:
+    """That of the parameters that are trained. Raises UserError for what torch refuses."""
+    try:
+        return make([p for p in network.parameters() if p.requires_grad])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.optimizer has a value that torch refuses: {error}") from error
 
 
 def check_number(terms: Mapping[str, Tensor], batch: StayBatch, epoch: int, undefined: Sequence[str] = ()) -> None:
@@ -75,10 +82,19 @@ def check_number(terms: Mapping[str, Tensor], batch: StayBatch, epoch: int, unde
         return
     wrong = [name for name, term in terms.items() if not term.isfinite() and name not in ("loss", *undefined)]
     blamed = f" ({', '.join(wrong)})" if wrong else ""
-    stays = ", ".join(str(stay) for stay in batch.stay_id[:NAMED_STAYS])
-    more = f" and {len(batch) - NAMED_STAYS} more" if len(batch) > NAMED_STAYS else ""
+    best = ", the best so far in best.ckpt" if epoch else ""  # the first epoch has not been validated yet
     raise UserError(
-        f"The training loss is {float(terms['loss'].detach())} in epoch {epoch}{blamed}, in the batch of the stays {stays}{more}. "
-        "The weights as they were when this epoch began are in last.ckpt, the best so far in best.ckpt, of this stage's folder in "
-        "checkpoints/. Look at those stays' values, or try a lower learning rate (the optimizer's lr in config.yaml)."
+        f"The training loss is {float(terms['loss'].detach())} in epoch {epoch}{blamed}, in the batch of {named(batch.stay_id)}. "
+        f"The weights as they were when this epoch began are in last.ckpt{best}, of this stage's folder in checkpoints/. "
+        f"Look at those stays' values, or {LOWER_RATE}."
     )
+
+
+def named(stays: "Sequence[Any] | NDArray[Any]") -> str:
+    """The stays of a batch by their ids, for a message.
+
+    >>> named(range(12))
+    'the stays 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more'
+    """
+    more = f" and {len(stays) - NAMED_STAYS} more" if len(stays) > NAMED_STAYS else ""
+    return f"the stays {', '.join(str(stay) for stay in stays[:NAMED_STAYS])}{more}"

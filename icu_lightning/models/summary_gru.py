@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from icu_lightning.batch import BatchShape, StayBatch, hide
-from icu_lightning.errors import whole_number
+from icu_lightning.errors import check_widths, whole_number
 from icu_lightning.models.base import Data, RiskModule, StageTrainer
 from icu_lightning.models.losses import mean_of_losses
 from icu_lightning.models.siamese import Siamese
@@ -191,9 +191,11 @@ class Pretraining(Stage):
     def schedule(self, optimizer: torch.optim.Optimizer, epochs: int) -> Any:
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.epochs)
 
-    def validation_step(self, batch: StayBatch, _: int) -> None:
-        self.val_loss.update(self._error(batch), len(batch))
+    def validation_step(self, batch: StayBatch, _: int) -> Tensor:
+        loss = self._error(batch)
+        self.val_loss.update(loss, len(batch))
         self.log("val/loss", self.val_loss)
+        return loss
 
     def on_validation_epoch_end(self) -> None:
         self.log(EPOCH, float(self.current_epoch), sync_dist=True)
@@ -235,7 +237,7 @@ class SummaryGRUNetwork(nn.Module):
         n, self.copies = shape.n_variables, whole_number("model.network.copies", copies, 1)
         width = whole_number("model.network.head", head, 1)
         self.step = whole_number("model.network.step", step, 1)
-        whole_number("model.network.hidden", hidden, 1)
+        check_widths("model.network", hidden=hidden, wide=wide)
         self.gru = nn.GRU(3 * n * step, hidden, batch_first=True, bidirectional=True)
         self.telling = nn.Linear(2 * hidden, n * step)
         self.wide = Rank1Linear(N_SUMMARIES * n, wide, copies)

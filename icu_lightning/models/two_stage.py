@@ -22,6 +22,7 @@ from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import whole_number
 from icu_lightning.models.base import Data, Model, Once, RiskModule, StageTrainer, anew, check_observed, settings_of
 from icu_lightning.models.imputers.filling import median_of_draws
+from icu_lightning.models.stage import Stage, optimizer_of
 
 STAYS_AT_ONCE = 256  # filled in one call; bounds the memory of their draws
 
@@ -58,16 +59,21 @@ class TwoStage:
     Raises UserError for a predictor that is another imputer's, and for what a part refuses, its optimizer too: before any training.
     """
 
+    EARLY = True
+
     def __init__(
         self, *, shape: BatchShape, imputer: "partial[Imputer]", predictor: "partial[Model]", samples: int
     ) -> None:
         with settings_of("model.imputer"):
             self.imputer = imputer(shape=shape)
+            if isinstance(self.imputer, Stage):
+                optimizer_of(self.imputer.make_optimizer, self.imputer)  # else told when training begins
         with settings_of("model.predictor"):
             self.predictor = predictor(shape=shape)
             if isinstance(self.predictor, RiskModule):
                 self.predictor.configure_optimizers()  # else told when the imputer is trained
-        self.samples = whole_number("model.samples", samples, 1) if self.imputer.draws_differ else 1
+        whole_number("model.samples", samples, 1)
+        self.samples = samples if self.imputer.draws_differ else 1
         self.seed_of_predictor = int(torch.randint(2**31 - 1, ()))
         self.fills: Fills | None = None  # of a model that was fitted here
         if hasattr(self.predictor, "join"):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
+from icu_lightning.errors import check_widths
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.trained import TrainedImputer, masked_mean
 from icu_lightning.models.losses import at_prevalence_of_training
@@ -44,6 +45,7 @@ class BRITS(TrainedImputer):
     """
 
     def __init__(self, *, shape: BatchShape, hidden: int, consistency: float, **training: Any) -> None:
+        check_widths("model.imputer", hidden=hidden)
         super().__init__(network=Bidirectional(shape.n_variables, hidden, consistency), **training)
         self.survivor_weight = 1.0  # of validation survivors, in the loss of labels
 

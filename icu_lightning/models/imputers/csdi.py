@@ -13,6 +13,7 @@ from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, whole_number
+from icu_lightning.models.base import settings_of
 from icu_lightning.models.imputers.trained import TrainedImputer
 from icu_lightning.models.mtdm.imputer import Imputer
 
@@ -41,7 +42,9 @@ class CSDI(TrainedImputer):
         seed: int,
         **training: Any,
     ) -> None:
-        super().__init__(network=diffusion(shape=shape), **training)
+        with settings_of("model.imputer.diffusion", known_as="model.imputer"):
+            network = diffusion(shape=shape)
+        super().__init__(network=network, **training)
         self.seed, self.decay_at = whole_number("model.imputer.seed", seed, 0), list(decay_at)
         if wrong := [share for share in decay_at if not 0 < share <= 1]:
             raise UserError(

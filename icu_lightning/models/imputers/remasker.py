@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import whole_number
+from icu_lightning.errors import check_widths, whole_number
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.trained import TrainedImputer, masked_mean
 from icu_lightning.models.mtdm.denoiser import sinusoids_of_hours
@@ -59,6 +59,8 @@ class ReMasker(TrainedImputer):
         lowest: float,
         **training: Any,
     ) -> None:
+        check_widths("model.imputer", width=width, heads=heads, feedforward=feedforward)
+        check_widths("model.imputer", encoder_layers=encoder_layers, decoder_layers=decoder_layers)
         if width % heads or width % 4:
             raise ValueError(f"width ({width}) must be a multiple of four, and of heads ({heads})")
         if not 0 < masked_share < 1:

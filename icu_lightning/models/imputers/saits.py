@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import check_widths
 from icu_lightning.models.imputers.trained import TrainedImputer, masked_mean
 from icu_lightning.models.mtdm.denoiser import sinusoids_of_hours
 
@@ -47,6 +48,7 @@ class SAITS(TrainedImputer):
         hidden_share: float,
         **training: Any,
     ) -> None:
+        check_widths("model.imputer", width=width, layers=layers, heads=heads, feedforward=feedforward)
         if width % heads or width % 2:
             raise ValueError(f"width ({width}) must be even, and a multiple of heads ({heads})")
         if not 0 < hidden_share < 1:

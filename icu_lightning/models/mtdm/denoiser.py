@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape
-from icu_lightning.errors import whole_number
+from icu_lightning.errors import check_widths
 
 SMALLEST_TOTAL, LARGEST_TOTAL = 1e-30, 1e30  # of exp(score) over a sequence; outside, the shortcut would lose digits
 
@@ -70,7 +70,9 @@ class Denoiser(nn.Module):
         variable_embedding: int,
     ) -> None:
         super().__init__()
-        whole_number("the denoiser's layers", layers, 1)
+        check_widths("model.imputer.denoiser", layers=layers, channels=channels, heads=heads, feedforward=feedforward)
+        check_widths("model.imputer.denoiser", step_embedding=step_embedding, time_embedding=time_embedding)
+        check_widths("model.imputer.denoiser", variable_embedding=variable_embedding)
         if channels % heads or step_embedding % 2 or step_embedding < 4 or time_embedding % 2:
             raise ValueError(
                 f"channels ({channels}) must be a multiple of heads ({heads}), and step_embedding ({step_embedding}) and "

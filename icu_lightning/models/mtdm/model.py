@@ -23,6 +23,7 @@ from icu_lightning.models.mtdm.predictor import MortalityLSTM
 from icu_lightning.models.mtdm.samplers import DDIM
 from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, MTDMStage, WarmUp, Weights
 from icu_lightning.models.siamese import Siamese
+from icu_lightning.models.stage import optimizer_of
 
 HOURS_AT_ONCE = 2**15  # of all draws, in a call of the LSTM: bounds its memory, 4 KB an hour for the gates of 128 units
 
@@ -42,7 +43,11 @@ class MTDM(nn.Module):
         patience: epochs of stage 2 without a better val/loss, after which it stops.
         snapshots: numbers of epochs, counted over both stages, after which the weights are kept, to look at what was learnt by then.
         optimizer, decay_at: of both stages.
+
+    Raises UserError for what it or a part refuses, its optimizer too: before any training.
     """
+
+    EARLY = True
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class MTDM(nn.Module):
             raise UserError(
                 f"model.decay_at must be shares of a stage's epochs, above 0 and at most 1; {wrong[0]} is none."
             )
+        optimizer_of(optimizer, self.network)  # else told when training begins
         self.optimisation = {"optimizer": optimizer, "decay_at": list(decay_at)}
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:

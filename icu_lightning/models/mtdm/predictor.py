@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape
+from icu_lightning.errors import check_widths
 
 
 class MortalityLSTM(nn.Module):
@@ -43,6 +44,7 @@ class MortalityLSTM(nn.Module):
         static: bool,
     ) -> None:
         super().__init__()
+        check_widths("model.predictor", hidden=hidden, embedding=embedding, reduced=reduced)
         self.mask, self.static, self.width = mask, static, embedding
         self.lstm_1 = nn.LSTM(shape.n_variables * (1 + mask), hidden, batch_first=True)
         self.lstm_2 = nn.LSTM(hidden, embedding, batch_first=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.models.base import RiskModule
+from icu_lightning.models.base import RiskModule, settings_of
 from icu_lightning.models.mtdm.predictor import MortalityLSTM
 from icu_lightning.models.two_stage import measured
 
@@ -26,7 +26,9 @@ class LSTM(RiskModule):
     """
 
     def __init__(self, *, shape: BatchShape, network: "partial[MortalityLSTM]", **training: Any) -> None:
-        super().__init__(network=Reading(network(shape=shape)), **training)
+        with settings_of("model.predictor.network", known_as="model.predictor"):
+            lstm = network(shape=shape)
+        super().__init__(network=Reading(lstm), **training)
 
     @torch.no_grad()
     def embed(self, batch: StayBatch) -> Tensor:

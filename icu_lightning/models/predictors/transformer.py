@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import check_widths
 from icu_lightning.models.base import RiskModule
 from icu_lightning.models.mtdm.denoiser import sinusoids_of_hours
 
@@ -38,6 +39,7 @@ class Transformer(RiskModule):
         dropout: float,
         **training: Any,
     ) -> None:
+        check_widths("model.predictor", width=width, layers=layers, heads=heads, feedforward=feedforward)
         if width % heads or width % 2:
             raise ValueError(f"width ({width}) must be even, and a multiple of heads ({heads})")
         network = MeanOfHours(shape, width, layers, heads, feedforward, dropout)

@@ -1,0 +1,94 @@
+"""Settings that cannot be meant are refused by the name that was typed, and before a table is read. Whole numbers: all of conf's."""
+
+import copy
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from icu_lightning.batch import BatchShape
+from icu_lightning.build import built
+from icu_lightning.data.settings import source_and_settings
+from icu_lightning.errors import UserError
+from icu_lightning.pipeline import check_model, run_pipeline
+from tests.conftest import CONF, composed
+
+SHAPE = BatchShape(6, ("a", "b"), ("age",), vis=tuple("abcdefg"))
+NAMES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("imputer", "predictor")}
+MODELS = ("mtdm", "summary_gru", "vis_gru", "vis_lstm")
+PARTS = [f"imputer={name}" for name in NAMES["imputer"] if name != "pypots"]  # whose settings another package checks
+PARTS += [f"predictor={name}" for name in NAMES["predictor"]]
+MAY_BE_0 = ("seed", "stage1", "warm_up", "projection", "pretraining", "static")
+OF_TORCH = ("optimizer", "scheduler")
+
+
+def typed(word: str) -> list[str]:
+    """What is typed for `imputer=NAME`, `predictor=NAME` or `model=NAME`."""
+    if word.startswith("model="):
+        return [word]
+    return ["model=two_stage", "imputer=brits" if word == "predictor=brits" else "imputer=zero", word]
+
+
+def whole_numbers(node: object, name: str) -> Iterator[str]:
+    """Names of the settings that are whole numbers."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from () if key in OF_TORCH else whole_numbers(value, f"{name}.{key}")
+    elif isinstance(node, int) and not isinstance(node, bool):
+        yield name
+
+
+def with_value(conf: dict, name: str, value: object) -> dict:
+    changed = copy.deepcopy(conf)
+    node, *path = changed, *name.split(".")[1:]
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("word", [*PARTS, *(f"model={name}" for name in MODELS)])
+def test_a_whole_number_that_cannot_be_meant_is_refused_by_its_name_and_value(word):
+    """0 of a width, -1 and 2.5 of any. A sampler's and a schedule's steps are told as `imputer.sampler: the sampler's steps`."""
+    conf = composed(*typed(word)).plain["model"]
+    for name in whole_numbers(conf, "model"):
+        *_, place, setting = name.split(".")
+        for value in (-1, 2.5, *(() if setting in MAY_BE_0 else (0,))):
+            with pytest.raises(UserError) as told:
+                built(with_value(conf, name, value), shape=SHAPE)
+            said = str(told.value)
+            assert said.startswith(f"{name} must be") or (place in said and f"'s {setting} must be" in said), said
+            assert said.endswith(f"it is {value}.")
+
+
+@pytest.mark.parametrize("word", [*PARTS, "model=mtdm"])
+def test_what_two_stages_and_the_mtdm_refuse_is_told_before_a_table_is_read(word, tmp_path):
+    """The source is none: whoever asks it for a stay fails."""
+    plain = composed(*typed(word), "data=synthetic").plain
+    _, settings = source_and_settings(**plain["data"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_model(plain, settings)
+    wrong = next(name for name in whole_numbers(plain["model"], "model") if name.split(".")[-1] not in MAY_BE_0)
+    plain["model"] = with_value(plain["model"], wrong, -1)
+    with pytest.raises(UserError, match="must be a whole number of at least 1; it is -1"):
+        run_pipeline(tmp_path, plain, None, settings)
+    assert not list(tmp_path.iterdir())
+
+
+REFUSED = {
+    "imputer=knn predictor=brits": r"predictor=brits is a head of imputer=brits .* KNN does not have",
+    "imputer=brits model.imputer.optimizer.lr=-1": r"^model\.imputer\.optimizer has a value that torch refuses",
+    "imputer=mtdm model.imputer.joint.optimizer.lr=-1": r"^model\.imputer\.joint\.optimizer has a value that torch",
+    "imputer=csdi model.imputer.diffusion.clip=0": r"^model\.imputer\.diffusion\.clip must be above 0",
+    "imputer=csdi model.imputer.diffusion.denoiser.heads=3": r"^model\.imputer\.diffusion: channels \(16\) must be a multiple",
+    "predictor=lstm model.predictor.network.dropout=2": r"^model\.predictor\.network: dropout probability",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_other_settings_too(words, tmp_path):
+    plain = composed("model=two_stage", "data=synthetic", *words.split()).plain
+    _, settings = source_and_settings(**plain["data"])
+    with pytest.raises(UserError, match=REFUSED[words]):
+        run_pipeline(tmp_path, plain, None, settings)
