@@ -37,6 +37,7 @@ from icu_lightning.terminal import say
 from icu_lightning.training.crew import Crew
 from icu_lightning.training.kept import Kept
 from icu_lightning.training.origins import Keys, Origin, check_patients, check_shown
+from icu_lightning.training.validation import CheckedLoss
 
 # Warnings: torch 2.13 of what Lightning 2.6 asks; of our find_unused_parameters; that Slurm is installed, and not used here
 EXPECTED = ".*(LeafSpec|find_unused_parameters=True was specified|The `srun` command is available).*"
@@ -137,7 +138,7 @@ class StageTrainer:
             keeper = StageCheckpoint(folder, monitor, mode, origin.state())
             stopper = EarlyStopping(monitor, mode=mode, patience=patience, check_finite=False)
             epochs_told = EpochMetrics(self.folder / "metrics.csv", stage, self.loggers)
-            callbacks = [EpochSeed(self.seed, stage), epochs_told, stopper, keeper]
+            callbacks = [EpochSeed(self.seed, stage), CheckedLoss(folder), epochs_told, stopper, keeper]
             trainer = self._lightning(epochs, callbacks)
             if begun:
                 load_checkpoint(last)  # told by name if it is damaged, before Lightning meets it
@@ -263,12 +264,6 @@ class StageCheckpoint(Checkpoint):
             save(trainer, self.folder / f"epoch-{trainer.current_epoch}.ckpt")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        loss = trainer.callback_metrics.get("val/loss")
-        if loss is not None and not torch.isfinite(loss):
-            raise UserError(
-                f"The validation loss is {float(loss)} in epoch {trainer.current_epoch}; "
-                f"the best epoch so far is in {self.folder}. Try a lower learning rate."
-            )
         value = self.sign * float(trainer.callback_metrics[self.monitor])
         if value > self.best_value:
             self.best_value, self.best_epoch = value, trainer.current_epoch

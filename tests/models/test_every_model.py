@@ -1,6 +1,7 @@
 """Laws of every model, by globbing conf/model: a new one is tested because its file exists."""
 
 import dataclasses
+import math
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from icu_lightning.build import built
 from icu_lightning.data.loader import TrainingData
 from icu_lightning.data.scaling import Scaler
-from icu_lightning.errors import NotFittedError
+from icu_lightning.errors import NotFittedError, UserError
 from icu_lightning.training.stages import StageTrainer, read_metrics, stable_seed
 from tests.conftest import CONF, composed, tiny
 
@@ -96,6 +97,26 @@ def ready(data_of, tmp_path_factory):
         return fitted(name, data, tmp_path_factory.mktemp(name)), data
 
     return cache(make)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in WITHOUT_EPOCHS])
+def test_a_validation_loss_that_is_no_number_names_the_stays(name, data_of, tmp_path):
+    """In the first epoch, of which there is no best one yet."""
+    whole = data_of(name, 400)
+    data = TrainingData.of(whole, 64, 0)
+    val, nothing = (
+        data.val,
+        {field: torch.full_like(getattr(data.val, field), math.nan) for field in ("values", "static")},
+    )
+    if val.vis is not None:
+        nothing["vis"] = torch.full_like(val.vis, math.nan)
+    data.val = dataclasses.replace(val, **nothing)
+    with pytest.raises(
+        UserError, match=rf"validation loss is nan in epoch 0, in the batch of the stays {val.stay_id[0]}, "
+    ) as told:
+        fitted(name, data, tmp_path, max_epochs=1)
+    assert f"and {len(val) - 10} more. Look at those stays' values, or try a lower learning rate" in str(told.value)
+    assert "best" not in str(told.value)
 
 
 def with_labels(data, change):

@@ -68,9 +68,11 @@ class TrainedImputer(Stage):
     def schedule(self, optimizer: torch.optim.Optimizer, epochs: int) -> Any:
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
-    def validation_step(self, batch: StayBatch, _: int) -> None:
-        self.val_loss.update(*self.validation_loss(batch))
+    def validation_step(self, batch: StayBatch, _: int) -> Tensor:
+        loss, n = self.validation_loss(batch)
+        self.val_loss.update(loss, n)
         self.log("val/loss", self.val_loss)
+        return loss
 
     def validation_loss(self, batch: StayBatch) -> tuple[Tensor, Tensor]:
         """() the mean absolute error in the hidden cells, and () their number; nearly none, but not 0, where there are none."""

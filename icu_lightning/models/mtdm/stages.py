@@ -121,10 +121,12 @@ class WarmUp(MTDMStage):
         named = {"imputation": imputation, "contrastive": pairs.loss, "alike": pairs.alike, "unlike": pairs.unlike}
         return {"loss": imputation + pairs.loss, **named}
 
-    def validation_step(self, batch: StayBatch, _: int) -> None:
+    def validation_step(self, batch: StayBatch, _: int) -> Tensor:
         series = self.network.fill(batch, feedback=False)
-        self.val_imputation.update(*self.network.validation_loss(batch, series))
+        loss, n = self.network.validation_loss(batch, series)
+        self.val_imputation.update(loss, n)
         self.log("val/loss", self.val_imputation)
+        return loss
 
 
 class Joint(MTDMStage):
@@ -161,7 +163,7 @@ class Joint(MTDMStage):
         super().on_train_epoch_end()
         self.log("train/auroc", self.train_auroc)
 
-    def validation_step(self, batch: StayBatch, _: int) -> None:
+    def validation_step(self, batch: StayBatch, _: int) -> Tensor:
         w = self.weights
         series = self.network.fill(batch, feedback=False)
         logit, _embedding = self.network.read(series, batch)
@@ -169,12 +171,15 @@ class Joint(MTDMStage):
         def mortality(rows: Tensor | slice) -> Tensor:
             return mortality_loss(logit[rows], batch.label[rows], w.bce, w.mse, w.death_weight)
 
-        self.val_mortality.update(*at_prevalence_of_training(mortality, batch.label, self.survivor_weight))
-        self.val_imputation.update(*self.network.validation_loss(batch, series))
+        of_labels, weight = at_prevalence_of_training(mortality, batch.label, self.survivor_weight)
+        of_cells, n = self.network.validation_loss(batch, series)
+        self.val_mortality.update(of_labels, weight)
+        self.val_imputation.update(of_cells, n)
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
             metric.update(logit.sigmoid(), batch.label.int())
         self.log_dict({"val/mortality": self.val_mortality, "val/imputation": self.val_imputation, **ranking})
+        return torch.stack([of_labels, of_cells])
 
     def on_validation_epoch_end(self) -> None:
         w = self.weights

@@ -132,12 +132,14 @@ class Pretraining(WarmCosine):
     def terms(self, batch: StayBatch) -> dict[str, Tensor]:
         return {"loss": self.autoencoder(batch, numbers(batch)).loss()}
 
-    def validation_step(self, batch: StayBatch, _: int) -> None:
+    def validation_step(self, batch: StayBatch, _: int) -> Tensor:
         made, scored, squared = told_apart(self.autoencoder, batch, self.seed)
         measured = self.autoencoder.running(batch).any(1) | self.all_stays
-        self.log_means({"loss": made.loss(measured)}, float(made.weight[measured].sum()))
+        loss = made.loss(measured)
+        self.log_means({"loss": loss}, float(made.weight[measured].sum()))
         n = int(scored.sum())  # may be 0 here and not in another process, whose sums wait for ours
         self.log_means({name: of.sum() / max(n, 1) for name, of in squared.items()}, n)
+        return loss
 
 
 def told_apart(
@@ -195,7 +197,7 @@ class Supervised(WarmCosine):
         super().on_train_epoch_end()
         self.log("train/auroc", self.train_auroc)
 
-    def validation_step(self, batch: StayBatch, _: int) -> None:
+    def validation_step(self, batch: StayBatch, _: int) -> Tensor:
         reading = self.network(batch)
         ranking = {"val/auroc": self.val_auroc, "val/auprc": self.val_auprc} if self.rankable else {}
         for metric in ranking.values():
@@ -208,6 +210,7 @@ class Supervised(WarmCosine):
         means, weight = at_prevalence_of_training(losses, batch.label, self.survivor_weight)
         self.log_means(dict(zip(self.means, means, strict=True)), weight)
         self.log_dict(ranking)
+        return means
 
 
 class Teaching(Supervised):

@@ -254,6 +254,7 @@ def test_a_loss_that_is_no_number_names_the_stays(make_model, data, tmp_path, ki
     stage = "stage1" if kind is WarmUp else "stage2"
     assert (tmp_path / "checkpoints" / stage / "last.ckpt").exists()
     assert "and 22 more" in str(told.value)
+    assert "best" not in str(told.value), "there is none in the first epoch"
 
 
 def test_stage_1_reaches_the_imputer_in_mixed_precision(make_model):
