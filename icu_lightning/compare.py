@@ -21,6 +21,8 @@ from icu_lightning.run import one_line_errors, time_and_suffix
 if TYPE_CHECKING:  # arguments are checked before polars is loaded
     import polars as pl
 
+    from icu_lightning.comparison.published import Result
+
 USUAL: dict[str, Any] = {"bootstrap": 1000, "seed": 0, "figures": "svg"}  # arguments that --published has no use for
 DEEPEST = 3  # levels below a folder in which its runs are looked for
 
@@ -49,7 +51,9 @@ def arguments(typed: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--by", choices=["data"], help="a table for each data set, instead of refusing to mix them")
     parser.add_argument(
-        "--published", metavar="TABLE", help="put the runs beside that table of the MTDM paper: table1 to table6"
+        "--published",
+        metavar="TABLE",
+        help="put the runs beside that table of the MTDM paper: table1 to table6, or ablation",
     )
     parser.add_argument("--synthetic", action="store_true", help="with --published: also runs of synthetic stays")
     parser.add_argument("--out", help="new or empty folder for the results (default: comparisons/<time>-<suffix>)")
@@ -91,35 +95,63 @@ def compare_runs(
 
 
 def compare_published(named: Sequence[str], folder: Path, table: str, *, by: str | None, synthetic: bool) -> None:
-    """Print a table of the MTDM paper with the runs in it, and write it into `folder`. Runs that are not finished are named.
+    """Print a table of the MTDM paper, or its ablation, with the runs in it, and write it into `folder`. Unfinished runs are named.
 
     Raises UserError for what is no table, runs that cannot stand in it, or a folder that holds anything.
     """
-    from icu_lightning.comparison import published_text as text
-    from icu_lightning.comparison.published import TABLES, filled
+    from icu_lightning.comparison import ablation
+    from icu_lightning.comparison.published import TABLES
     from icu_lightning.results import finished_metrics
-    from icu_lightning.terminal import print_table, say
+    from icu_lightning.terminal import say
 
-    if table not in TABLES:
-        raise unknown_name("table in --published", table, TABLES)
+    if table not in (*TABLES, ablation.NAME):
+        raise unknown_name("table in --published", table, (*TABLES, ablation.NAME))
     if by:
         raise UserError("--by is not for --published: a table is of one database.")
     check_empty(folder)
     metrics = {path: finished_metrics(path) for path in run_folders(named)}
-    found = filled(table, [(read_run(path), m) for path, m in metrics.items() if m], synthetic=synthetic)
+    results = [(read_run(path), m) for path, m in metrics.items() if m]
+    notes = (show_ablation if table == ablation.NAME else show_table)(table, results, folder, synthetic=synthetic)
+    for note in notes:
+        say(note)
+    if unfinished := [str(path) for path, m in metrics.items() if m is None]:
+        say(f"Not finished, so not in the table: {', '.join(unfinished)}")
+    say(f"Table: {folder / f'{table}.md'}")
+
+
+def show_table(name: str, results: "Sequence[Result]", folder: Path, *, synthetic: bool) -> list[str]:
+    """Print one of tables 1 to 6, write it, and return its notes."""
+    from icu_lightning.comparison import published_text as text
+    from icu_lightning.comparison.published import filled
+    from icu_lightning.terminal import print_table
+
+    found = filled(name, results, synthetic=synthetic)
     for column, heading in text.COLUMNS.items():
         print_table(f"{text.title(found)}: {heading.upper()}", *text.terminal_rows(found, column))
     if three := text.three_aurocs(found):
         print_table("Each AUROC of ours in three ways", *three)
-    for note in text.notes(found):
-        say(note)
-    if unfinished := [str(path) for path, m in metrics.items() if m is None]:
-        say(f"Not finished, so not in the table: {', '.join(unfinished)}")
-    with atomic_file(folder / f"{table}.csv") as path:
-        text.csv_rows(found).write_csv(path)
-    write_text(folder / f"{table}.md", text.markdown(found))
-    write_text(folder / f"{table}.tex", text.latex(found))
-    say(f"Table: {folder / f'{table}.md'}")
+    write_forms(name, folder, text.csv_rows(found), text.markdown(found), text.latex(found))
+    return text.notes(found)
+
+
+def show_ablation(name: str, results: "Sequence[Result]", folder: Path, *, synthetic: bool) -> list[str]:
+    """Print the ablation, write it, and return its notes."""
+    from icu_lightning.comparison import ablation_text as text
+    from icu_lightning.comparison.ablation import filled
+    from icu_lightning.terminal import print_table
+
+    found = filled(results, synthetic=synthetic)
+    for protocol, heads, rows in text.terminal_tables(found):
+        print_table(text.title(found, protocol), heads, rows)
+    write_forms(name, folder, text.csv_rows(found), text.markdown(found), text.latex(found))
+    return text.notes(found)
+
+
+def write_forms(name: str, folder: Path, rows: "pl.DataFrame", markdown: str, latex: str) -> None:
+    with atomic_file(folder / f"{name}.csv") as path:
+        rows.write_csv(path)
+    write_text(folder / f"{name}.md", markdown)
+    write_text(folder / f"{name}.tex", latex)
 
 
 def compare_alike(named: Sequence[str], folder: Path) -> str:

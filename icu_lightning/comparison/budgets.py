@@ -87,13 +87,18 @@ def _unequal(
 
 def commits(runs: Sequence[Run], name_of: Name) -> str:
     """Of one commit, that; a warning, with what is of which, of several, or of files that differed from it."""
+    return of_commits(runs, lambda part: _where(part, runs, 1, name_of))
+
+
+def of_commits(runs: Sequence[Run], where: Callable[[Sequence[Run]], str]) -> str:
+    """`commits`, with a name for a part of the runs."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(re.sub(r"^([0-9a-f]{7})[0-9a-f]+", r"\1", run.commit), []).append(run)
     if len(groups) == 1:
         (commit,) = groups
         return f"{'WARNING, commit' if commit.endswith(CHANGED) else 'Commit'} of all runs: {commit}."
-    told = "; ".join(f"{commit}: {_where(found, runs, 1, name_of)}" for commit, found in groups.items())
+    told = "; ".join(f"{commit}: {where(found)}" for commit, found in groups.items())
     return f"WARNING, runs of {len(groups)} commits: {told}."
 
 

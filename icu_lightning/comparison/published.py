@@ -126,7 +126,7 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
             f"None of the {len(results)} runs is in a cell of {name}: python -m icu_lightning.run -m experiment={name}"
         )
     by_protocol = {p: [result for result in used if protocol(result[0]) == p] for p in PROTOCOLS}
-    _refuse(used, by_protocol, synthetic=synthetic, hidden=of_errors)
+    refuse_mixed(used, by_protocol, synthetic=synthetic, hidden=of_errors)
     ours = {
         p: _best({key: _ours(key, [r for r in found if protocol(r[0]) == p]) for key, found in places.items()})
         for p in PROTOCOLS
@@ -167,7 +167,7 @@ def _more(results: Sequence[Result], published: Mapping[Key, float], *, of_error
     for result in results:
         row, column = predictor_and_imputer(result[0]) or ("", "")
         if of_errors and column:
-            rates = {(rate, metric) for rate, _, metric in published if _rate(result, rate)}
+            rates = {(rate, metric) for rate, _, metric in published if errors_at(result, rate)}
             found |= {(rate, column, metric) for rate, metric in rates}
         elif column:
             found.add((row, column, "auroc"))
@@ -186,7 +186,7 @@ def _placed(results: Sequence[Result], keys: Sequence[Key], *, of_errors: bool) 
         row, column = predictor_and_imputer(result[0]) or ("", "")
         for key in keys:
             whole = column != "mtdm" or row == "siamese"
-            scored = whole and bool(_rate(result, key[0])) if of_errors else row == key[0]
+            scored = whole and bool(errors_at(result, key[0])) if of_errors else row == key[0]
             if column == key[1] and scored:
                 found.setdefault(key, []).append(result)
     if not of_errors:
@@ -197,14 +197,15 @@ def _placed(results: Sequence[Result], keys: Sequence[Key], *, of_errors: bool) 
     }
 
 
-def _rate(result: Result, percent: str) -> Mapping[str, Any]:
+def errors_at(result: Result, percent: str) -> Mapping[str, Any]:
     """The errors at a missing rate; nothing if it was not scored."""
     return (result[1].get("imputation") or {}).get(f"{int(percent) / 100:g}", {})
 
 
-def _refuse(
+def refuse_mixed(
     used: Sequence[Result], by_protocol: Mapping[str, Sequence[Result]], *, synthetic: bool, hidden: bool
 ) -> None:
+    """Raise UserError, as `filled` does, for what cannot stand in one table; `hidden`: whether errors of hidden cells are in it."""
     first = used[0][0]
     for other, _ in used:
         if (first.synthetic, first.data) != (other.synthetic, other.data):
@@ -243,8 +244,9 @@ def _refuse_other_settings(first: Run, other: Run, part: str, names: Sequence[st
 def _refuse_other_cells(first: Result, other: Result) -> None:
     """Raise UserError if the errors are of other cells."""
     _refuse_other_settings(first[0], other[0], "imputation", HIDDEN)
-    for rate in first[1]["imputation"].keys() & other[1]["imputation"].keys():
-        a, b = (metrics["imputation"][rate]["n"] for _, metrics in (first, other))
+    errors, others = (metrics.get("imputation") or {} for _, metrics in (first, other))
+    for rate in errors.keys() & others.keys():
+        a, b = errors[rate]["n"], others[rate]["n"]
         if a != b:
             raise UserError(
                 f"{first[0].name} and {other[0].name} hid {a:,} and {b:,} cells at {rate}: they are not the same cells. Leave one out."
@@ -257,7 +259,7 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
     of_errors = metric not in HIGHER
     by_seed: dict[int, tuple[Run, Mapping[str, Any]]] = {}
     for run, metrics in results:
-        cell = (_rate((run, metrics), row).get(metric) if of_errors else _auroc(run, metrics)) or {"value": None}
+        cell = (errors_at((run, metrics), row).get(metric) if of_errors else own_auroc(run, metrics)) or {"value": None}
         if results[0][0] is not run:
             _refuse_two_settings(results[0][0], run, of_errors=of_errors)
         twin = by_seed.setdefault(run.seed, (run, cell))
@@ -265,11 +267,11 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
             raise UserError(
                 f"{twin[0].name} and {run.name} are both seed {run.seed} of one cell ({', '.join(key)}). Leave one out."
             )
-    ours = _over_seeds([cell for _, cell in by_seed.values()])
+    ours = over_seeds([cell for _, cell in by_seed.values()])
     return ours if of_errors or ours is None else _with_pooled(ours, [metrics["test"] for _, metrics in results])
 
 
-def _auroc(run: Run, metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def own_auroc(run: Run, metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Of own risks, {value, low, high}: the mean of the folds' where there are folds, else of the test split."""
     if run.test["fold"].null_count():
         return metrics["test"]["raw"]["auroc"]
@@ -282,13 +284,13 @@ def _with_pooled(ours: Ours, tests: Sequence[Mapping[str, Any]]) -> Ours:
     sds = [fold["sd"] for fold in folds if fold.get("sd") is not None]
     return replace(
         ours,
-        pooled=_over_seeds([test["raw"]["auroc"] for test in tests]),
-        calibrated=_over_seeds([test["auroc"] for test in tests]),
+        pooled=over_seeds([test["raw"]["auroc"] for test in tests]),
+        calibrated=over_seeds([test["auroc"] for test in tests]),
         fold_sd=float(np.mean(sds)) if len(sds) == len(tests) else None,
     )
 
 
-def _over_seeds(cells: Sequence[Mapping[str, Any]]) -> Ours | None:
+def over_seeds(cells: Sequence[Mapping[str, Any]]) -> Ours | None:
     """None if no seed has a value."""
     cells = [cell for cell in cells if cell["value"] is not None]
     if not cells:

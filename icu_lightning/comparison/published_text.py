@@ -48,7 +48,7 @@ def notes(table: Table) -> list[str]:
     """What a reader has to know."""
     found = [
         f"Published: the whole {table.data} (Buranaburustam et al., 2025). Ours: what the runs are of. They are not the same stays.",
-        *(f"{COLUMNS[name].capitalize()}: {_stays(runs)}" for name, runs in table.runs.items()),
+        *(f"{COLUMNS[name].capitalize()}: {stays(runs)}" for name, runs in table.runs.items()),
         "In brackets the 95 % interval over patients; of several seeds the mean ± SD over them, and from the lowest end of their "
         "intervals to the highest. Best (bold, on the terminal *): its interval is wholly better than that of every other. "
         "Published numbers have none.",
@@ -73,7 +73,8 @@ def notes(table: Table) -> list[str]:
     return found
 
 
-def _stays(runs: Sequence[Run]) -> str:
+def stays(runs: Sequence[Run]) -> str:
+    """How many test stays, patients and events, and how many runs."""
     if not runs:
         return "not run."
     test = runs[0].test
@@ -86,10 +87,11 @@ def shown(cell: Cell, column: str, bold: Bold = str) -> str:
     if column == "published":
         return "" if cell.published is None else f"{cell.published:.3f}"
     ours = cell.ours[column]
-    return NOT_RUN if ours is None else bold(_text(ours)) if ours.best else _text(ours)
+    return NOT_RUN if ours is None else bold(with_interval(ours)) if ours.best else with_interval(ours)
 
 
-def _text(ours: Ours | None) -> str:
+def with_interval(ours: Ours | None) -> str:
+    """The value, of several seeds ± their SD, and the interval in brackets."""
     if ours is None:
         return NOT_RUN
     value = f"{ours.value:.3f}" if ours.sd is None else f"{ours.value:.3f} ± {ours.sd:.3f}"
@@ -156,7 +158,15 @@ def three_aurocs(table: Table) -> tuple[list[str], list[list[str]]] | None:
         "pooled, calibrated",
     ]
     rows = [
-        [heading(row, metric), name_of(column), p, _text(ours), _sd(ours), _text(ours.pooled), _text(ours.calibrated)]
+        [
+            heading(row, metric),
+            name_of(column),
+            p,
+            with_interval(ours),
+            _sd(ours),
+            with_interval(ours.pooled),
+            with_interval(ours.calibrated),
+        ]
         for (row, column, metric), cell in table.cells.items()
         for p in PROTOCOLS
         if metric in HIGHER and (ours := cell.ours[p])
@@ -211,14 +221,14 @@ def csv_rows(table: Table) -> pl.DataFrame:
         [
             facts
             | {"row": row, "imputer": column, "metric": metric, "published": cell.published}
-            | {f"{p}_{name.replace('.', '_')}": _number(cell.ours[p], name) for p in PROTOCOLS for name in names}
+            | {f"{p}_{name.replace('.', '_')}": number(cell.ours[p], name) for p in PROTOCOLS for name in names}
             for (row, column, metric), cell in table.cells.items()
         ],
         infer_schema_length=None,
     )
 
 
-def _number(ours: Ours | None, name: str) -> Any:
+def number(ours: object, name: str) -> Any:
     """What is found by names with dots between them; None where a part of it is."""
     found: Any = ours
     for part in name.split("."):

@@ -116,6 +116,30 @@ def mean_over_folds(label: Array, score: Array, fold: NDArray[Any], weight: Arra
     return np.where(defined, own, 0.0).sum(0) / np.where(n, n, np.nan)
 
 
+def own_auroc_difference(first: SeededModel, second: SeededModel, n_replicates: int, seed: int) -> Estimate:
+    """First minus second in what `auroc_of_folds` tells, the mean over the seeds that both have, on the same resamples of patients.
+
+    None if they share no seed.
+    """
+    runs = [{run.seed: run for run in model.runs} for model in (first, second)]
+    pairs = [[each[seed] for each in runs] for seed in sorted(runs[0].keys() & runs[1].keys())]
+    if not pairs:
+        return Estimate(None, None, None)
+
+    def difference(weight: Array) -> Array:
+        own = [[mean_over_folds(run.label, *_own_risks(run), weight) for run in pair] for pair in pairs]
+        return np.mean([a - b for a, b in own], axis=0)
+
+    patients = pairs[0][0].test["patient_id"].to_numpy()
+    chunks = [difference(weight) for weight in patient_weights(patients, n_replicates, seed)]
+    return _estimate(difference(np.ones((1, len(patients))))[0], np.concatenate([np.empty(0), *chunks]))
+
+
+def _own_risks(run: Run) -> tuple[Array, NDArray[Any]]:
+    """(n,) risks before calibration, and (n,) folds; without any all stays are of one."""
+    return run.test["risk_raw"].to_numpy(), run.test["fold"].fill_null(0).to_numpy()
+
+
 def compare(models: Sequence[SeededModel], n_replicates: int, seed: int) -> Comparison:
     """The comparison of models whose runs `refuse_unlike` has let pass."""
     one = models[0].runs[0]
@@ -153,8 +177,7 @@ def _of_run(run: Run, weight: Array) -> dict[str, Any]:
     """name -> (R,). A threshold is of a stay, because the folds of a cross-validation have their own."""
     label, risk, threshold = run.label, run.risk, run.test["threshold"].to_numpy()
     flags = of_flags(label, (risk >= threshold).astype(float), threshold, weight)
-    score, fold = run.test["risk_raw"].to_numpy(), run.test["fold"].fill_null(0).to_numpy()
-    return of_risk(label, risk, weight) | flags | {"auroc_own": mean_over_folds(label, score, fold, weight)}
+    return of_risk(label, risk, weight) | flags | {"auroc_own": mean_over_folds(label, *_own_risks(run), weight)}
 
 
 def _summary(model: SeededModel, values: dict[str, Array], replicates: dict[str, Array], at: slice) -> Summary:

@@ -1,0 +1,180 @@
+"""Runs of the MTDM that differ in one setting at a time, a row a setting: what `experiment=ablation` gives.
+
+Its rows are those of METHODS B.3, single task (the imputer alone, then the LSTM), multi-task, and with the contrastive term, and
+below them each other setting. A row has the mean over its seeds, and of AUROC also the difference to the reference, over the seeds
+that both have and the same resamples of patients. The reference is multi_siamese with the settings that most of its runs have.
+
+The paper has no table of its ablation: its prose names percentages that do not agree with one another (METHODS B.5), and no number
+for the other settings. Of the three designs its tables 4, 5 and 6 imply an AUROC, which stands in `published`: the LSTM on the series
+of CSDI, that on the MTDM's, and the Siamese network's.
+
+References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), section 6.4, tables 4 to 6.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from icu_lightning.comparison.budgets import of_commits
+from icu_lightning.comparison.published import (
+    PROTOCOLS,
+    Ours,
+    Result,
+    errors_at,
+    facts,
+    over_seeds,
+    own_auroc,
+    refuse_mixed,
+)
+from icu_lightning.comparison.published import protocol as protocol_of
+from icu_lightning.comparison.runs import Run, SeededModel, identity, models
+from icu_lightning.comparison.statistics import Estimate, own_auroc_difference
+from icu_lightning.errors import UserError
+
+NAME = "ablation"
+IMPLIED = {  # model/tasks -> row and imputer of tables 4 to 6
+    "single": ("lstm", "csdi"),
+    "multi": ("lstm", "mtdm"),
+    "multi_siamese": ("siamese", "mtdm"),
+}
+REFERENCE = "multi_siamese"
+AUROCS = {"mimic3": "table4", "mimic4": "table5", "eicu": "table6"}  # of the paper; other data has none
+RATES = ("10", "30", "50", "70", "90")  # per cent hidden
+ERRORS = ("mae", "rmse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One setting under one protocol.
+
+    Arguments:
+        model: its runs, by seed.
+        published: the AUROC that the paper's tables imply, None where they do not.
+        auroc: of own risks, with cv the mean of the folds'.
+        less_reference: AUROC minus the reference's; None of the reference.
+        errors: (rate in per cent, metric) -> error in hidden cells, in SDs.
+    """
+
+    protocol: str
+    setting: str
+    model: SeededModel
+    published: float | None
+    auroc: Ours | None
+    less_reference: Estimate | None
+    errors: Mapping[tuple[str, str], Ours | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """Rows in the order of IMPLIED, the reference before what changes one of its settings; `others`: names of runs in none."""
+
+    rows: Sequence[Row]
+    others: Sequence[str]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for row in self.rows for run in row.model.runs]
+
+
+def filled(results: Sequence[Result], *, synthetic: bool) -> Ablation:
+    """The ablation with these runs in it.
+
+    Raises UserError as published.filled does, for two runs of one setting and seed, and if no run is of the MTDM.
+    """
+    used = [result for result in results if _tasks(result[0]) in IMPLIED]
+    if not used:
+        raise UserError(
+            f"None of the {len(results)} runs is of model=mtdm with model/tasks: python -m icu_lightning.run -m experiment={NAME}"
+        )
+    by_protocol = {p: [result for result in used if protocol_of(result[0]) == p] for p in PROTOCOLS}
+    refuse_mixed(used, by_protocol, synthetic=synthetic, hidden=True)
+    kept = {id(run) for run, _ in used}
+    return Ablation(
+        rows=[row for p, found in by_protocol.items() for row in _rows(p, found)],
+        others=[run.name for run, _ in results if id(run) not in kept],
+    )
+
+
+def _tasks(run: Run) -> str | None:
+    names = run.config["names"]
+    return names.get("model/tasks") if names["model"] == "mtdm" else None
+
+
+def _rows(protocol: str, results: Sequence[Result]) -> list[Row]:
+    metrics = {id(run): found for run, found in results}
+    order = list(IMPLIED)
+    settings = sorted(models([run for run, _ in results]), key=lambda m: order.index(str(_tasks(m.runs[0]))))
+    changes = {id(m): _changes(m, settings) for m in settings}
+    settings.sort(
+        key=lambda m: (order.index(str(_tasks(m.runs[0]))), bool(changes[id(m)]))
+    )  # keeps the order of what is alike
+    usual = next((m for m in settings if _tasks(m.runs[0]) == REFERENCE and not changes[id(m)]), None)
+    return [_row(protocol, m, changes[id(m)], usual, metrics) for m in settings]
+
+
+def _changes(model: SeededModel, everyone: Sequence[SeededModel]) -> dict[str, Any]:
+    """Setting -> value of what differs from the value that most settings of the same tasks have, the first of equally many."""
+    peers = [identity(other.runs[0]) for other in everyone if _tasks(other.runs[0]) == _tasks(model.runs[0])]
+    own, found = identity(model.runs[0]), {}
+    for name in sorted({name for peer in peers for name in peer}):
+        values = [json.dumps(peer.get(name), default=str) for peer in peers]
+        if json.dumps(own.get(name), default=str) != Counter(values).most_common(1)[0][0]:
+            found[name] = own.get(name)
+    return found
+
+
+def _row(
+    protocol: str,
+    model: SeededModel,
+    changes: Mapping[str, Any],
+    usual: SeededModel | None,
+    metrics: Mapping[int, Mapping[str, Any]],
+) -> Row:
+    runs, tasks = model.runs, str(_tasks(model.runs[0]))
+    told = ", ".join(f"{name}={value}" for name, value in changes.items())
+    apart = None if usual is None or model is usual else own_auroc_difference(model, usual, _replicates(runs[0]), 0)
+    aurocs = [cell for run in runs if (cell := own_auroc(run, metrics[id(run)]))]
+    return Row(
+        protocol=protocol,
+        setting=f"{tasks}, {told}" if told else tasks,
+        model=model,
+        published=None if changes else _implied(runs[0].data, tasks),
+        auroc=over_seeds(aurocs),
+        less_reference=apart,
+        errors={(rate, metric): _error(model, metrics, rate, metric) for rate in RATES for metric in ERRORS},
+    )
+
+
+def _replicates(run: Run) -> int:
+    return int(run.config["bootstrap"])
+
+
+def _implied(data: str, tasks: str) -> float | None:
+    if data not in AUROCS:
+        return None
+    row, imputer = IMPLIED[tasks]
+    found = facts(AUROCS[data]).filter(pl.col("row") == row, pl.col("imputer") == imputer)
+    return float(found["value"][0])
+
+
+def _error(model: SeededModel, metrics: Mapping[int, Mapping[str, Any]], rate: str, metric: str) -> Ours | None:
+    cells = [errors_at((run, metrics[id(run)]), rate).get(metric) for run in model.runs]
+    return over_seeds([cell for cell in cells if cell])
+
+
+def commits(found: Ablation) -> str:
+    """As budgets.commits, with the settings that are of each commit."""
+
+    def where(part: Sequence[Run]) -> str:
+        own = {id(run) for run in part}
+        return ", ".join(
+            f"{row.setting} ({row.protocol}, seeds {', '.join(str(run.seed) for run in there)})"
+            for row in found.rows
+            if (there := [run for run in row.model.runs if id(run) in own])
+        )
+
+    return of_commits(found.runs, where)

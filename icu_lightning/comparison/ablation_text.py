@@ -1,0 +1,137 @@
+"""An ablation as text: for the terminal, as Markdown, LaTeX with booktabs, and CSV. Each protocol has a table of its own."""
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from icu_lightning.comparison.ablation import ERRORS, NAME, RATES, REFERENCE, Ablation, Row, commits
+from icu_lightning.comparison.published import PROTOCOLS
+from icu_lightning.comparison.published_text import COLUMNS, NOT_RUN, number, stays, with_interval
+from icu_lightning.comparison.statistics import Estimate
+from icu_lightning.comparison.tables import escaped
+
+DIFFERENCE = "less the reference"
+
+
+def title(found: Ablation, protocol: str) -> str:
+    """What the table is, of which data; SYNTHETIC first, where it is."""
+    run = found.runs[0]
+    kind = "SYNTHETIC STAYS, no patients: " if run.synthetic else ""
+    return f"{kind}{NAME} of the MTDM, {COLUMNS[protocol]}, {run.data}"
+
+
+def tables(found: Ablation) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Protocol, headings and rows: a table for each protocol that was run."""
+    heads = ["setting", "seeds", "AUROC, published", "AUROC", DIFFERENCE, *(f"MAE at {rate} %" for rate in RATES)]
+    for protocol in PROTOCOLS:
+        if rows := [_cells(row) for row in found.rows if row.protocol == protocol]:
+            yield protocol, heads, rows
+
+
+def terminal_tables(found: Ablation) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """As `tables`, as wide as a screen: of the errors that at 50 %, and intervals below their values."""
+    for protocol, heads, rows in tables(found):
+        kept = [i for i, head in enumerate(heads) if not head.startswith("MAE") or "50" in head]
+        yield (
+            protocol,
+            [heads[i] for i in kept],
+            [[row[i].replace(" (", "\n(").replace(", ", ",\n") for i in kept] for row in rows],
+        )
+
+
+def _cells(row: Row) -> list[str]:
+    published = "" if row.published is None else f"{row.published:.3f}"
+    errors = [_short(row, rate) for rate in RATES]
+    seeds = ", ".join(str(run.seed) for run in row.model.runs)
+    return [row.setting, seeds, published, with_interval(row.auroc), _difference(row.less_reference), *errors]
+
+
+def _short(row: Row, rate: str) -> str:
+    """Mean ± SD over seeds; intervals of errors, of thousands of cells, are in the CSV."""
+    ours = row.errors[rate, "mae"]
+    if ours is None:
+        return NOT_RUN
+    return f"{ours.value:.3f}" if ours.sd is None else f"{ours.value:.3f} ± {ours.sd:.3f}"
+
+
+def _difference(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    if estimate.value is None:
+        return "no seed in common"
+    ends = [f"{end:+.3f}" for end in (estimate.low, estimate.high) if end is not None]
+    return f"{estimate.value:+.3f} ({' to '.join(ends)})" if ends else f"{estimate.value:+.3f}"
+
+
+def notes(found: Ablation) -> list[str]:
+    """What a reader has to know."""
+    by_protocol = {p: [run for row in found.rows if row.protocol == p for run in row.model.runs] for p in PROTOCOLS}
+    references = [row for row in found.rows if row.setting == REFERENCE]
+    told = [
+        *(f"{COLUMNS[p].capitalize()}: {stays(runs)}" for p, runs in by_protocol.items() if runs),
+        "AUROC is that of a model's own risks, with cv the mean of the folds'; in brackets the 95 % interval over patients. Of "
+        "several seeds: the mean ± SD over them, and from the lowest end of their intervals to the highest.",
+        f"{DIFFERENCE.capitalize()}: minus {REFERENCE} with the settings that most runs have, over the seeds that both have, on the "
+        "same resamples of patients; the interval holds for these seeds, and says nothing of another training."
+        if references
+        else f"No run of model/tasks={REFERENCE}, from which the others would differ: no differences.",
+        "MAE of hidden cells in SDs; RMSE, and the intervals of both, are in the CSV.",
+        "Published: the paper has percentages in prose alone. What stands here is implied by its tables 4 to 6 on its own stays: the "
+        "LSTM on CSDI's series, on the MTDM's, and the Siamese network.",
+        commits(found),
+    ]
+    return [*told, f"In no row: {', '.join(found.others)}."] if found.others else told
+
+
+def markdown(found: Ablation) -> str:
+    lines: list[str] = []
+    for protocol, heads, rows in tables(found):
+        lines += [f"**{title(found, protocol)}**", "", _line(heads), _line(["---"] * 2 + ["---:"] * (len(heads) - 2))]
+        lines += [*map(_line, rows), ""]
+    return "\n".join([*lines, *(f"- {note}" for note in notes(found)), ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def latex(found: Ablation) -> str:
+    r"""A `tabular` for \usepackage{booktabs} for each protocol."""
+    lines: list[str] = []
+    for protocol, heads, rows in tables(found):
+        lines += [
+            rf"% {escaped(title(found, protocol))}. \usepackage{{booktabs}}",
+            rf"\begin{{tabular}}{{ll{'r' * (len(heads) - 2)}}}",
+            r"\toprule",
+            rf"\multicolumn{{{len(heads)}}}{{l}}{{{escaped(title(found, protocol))}}} \\",
+            r"\midrule",
+        ]
+        body = [" & ".join(escaped(cell).replace("±", r"$\pm$") for cell in row) + r" \\" for row in (heads, *rows)]
+        lines += [body[0], r"\midrule", *body[1:], r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([*lines, *(f"% {escaped(note)}" for note in notes(found)), ""])
+
+
+def csv_rows(found: Ablation) -> pl.DataFrame:
+    """A row a setting, protocol and metric: value, sd, low, high, seeds; of AUROC also published and the difference."""
+    data, synthetic = found.runs[0].data, found.runs[0].synthetic
+    rows = []
+    for row in found.rows:
+        facts = {"data": data, "synthetic": synthetic, "protocol": row.protocol, "setting": row.setting}
+        cells = {("", "auroc"): row.auroc} | {
+            (rate, metric): row.errors[rate, metric] for metric in ERRORS for rate in RATES
+        }
+        for (rate, metric), ours in cells.items():
+            of_auroc = metric == "auroc"
+            own = {name: number(ours, name) for name in ("value", "sd", "low", "high", "seeds")}
+            apart = {
+                f"less_reference_{end}": number(row.less_reference if of_auroc else None, end)
+                for end in ("value", "low", "high")
+            }
+            rows.append(
+                facts
+                | {"metric": metric, "missing_percent": rate or None}
+                | own
+                | {"published": row.published if of_auroc else None}
+                | apart
+            )
+    return pl.DataFrame(rows, infer_schema_length=None)

@@ -1,0 +1,124 @@
+"""An ablation: which rows there are, what each is compared with, and what is refused. All runs are made up."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from icu_lightning.compare import compare_published
+from icu_lightning.comparison.ablation import filled
+from icu_lightning.comparison.ablation_text import csv_rows, latex, markdown, notes, tables, terminal_tables
+from icu_lightning.errors import UserError
+from tests.comparison.conftest import table
+
+RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
+FULL = {"names__model": "mtdm", "names__model/tasks": "multi_siamese", "model__weights": {"contrastive": 0.2}}
+MULTI = FULL | {"names__model/tasks": "multi", "model__weights": {"contrastive": 0.0}}
+SINGLE = FULL | {"names__model/tasks": "single", "model__weights": {"contrastive": 0.0, "mortality": 1.0}}
+
+
+@pytest.fixture
+def result(make_run):
+    """A function: quality and noise of the risks, an error, and changes of the configuration -> a run with its metrics."""
+    made = []
+
+    def make(quality=1.0, noise=0, error=0.5, half=0.02, **changes):
+        run = make_run(f"runs/{len(made)}", predicted=table(quality, noise), **changes)
+        auroc = float(roc_auc_score(run.label, run.test["risk_raw"]))
+        cell = {"value": error, "low": error - half, "high": error + half}
+        errors = {r: {"n": 100, "mae": cell, "rmse": cell} for r in RATES}
+        own = {"value": auroc, "low": auroc - half, "high": auroc + half}
+        made.append(run)
+        return run, {"test": {"auroc": own, "raw": {"auroc": own}}, "imputation": errors}
+
+    return make
+
+
+def test_rows_are_the_three_designs_and_then_what_changes_one_setting(result):
+    """However the runs are sorted, and whichever of them are missing."""
+    runs = [
+        result(**FULL, trainer__clip=9),
+        result(**FULL, model__hidden=32),
+        result(**MULTI),
+        result(**FULL),
+        result(**SINGLE),
+    ]
+    found = filled(runs[::-1], synthetic=False)
+    settings = [row.setting for row in found.rows]
+    assert settings[:3] == ["single", "multi", "multi_siamese"]
+    assert sorted(settings[3:]) == ["multi_siamese, model.hidden=32", "multi_siamese, trainer.clip=9"]
+    assert [row.published for row in found.rows] == [0.821, 0.839, 0.93, None, None]
+    assert [row.less_reference is None for row in found.rows] == [False, False, True, False, False]
+    assert [r.setting for r in filled(runs[2:3], synthetic=False).rows] == ["multi"]
+
+
+def test_a_difference_is_of_the_seeds_that_both_have(result):
+    """Paired: of the same stays, seed by seed; the reference's other seeds do not move it."""
+    base = [result(1.0, noise=seed, seed=seed, **FULL) for seed in (0, 1, 2)]
+    other = [result(0.6, noise=seed, seed=seed, **MULTI) for seed in (0, 1)]
+    found = filled([*base, *other], synthetic=False)
+    multi, full = found.rows
+    apart = np.mean([m["test"]["raw"]["auroc"]["value"] for _, m in other]) - np.mean(
+        [m["test"]["raw"]["auroc"]["value"] for _, m in base[:2]]
+    )
+    assert multi.less_reference.value == pytest.approx(apart)
+    assert multi.less_reference.low < apart < multi.less_reference.high
+    assert (multi.auroc.seeds, full.auroc.seeds) == (2, 3)
+    assert multi.auroc.sd == pytest.approx(np.std([m["test"]["raw"]["auroc"]["value"] for _, m in other], ddof=1))
+    alone = filled([base[2], *other], synthetic=False).rows[0]
+    assert alone.less_reference.value is None
+    assert "no seed in common" in markdown(filled([base[2], *other], synthetic=False))
+
+
+def test_the_same_risks_differ_by_nothing_and_others_by_less_than_unpaired_ones(result):
+    same, shifted = result(1.0, **FULL), result(1.0, **FULL, model__hidden=32)
+    found = filled([same, result(0.9, **MULTI), shifted], synthetic=False).rows
+    apart = found[2].less_reference
+    assert (apart.value, apart.low, apart.high) == (0, 0, 0)
+    multi = found[0]
+    assert multi.less_reference.high - multi.less_reference.low < multi.auroc.high - multi.auroc.low + 0.04
+
+
+def test_the_text_has_each_protocol_apart_and_every_error(result):
+    clean = [result(error=0.4 + seed / 100, seed=seed, **FULL) for seed in (0, 1)]
+    paper = result(error=0.7, **MULTI, names__protocol="paper")
+    other = result(names__model="two_stage", names__imputer="knn", names__predictor="lstm")
+    found = filled([paper, *clean, other], synthetic=False)
+    assert [protocol for protocol, _, _ in tables(found)] == ["paper", "clean"]
+    cells = dict(zip(*list(tables(found))[1][1:][0:1], list(tables(found))[1][2][0], strict=True))
+    assert cells["setting"] == "multi_siamese"
+    assert cells["seeds"] == "0, 1"
+    assert cells["MAE at 10 %"] == "0.405 ± 0.007"
+    assert len(next(terminal_tables(found))[1]) == 6
+    rows = csv_rows(found)
+    assert rows.height == 2 * (1 + 2 * 5)
+    assert rows.filter(protocol="paper", metric="mae", missing_percent="90")["value"].to_list() == [0.7]
+    assert rows.filter(protocol="clean", metric="auroc")["published"].to_list() == [0.93]
+    assert any(other[0].name in note for note in notes(found))
+    assert any("no differences" in note for note in notes(filled([paper], synthetic=False)))
+    assert r"multi\_siamese" in latex(found)
+    assert latex(found).count(r"\toprule") == 2
+
+
+def test_what_cannot_stand_in_one_ablation_is_refused(result, make_run):
+    with pytest.raises(UserError, match=r"-m experiment=ablation"):
+        filled([result(names__model="two_stage")], synthetic=False)
+    with pytest.raises(UserError, match=r"same configuration and seed 0"):
+        filled([result(**FULL), result(**FULL)], synthetic=False)
+    with pytest.raises(UserError, match=r"max_epochs is 4 and 8"):
+        filled([result(**FULL), result(**MULTI, trainer__max_epochs=8)], synthetic=False)
+    made_up = make_run("runs/x", synthetic="true", **FULL), result(**FULL)[1]
+    with pytest.raises(UserError, match=r"--synthetic"):
+        filled([made_up], synthetic=False)
+    assert "SYNTHETIC STAYS" in markdown(filled([made_up], synthetic=True))
+
+
+def test_the_command_writes_three_forms(make_folder, tmp_path, capsys):
+    for tasks in (FULL, MULTI):
+        make_folder(tasks["names__model/tasks"], **tasks)
+    compare_published([str(tmp_path / "runs")], tmp_path / "out", "ablation", by=None, synthetic=False)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ablation.csv", "ablation.md", "ablation.tex"]
+    assert "multi_siamese" in (tmp_path / "out" / "ablation.md").read_text()
+    assert "| - |" in (tmp_path / "out" / "ablation.md").read_text(), "errors of hidden cells were not measured"
+    assert "ablation.md" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"abl"):
+        compare_published([str(tmp_path / "runs")], tmp_path / "other", "abltion", by=None, synthetic=False)
