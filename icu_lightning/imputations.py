@@ -12,7 +12,7 @@
 The cells follow from (seed, pattern, rate, stay_id) alone (data/masking.py), so every method is scored on the same ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,10 +130,14 @@ def _of_rate(model: Any, stays: "StayBatch", scales: pl.DataFrame, rate: float, 
 
     hidden = shown(stays, settings.pattern, rate, settings.seed)
     row, hour, variable = torch.nonzero(hidden.held_out, as_tuple=True)
-    filled = [
-        _draws(model, hidden, slice(i, i + STAYS_AT_ONCE), settings.draws) for i in range(0, len(stays), STAYS_AT_ONCE)
-    ]
-    draws = torch.cat(filled) if filled else torch.zeros(0, settings.draws)
+
+    def fill() -> torch.Tensor:
+        parts = range(0, len(stays), STAYS_AT_ONCE)
+        filled = [_draws(model, hidden, slice(i, i + STAYS_AT_ONCE), settings.draws) for i in parts]
+        return torch.cat(filled) if filled else torch.zeros(0, settings.draws)
+
+    made_of = getattr(model, "made_of", _anew)  # an imputer before another predictor is not asked again
+    draws = made_of(hidden, f"{settings.draws} draws of hidden cells", fill)
     return pl.DataFrame(
         {
             "stay_id": stays.stay_id[row.numpy()],
@@ -145,6 +149,11 @@ def _of_rate(model: Any, stays: "StayBatch", scales: pl.DataFrame, rate: float, 
             "draws": pl.Series(draws.numpy(), dtype=pl.Array(pl.Float32, settings.draws)),
         }
     )
+
+
+def _anew(stays: "StayBatch", what: str, make: "Callable[[], Tensor]") -> "Tensor":
+    """Of a model that keeps nothing."""
+    return make()
 
 
 def _draws(model: Any, hidden: "StayBatch", which: slice, n: int) -> "Tensor":

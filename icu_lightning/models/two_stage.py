@@ -75,6 +75,7 @@ class TwoStage:
         whole_number("model.samples", samples, 1)
         self.samples = samples if self.imputer.draws_differ else 1
         self.seed_of_predictor = int(torch.randint(2**31 - 1, ()))
+        self.once: Once = anew  # what the imputer makes, where it was fitted here
         self.fills: Fills | None = None  # of a model that was fitted here
         if hasattr(self.predictor, "join"):
             self.predictor.join(self.imputer)
@@ -92,14 +93,13 @@ class TwoStage:
             self.predictor.check(data)  # before the imputer is trained
         # Of a predictor that is trained along, and how its labels are weighed in validation
         beside = {"label_weight": getattr(self.predictor, "label_weight", None), "prior_odds": data.prior_odds}
-        once: Once = anew
         if self.imputer.trains:
-            once = trainer.fit_once(
+            self.once = trainer.fit_once(
                 self.imputer, lambda: self.imputer.fit(data, trainer), name="imputer", beside=beside
             )
         else:
             self.imputer.fit(data, trainer)
-        self.fills = Fills(once, self.samples)
+        self.fills = Fills(self.once, self.samples)
         filled: Any = copy.copy(data)  # the same loaders, over filled stays
         filled.train, filled.val = self.filled(data.train), self.filled(data.val)
         # Of the imputer's training, which a resumed run does not repeat, nothing may be left in torch's random numbers
@@ -112,6 +112,14 @@ class TwoStage:
     def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
         """(B, S, T, V) z-scores, observed cells unchanged."""
         return self.imputer.impute(batch, n_samples)
+
+    def made_of(self, stays: StayBatch, what: str, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` makes of the imputer and these stays: by it, or as another run with the same imputer has kept it.
+
+        Arguments:
+            what: it is, and all that it follows from but the two.
+        """
+        return self.once(digest_of(stays, what), make)
 
     def filled(self, batch: StayBatch) -> StayBatch:
         """The stays with the imputer's median wherever nothing was observed; see the module."""
@@ -158,7 +166,7 @@ class Fills:
 
     def of(self, part: StayBatch, fill: Callable[[], Tensor]) -> Tensor:
         """(B, T, V) of these stays; by `fill`, unless they are known."""
-        key = self._digest(part)
+        key = digest_of(part, f"median of {self.samples}")
         if key in self.made:
             return self.made[key]
         stays = set(part.stay_id.tolist())
@@ -168,11 +176,13 @@ class Fills:
         self.made[key] = self.once(key, fill)
         return self.made[key]
 
-    def _digest(self, part: StayBatch) -> str:
-        digest = hashlib.blake2b(f"{self.samples} {part.stay_id.tolist()}".encode(), digest_size=12)
-        for tensor in (torch.where(part.observed, part.values, 0.0), part.observed):
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+
+def digest_of(part: StayBatch, what: str) -> str:
+    """Of what can be seen of these stays, of the cells that are hidden of them, and of `what`."""
+    digest = hashlib.blake2b(f"{what} {part.stay_id.tolist()}".encode(), digest_size=12)
+    for tensor in (torch.where(part.observed, part.values, 0.0), part.observed, part.held_out):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def measured(filled: StayBatch) -> Tensor:

@@ -5,12 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
 from icu_lightning.atomic import building
 from icu_lightning.build import built
 from icu_lightning.errors import LATER, PUT_BACK
+from icu_lightning.imputations import FILE, write_imputations
 from icu_lightning.training import kept
 from icu_lightning.training.kept import STATE, Kept, digest_of
 from icu_lightning.training.stages import EpochSeed, StageTrainer, read_metrics
@@ -171,6 +173,27 @@ def test_a_stay_is_filled_once_in_a_run_and_once_for_all_predictors(cache, fit, 
     alone.load_state_dict(first.state_dict())
     assert torch.equal(alone.predict(data.test), risks), "what was kept changes no risk"
     assert torch.equal(alone.predict(tried), changed)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_hidden_cells_are_filled_once_for_all_predictors(cache, fit, data, monkeypatch, tmp_path):
+    """The errors of an imputer are the same before another predictor; others, of other cells or more draws, are made."""
+    if not cache:
+        monkeypatch.setattr(Kept, "of", lambda config, data: None)
+    asked = {"rates": [0.3, 0.9], "pattern": "mcar", "seed": 0, "draws": 1, "stays": 20}
+
+    def scored(predictor, **changes):
+        model, _ = fit(predictor)
+        seen = counted(model)
+        write_imputations(tmp_path, {"imputation": asked | changes}, data, model)
+        return pl.read_parquet(tmp_path / FILE), len(seen)
+
+    first, filled = scored("lstm")
+    again, anew = scored("gru_d")
+    assert again.equals(first)
+    assert (filled, anew) == ((2, 0) if cache else (2, 2)), "a rate each"
+    for other in ({"seed": 1}, {"rates": [0.5]}, {"stays": 10}):
+        assert scored("gru_d", **other)[1] > 0
 
 
 def test_a_damaged_fill_is_told_and_made_again(fit, data, tmp_path, capsys):
