@@ -3,10 +3,13 @@
 import sys
 
 import pytest
+import torch
 
 from icu_lightning.batch import BatchShape
 from icu_lightning.build import built
+from icu_lightning.data.masking import shown
 from icu_lightning.errors import UserError
+from icu_lightning.models.imputers import pypots
 from icu_lightning.models.imputers.pypots import check_settings
 from tests.conftest import composed
 
@@ -16,11 +19,13 @@ SHAPE = BatchShape(6, ("a", "b"), ())
 class Peer:
     """As a class of pypots.imputation takes its arguments."""
 
-    def __init__(self, n_steps, n_features, rnn_hidden_size, batch_size=32, epochs=100, alpha=1.0): ...
+    shape = (SHAPE.hours, SHAPE.n_variables)
+
+    def __init__(self, n_steps, n_features, rnn_hidden_size, batch_size=32, epochs=100, patience=None, alpha=1.0): ...
 
 
-def of(*words: str):
-    return built(composed("model=two_stage", "imputer=pypots", *words).plain["model"], shape=SHAPE)
+def of(*words: str, shape=SHAPE):
+    return built(composed("model=two_stage", "imputer=pypots", *words).plain["model"], shape=shape)
 
 
 def test_without_pypots_it_says_what_to_install(monkeypatch):
@@ -42,3 +47,36 @@ def test_an_unknown_name_is_told_where_pypots_is_installed():
     pytest.importorskip("pypots")
     with pytest.raises(UserError, match=r"Unknown imputer of PyPOTS 'SAIT'. Did you mean 'SAITS'"):
         of("model.imputer.name=SAIT")
+
+
+class Drawing(Peer):
+    """As those of its models that draw: (B, S, T, V) from torch's random numbers."""
+
+    def predict(self, test_set, file_type="hdf5", n_sampling_times=1):
+        return {"imputation": torch.randn(len(test_set["X"]), n_sampling_times, *self.shape).numpy()}
+
+
+class Told(Peer):
+    """As those that say one number, (B, T, V)."""
+
+    def predict(self, test_set, file_type="hdf5"):
+        return {"imputation": torch.ones(len(test_set["X"]), *self.shape).numpy()}
+
+
+@pytest.mark.parametrize("kind", [Drawing, Told])
+def test_a_model_that_draws_is_asked_for_as_many_draws_and_another_for_one(kind, synthetic_data, monkeypatch):
+    monkeypatch.setattr(pypots, "_class_of", lambda name: kind)
+    batch = shown(synthetic_data(300).test[:4], "mcar", 0.5, 0)
+    shape = batch.values.shape[1:]
+    monkeypatch.setattr(Peer, "shape", shape)
+    model = of("predictor=knn", shape=BatchShape(shape[0], tuple(map(str, range(shape[1]))), ()))
+    before = torch.random.get_rng_state()
+    draws = model.impute(batch, 5)
+    assert draws.shape == (4, 5, *shape)
+    assert torch.equal(model.impute(batch, 5), draws), "by a seed of its own"
+    assert torch.equal(torch.random.get_rng_state(), before), "and the run's random numbers are left alone"
+    seen = batch.observed.unsqueeze(1).expand_as(draws)
+    assert torch.equal(draws[seen], batch.values.unsqueeze(1).expand_as(draws)[seen])
+    spread = draws.std(1)[~batch.observed]
+    assert (spread > 0).all() if kind is Drawing else (spread == 0).all()
+    assert (model.samples, model.most_draws) == ((10, None) if kind is Drawing else (1, 1))

@@ -17,9 +17,10 @@ from torch import Tensor
 from icu_lightning.batch import BatchShape, StayBatch, hide
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.base import Data, StageTrainer
-from icu_lightning.models.imputers.filling import as_draws, median_of_draws
+from icu_lightning.models.imputers.filling import as_draws
 from icu_lightning.models.imputers.trained import hidden_cells
 
+DRAWS = "n_sampling_times"  # argument of `predict` of those that draw
 GIVEN = {"n_steps", "n_features", "batch_size", "epochs", "patience", "device", "verbose"}  # by the adapter
 
 
@@ -37,7 +38,7 @@ class PyPOTS:
     Raises UserError if PyPOTS is not installed, has no such class, or needs an argument that is not given.
     """
 
-    draws_differ, trains = False, True
+    trains = True
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class PyPOTS:
         common: dict[str, Any] = {"batch_size": whole_number("model.imputer.batch_size", batch_size, 1)}
         common |= {"device": device, "verbose": False, "n_steps": shape.hours, "n_features": shape.n_variables}
         self.arguments = chosen | {key: value for key, value in common.items() if key in taken}
+        self.draws_differ = DRAWS in inspect.signature(self.make.predict).parameters
         self.seed = int(torch.randint(2**31 - 1, ()))
         self.model = self._made(self.max_epochs)
 
@@ -81,11 +83,16 @@ class PyPOTS:
             self.model.fit({"X": with_gaps(data.train)}, {"X": with_gaps(hidden), "X_ori": with_gaps(data.val)})
 
     def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
-        """(B, S, T, V); of a model that draws, the median of its draws, every S the same."""
+        """(B, S, T, V); the draws of a model that draws, of any other every S the same."""
         if not len(batch):
             return batch.values.unsqueeze(1).expand(-1, n_samples, -1, -1)
-        made = torch.as_tensor(self.model.predict({"X": with_gaps(batch)})["imputation"])
-        return as_draws(batch, median_of_draws(made) if made.dim() == 4 else made, n_samples)
+        with torch.random.fork_rng(devices=[]):  # it draws from torch's random numbers
+            torch.manual_seed(self.seed)
+            several = {DRAWS: n_samples} if self.draws_differ else {}
+            made = torch.as_tensor(self.model.predict({"X": with_gaps(batch)}, **several)["imputation"])
+        if not self.draws_differ:  # (B, T, V)
+            return as_draws(batch, made, n_samples)
+        return torch.where(batch.observed.unsqueeze(1), batch.values.unsqueeze(1), made.to(batch.values))
 
     def state_dict(self) -> Mapping[str, Any]:
         return self.model.model.state_dict()
