@@ -52,9 +52,6 @@ class VISRecurrent(RiskModule):
         **training: Any,
     ) -> None:
         check_vis(shape, f"vis_{cell}")
-        if cell not in CELLS:
-            raise unknown_name("model.cell", cell, CELLS)
-        check_widths("model", width=width)
         whole_number("model.static", static, 0)
         horizon = checked_horizon(horizon, shape)
         reader = LastState(cell=cell, shape=shape, width=width)
@@ -83,6 +80,9 @@ class LastState(nn.Module):
 
     def __init__(self, *, cell: str, shape: BatchShape, width: int) -> None:
         super().__init__()
+        if cell not in CELLS:
+            raise unknown_name("model.cell", cell, CELLS)
+        check_widths("model", width=width)
         self.width = width
         self.layer = CELLS[cell](2 * len(shape.vis), width, batch_first=True)
 

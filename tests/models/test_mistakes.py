@@ -13,19 +13,19 @@ from icu_lightning.errors import UserError
 from icu_lightning.pipeline import check_model, run_pipeline
 from tests.conftest import CONF, composed
 
-SHAPE = BatchShape(6, ("a", "b"), ("age",), vis=tuple("abcdefg"))
+SHAPE = BatchShape(6, ("a", "b"), ("age",), vis=tuple("abcdefg"), severity=("sofa", "saps2"))
 NAMES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("imputer", "predictor")}
-MODELS = ("mtdm", "summary_gru", "vis_gru", "vis_lstm")
+MODELS = ("mtdm", "summary_gru", "teacher_student", "vis_gru", "vis_lstm")
 PARTS = [f"imputer={name}" for name in NAMES["imputer"] if name != "pypots"]  # whose settings another package checks
 PARTS += [f"predictor={name}" for name in NAMES["predictor"]]
-MAY_BE_0 = ("seed", "stage1", "warm_up", "projection", "pretraining", "static")
+MAY_BE_0 = ("seed", "stage1", "warm_up", "projection", "pretraining", "static", "mae.epochs")
 OF_TORCH = ("optimizer", "scheduler")
 
 
 def typed(word: str) -> list[str]:
     """What is typed for `imputer=NAME`, `predictor=NAME` or `model=NAME`."""
     if word.startswith("model="):
-        return [word]
+        return word.split()
     return ["model=two_stage", "imputer=brits" if word == "predictor=brits" else "imputer=zero", word]
 
 
@@ -47,13 +47,16 @@ def with_value(conf: dict, name: str, value: object) -> dict:
     return changed
 
 
-@pytest.mark.parametrize("word", [*PARTS, *(f"model={name}" for name in MODELS)])
+TRANSFORMER = "model=teacher_student model/reader=transformer"
+
+
+@pytest.mark.parametrize("word", [*PARTS, *(f"model={name}" for name in MODELS), TRANSFORMER])
 def test_a_whole_number_that_cannot_be_meant_is_refused_by_its_name_and_value(word):
     """0 of a width, -1 and 2.5 of any. A sampler's and a schedule's steps are told as `imputer.sampler: the sampler's steps`."""
     conf = composed(*typed(word)).plain["model"]
     for name in whole_numbers(conf, "model"):
         *_, place, setting = name.split(".")
-        for value in (-1, 2.5, *(() if setting in MAY_BE_0 else (0,))):
+        for value in (-1, 2.5, *(() if name.endswith(MAY_BE_0) else (0,))):
             with pytest.raises(UserError) as told:
                 built(with_value(conf, name, value), shape=SHAPE)
             said = str(told.value)
@@ -61,15 +64,15 @@ def test_a_whole_number_that_cannot_be_meant_is_refused_by_its_name_and_value(wo
             assert said.endswith(f"it is {value}.")
 
 
-@pytest.mark.parametrize("word", [*PARTS, "model=mtdm"])
-def test_what_two_stages_and_the_mtdm_refuse_is_told_before_a_table_is_read(word, tmp_path):
+@pytest.mark.parametrize("word", [*PARTS, "model=mtdm", "model=teacher_student"])
+def test_what_models_of_several_parts_refuse_is_told_before_a_table_is_read(word, tmp_path):
     """The source is none: whoever asks it for a stay fails."""
     plain = composed(*typed(word), "data=synthetic").plain
     _, settings = source_and_settings(**plain["data"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_model(plain, settings)
-    wrong = next(name for name in whole_numbers(plain["model"], "model") if name.split(".")[-1] not in MAY_BE_0)
+    wrong = next(name for name in whole_numbers(plain["model"], "model") if not name.endswith(MAY_BE_0))
     plain["model"] = with_value(plain["model"], wrong, -1)
     with pytest.raises(UserError, match="must be a whole number of at least 1; it is -1"):
         run_pipeline(tmp_path, plain, None, settings)
@@ -83,6 +86,11 @@ REFUSED = {
     "imputer=csdi model.imputer.diffusion.clip=0": r"^model\.imputer\.diffusion\.clip must be above 0",
     "imputer=csdi model.imputer.diffusion.denoiser.heads=3": r"^model\.imputer\.diffusion: channels \(16\) must be a multiple",
     "predictor=lstm model.predictor.network.dropout=2": r"^model\.predictor\.network: dropout probability",
+    "model=teacher_student model.encoder.heads=5": r"^model\.encoder: width \(64\) must be a multiple of heads \(5\)",
+    "model=teacher_student model.autoencoder.decoder.width=13": r"^model\.autoencoder\.decoder: width \(13\) must be",
+    "model=teacher_student model/reader=transformer model.student.reader.width=31": r"^model\.student\.reader: width \(31\)",
+    "model=teacher_student model.student.dropout=2": r"^model\.student: dropout probability",
+    "model=teacher_student model.teacher.static=-1": r"^model\.teacher\.static must be a whole number of at least 0",
 }
 
 

@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import check_widths
+from icu_lightning.models.base import settings_of
 from icu_lightning.models.teacher_student.interpolation import distances, interpolated
 from icu_lightning.models.teacher_student.masking import Masking
 from icu_lightning.models.vis import rates, tokens_of, until
@@ -63,6 +65,7 @@ class Encoder(nn.Module):
         self, *, shape: BatchShape, width: int, layers: int, heads: int, feedforward: int, dropout: float
     ) -> None:
         super().__init__()
+        check_transformer(width, layers, heads, feedforward)
         self.width = width
         self.embed = nn.Linear(2 * len(shape.vis), width)
         self.summary = nn.Parameter(0.02 * torch.randn(1, 1, width))
@@ -104,6 +107,7 @@ class Decoder(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        check_transformer(width, layers, heads, feedforward)
         self.narrow = nn.Linear(states, width)
         self.hidden = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.register_buffer("position", positions(shape.hours, width), persistent=False)
@@ -172,7 +176,9 @@ class MaskedAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         self.line = line
-        self.encoder, self.decoder = encoder, decoder(shape=shape, states=encoder.width)
+        with settings_of("model.autoencoder.decoder"):
+            self.decoder = decoder(shape=shape, states=encoder.width)
+        self.encoder = encoder
         self.masking, self.running_weight, self.horizon = masking, running_weight, horizon
         self.register_buffer("nothing", torch.zeros(len(shape.vis)))  # until `fit_nothing`
 
@@ -229,6 +235,13 @@ def positions(hours: int, width: int) -> Tensor:
     """(T, D) sines and cosines of the hour, in wavelengths from 2 pi to 10,000 times that."""
     angle = torch.arange(hours).unsqueeze(1) * torch.exp(-math.log(1e4) * torch.arange(0, width, 2) / width)
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
+
+
+def check_transformer(width: int, layers: int, heads: int, feedforward: int) -> None:
+    """Raise UserError for what cannot be widths, and ValueError for a width that heads cannot share."""
+    check_widths("model", width=width, layers=layers, heads=heads, feedforward=feedforward)
+    if width % heads:
+        raise ValueError(f"width ({width}) must be a multiple of heads ({heads})")
 
 
 def transformer(width: int, layers: int, heads: int, feedforward: int, dropout: float) -> nn.TransformerEncoder:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, unknown_name, whole_number
-from icu_lightning.models.base import Data, StageTrainer, monitored
+from icu_lightning.models.base import Data, StageTrainer, monitored, settings_of
 from icu_lightning.models.teacher_student.masked_autoencoder import Encoder, MaskedAutoencoder
 from icu_lightning.models.teacher_student.stages import STAGES, Budget, Learning, Pretraining, Teaching, Weights
 from icu_lightning.models.teacher_student.student import Lessons, check_learning
@@ -80,13 +80,18 @@ class TeacherStudent(nn.Module):
         self.stages = {name: Budget(**stages[name]).checked(name) for name in STAGES}
         check_pretraining(self.stages["mae"])
         self.notes: list[str] = []
-        self.autoencoder = autoencoder(**seen, encoder=encoder(shape=shape, dropout=pretraining_dropout))
-        self.teacher = teacher(**seen, reader=encoder(shape=shape))
+        with settings_of("model.encoder"):
+            pretrained, tuned = encoder(shape=shape, dropout=pretraining_dropout), encoder(shape=shape)
+        self.autoencoder = autoencoder(**seen, encoder=pretrained)
+        with settings_of("model.teacher"):
+            self.teacher = teacher(**seen, reader=tuned)
         options = dict(student)
-        reader: Reader = options.pop("reader")(shape=shape)
+        with settings_of("model.student.reader"):
+            reader: Reader = options.pop("reader")(shape=shape)
         self.learning = {name: options.pop(name) for name in ("temperature", "gaps")}
         check_learning(**self.learning)
-        self.student = MultitaskNetwork(**seen, reader=reader, **options)
+        with settings_of("model.student"):
+            self.student = MultitaskNetwork(**seen, reader=reader, **options)
         self.projection = nn.Linear(reader.width, self.teacher.width)
         self.optimizer, self.warm_up = optimizer, warm_up
 

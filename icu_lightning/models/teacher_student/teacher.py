@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import N_SCORES, BatchShape, StayBatch
+from icu_lightning.errors import whole_number
 from icu_lightning.models.vis import until
 
 
@@ -47,6 +48,7 @@ class MultitaskNetwork(nn.Module):
         self, *, shape: BatchShape, reader: Reader, static: int, dropout: float, horizon: int | None = None
     ) -> None:
         super().__init__()
+        whole_number("model.static", static, 0)
         self.reader = cast(nn.Module, reader)
         self.width, self.horizon = reader.width, horizon
         self.static = nn.Linear(shape.n_static, static) if shape.n_static and static else None
