@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from icu_lightning.atomic import atomic_file
+from icu_lightning.data.cache import code_digest
 from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.patterns import PATTERNS
 from icu_lightning.errors import UserError, unknown_name, whole_number
@@ -137,7 +138,7 @@ def _of_rate(model: Any, stays: "StayBatch", scales: pl.DataFrame, rate: float, 
         return torch.cat(filled) if filled else torch.zeros(0, settings.draws)
 
     made_of = getattr(model, "made_of", _anew)  # an imputer before another predictor is not asked again
-    draws = made_of(hidden, f"{settings.draws} draws of hidden cells", fill)
+    draws = made_of(hidden, f"{settings.draws} draws of hidden cells, as by {code_digest(Path(__file__))}", fill)
     return pl.DataFrame(
         {
             "stay_id": stays.stay_id[row.numpy()],

@@ -2,7 +2,8 @@
 
 Its rows are those of METHODS B.3, single task (the imputer alone, then the LSTM), multi-task, and with the contrastive term, and
 below them each other setting. A row has the mean over its seeds, and of AUROC also the difference to the reference, over the seeds
-that both have and the same resamples of patients. The reference is multi_siamese with the settings that most of its runs have.
+that both have and the same resamples of patients. The reference is multi_siamese with the settings that most runs have; a row is named
+by what differs from those. Where as many runs have one value as another, neither is usual, and there may be no reference.
 
 The paper has no table of its ablation: its prose names percentages that do not agree with one another (METHODS B.5), and no number
 for the other settings. Of the three designs its tables 4, 5 and 6 imply an AUROC, which stands in `published`: the LSTM on the series
@@ -42,6 +43,7 @@ IMPLIED = {  # model/tasks -> row and imputer of tables 4 to 6
     "multi_siamese": ("siamese", "mtdm"),
 }
 REFERENCE = "multi_siamese"
+OF_TASKS = ("names.model/tasks", "model.weights.")  # settings that the three designs differ in
 AUROCS = {"mimic3": "table4", "mimic4": "table5", "eicu": "table6"}  # of the paper; other data has none
 RATES = ("10", "30", "50", "70", "90")  # per cent hidden
 ERRORS = ("mae", "rmse")
@@ -55,7 +57,8 @@ class Row:
         model: its runs, by seed.
         published: the AUROC that the paper's tables imply, None where they do not.
         auroc: of own risks, with cv the mean of the folds'.
-        less_reference: AUROC minus the reference's; None of the reference.
+        reference: whether it is the one that the others are compared with.
+        less_reference: AUROC minus the reference's; None of the reference, where there is none, and where they share no seed.
         errors: (rate in per cent, metric) -> error in hidden cells, in SDs.
     """
 
@@ -64,6 +67,7 @@ class Row:
     model: SeededModel
     published: float | None
     auroc: Ours | None
+    reference: bool
     less_reference: Estimate | None
     errors: Mapping[tuple[str, str], Ours | None]
 
@@ -107,36 +111,48 @@ def _tasks(run: Run) -> str | None:
 def _rows(protocol: str, results: Sequence[Result]) -> list[Row]:
     metrics = {id(run): found for run, found in results}
     order = list(IMPLIED)
-    settings = sorted(models([run for run, _ in results]), key=lambda m: order.index(str(_tasks(m.runs[0]))))
-    changes = {id(m): _changes(m, settings) for m in settings}
-    settings.sort(
-        key=lambda m: (order.index(str(_tasks(m.runs[0]))), bool(changes[id(m)]))
-    )  # keeps the order of what is alike
-    usual = next((m for m in settings if _tasks(m.runs[0]) == REFERENCE and not changes[id(m)]), None)
-    return [_row(protocol, m, changes[id(m)], usual, metrics) for m in settings]
+    runs = [run for run, _ in results]
+    usual, of_tasks = _usual(runs), {tasks: _usual([run for run in runs if _tasks(run) == tasks]) for tasks in order}
+    changes = []
+    for model in models(runs):
+        own = of_tasks[str(_tasks(model.runs[0]))]  # what `model/tasks` sets is usual among those of the same tasks
+        changes.append((model, _changes(model, usual | {name: own[name] for name in own if name.startswith(OF_TASKS)})))
+    changes.sort(key=lambda each: (order.index(str(_tasks(each[0].runs[0]))), bool(each[1])))
+    reference = next((m for m, apart in changes if _tasks(m.runs[0]) == REFERENCE and not apart), None)
+    return [_row(protocol, model, apart, reference, metrics) for model, apart in changes]
 
 
-def _changes(model: SeededModel, everyone: Sequence[SeededModel]) -> dict[str, Any]:
-    """Setting -> value of what differs from the value that most settings of the same tasks have, the first of equally many."""
-    peers = [identity(other.runs[0]) for other in everyone if _tasks(other.runs[0]) == _tasks(model.runs[0])]
-    own, found = identity(model.runs[0]), {}
-    for name in sorted({name for peer in peers for name in peer}):
-        values = [json.dumps(peer.get(name), default=str) for peer in peers]
-        if json.dumps(own.get(name), default=str) != Counter(values).most_common(1)[0][0]:
-            found[name] = own.get(name)
+def _usual(runs: Sequence[Run]) -> dict[str, set[str]]:
+    """Setting -> the value that most runs have, as JSON; several where as many have another."""
+    identities = [identity(run) for run in runs]
+    found = {}
+    for name in {name for each in identities for name in each}:
+        counts = Counter(_plain(each.get(name)) for each in identities)
+        most = max(counts.values())
+        found[name] = {value for value, n in counts.items() if n == most}
     return found
+
+
+def _changes(model: SeededModel, usual: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Setting -> value of what is not usual."""
+    own = identity(model.runs[0])
+    return {name: own.get(name) for name, values in sorted(usual.items()) if {_plain(own.get(name))} != values}
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _row(
     protocol: str,
     model: SeededModel,
     changes: Mapping[str, Any],
-    usual: SeededModel | None,
+    reference: SeededModel | None,
     metrics: Mapping[int, Mapping[str, Any]],
 ) -> Row:
     runs, tasks = model.runs, str(_tasks(model.runs[0]))
     told = ", ".join(f"{name}={value}" for name, value in changes.items())
-    apart = None if usual is None or model is usual else own_auroc_difference(model, usual, _replicates(runs[0]), 0)
+    compared = reference is not None and reference is not model
     aurocs = [cell for run in runs if (cell := own_auroc(run, metrics[id(run)]))]
     return Row(
         protocol=protocol,
@@ -144,7 +160,10 @@ def _row(
         model=model,
         published=None if changes else _implied(runs[0].data, tasks),
         auroc=over_seeds(aurocs),
-        less_reference=apart,
+        reference=model is reference,
+        less_reference=own_auroc_difference(model, reference, _replicates(runs[0]), 0)
+        if reference and compared
+        else None,
         errors={(rate, metric): _error(model, metrics, rate, metric) for rate in RATES for metric in ERRORS},
     )
 

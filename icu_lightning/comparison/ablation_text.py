@@ -7,8 +7,7 @@ import polars as pl
 from icu_lightning.comparison.ablation import ERRORS, NAME, RATES, REFERENCE, Ablation, Row, commits
 from icu_lightning.comparison.published import PROTOCOLS
 from icu_lightning.comparison.published_text import COLUMNS, NOT_RUN, number, stays, with_interval
-from icu_lightning.comparison.statistics import Estimate
-from icu_lightning.comparison.tables import escaped
+from icu_lightning.comparison.tables import UNDEFINED, escaped
 
 DIFFERENCE = "less the reference"
 
@@ -43,7 +42,7 @@ def _cells(row: Row) -> list[str]:
     published = "" if row.published is None else f"{row.published:.3f}"
     errors = [_short(row, rate) for rate in RATES]
     seeds = ", ".join(str(run.seed) for run in row.model.runs)
-    return [row.setting, seeds, published, with_interval(row.auroc), _difference(row.less_reference), *errors]
+    return [row.setting, seeds, published, with_interval(row.auroc), _difference(row), *errors]
 
 
 def _short(row: Row, rate: str) -> str:
@@ -54,11 +53,12 @@ def _short(row: Row, rate: str) -> str:
     return f"{ours.value:.3f}" if ours.sd is None else f"{ours.value:.3f} ± {ours.sd:.3f}"
 
 
-def _difference(estimate: Estimate | None) -> str:
+def _difference(row: Row) -> str:
+    estimate = row.less_reference
     if estimate is None:
-        return ""
+        return "the reference" if row.reference else NOT_RUN
     if estimate.value is None:
-        return "no seed in common"
+        return UNDEFINED
     ends = [f"{end:+.3f}" for end in (estimate.low, estimate.high) if end is not None]
     return f"{estimate.value:+.3f} ({' to '.join(ends)})" if ends else f"{estimate.value:+.3f}"
 
@@ -66,15 +66,13 @@ def _difference(estimate: Estimate | None) -> str:
 def notes(found: Ablation) -> list[str]:
     """What a reader has to know."""
     by_protocol = {p: [run for row in found.rows if row.protocol == p for run in row.model.runs] for p in PROTOCOLS}
-    references = [row for row in found.rows if row.setting == REFERENCE]
     told = [
         *(f"{COLUMNS[p].capitalize()}: {stays(runs)}" for p, runs in by_protocol.items() if runs),
         "AUROC is that of a model's own risks, with cv the mean of the folds'; in brackets the 95 % interval over patients. Of "
         "several seeds: the mean ± SD over them, and from the lowest end of their intervals to the highest.",
         f"{DIFFERENCE.capitalize()}: minus {REFERENCE} with the settings that most runs have, over the seeds that both have, on the "
-        "same resamples of patients; the interval holds for these seeds, and says nothing of another training."
-        if references
-        else f"No run of model/tasks={REFERENCE}, from which the others would differ: no differences.",
+        f"same resamples of patients; the interval holds for these seeds, and says nothing of another training. {NOT_RUN}: there is "
+        "no such run, or none of these seeds. A row is named by what differs from those settings.",
         "MAE of hidden cells in SDs; RMSE, and the intervals of both, are in the CSV.",
         "Published: the paper has percentages in prose alone. What stands here is implied by its tables 4 to 6 on its own stays: the "
         "LSTM on CSDI's series, on the MTDM's, and the Siamese network.",

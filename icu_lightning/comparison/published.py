@@ -39,6 +39,7 @@ AFTER = "lstm_after"  # row of the LSTM that learns from what the MTDM filled in
 HIGHER = ("auroc",)  # is better; of the others lower
 HIDDEN = ("pattern", "seed")  # of `imputation`: which cells are hidden
 SCORED = ("draws", "stays")  # of `imputation`: how much of them is filled in
+FOLDS = ("cv",)  # of the whole: each fold's training stays are more, the more folds there are
 CAP = ("max_epochs",)  # of `trainer`
 # Of `data`: what models see, and errors are measured in
 SEEN = ("variables", "outliers", "before_split", "undersample")
@@ -108,8 +109,8 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
     Arguments:
         synthetic: whether synthetic stays may stand in it, under a title that says so.
 
-    Raises UserError for synthetic stays otherwise, for runs of several databases or caps on epochs, of one protocol and other stays,
-    for two settings of one cell, and if no run is in any cell. Other budgets that differ are the notes' (budgets.py).
+    Raises UserError for synthetic stays otherwise, for runs of several databases, numbers of folds or caps on epochs, of one protocol
+    and other stays, for two settings of one cell, and if no run is in any cell. Other budgets that differ are the notes' (budgets.py).
     """
     rows = facts(name)
     metrics = rows["metric"].unique(maintain_order=True).to_list()
@@ -218,6 +219,7 @@ def refuse_mixed(
             "them, under a title that says so."
         )
     for run, _ in used:
+        _refuse_other_settings(first, run, None, FOLDS, place="table")
         _refuse_other_settings(first, run, "trainer", CAP, place="table")
         if hidden:
             _refuse_other_settings(first, run, "imputation", SCORED, place="table")
@@ -230,13 +232,16 @@ def refuse_mixed(
                 _refuse_other_cells(results[0], (run, metrics))
 
 
-def _refuse_other_settings(first: Run, other: Run, part: str, names: Sequence[str], place: str = "column") -> None:
-    """Raise UserError if a setting of a part of the configuration differs."""
+def _refuse_other_settings(
+    first: Run, other: Run, part: str | None, names: Sequence[str], place: str = "column"
+) -> None:
+    """Raise UserError if a setting of a part of the configuration differs; None: of the whole."""
     for name in names:
-        a, b = ((run.config.get(part) or {}).get(name) for run in (first, other))
+        a, b = (((run.config.get(part) or {}) if part else run.config).get(name) for run in (first, other))
         if a != b:
+            told = f"{part}.{name}" if part else name
             raise UserError(
-                f"{first.name} and {other.name} cannot stand in one {place}: {part}.{name} is {a} and {b}. Leave one out, or run it "
+                f"{first.name} and {other.name} cannot stand in one {place}: {told} is {a} and {b}. Leave one out, or run it "
                 "again with the other's."
             )
 

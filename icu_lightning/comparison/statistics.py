@@ -116,15 +116,15 @@ def mean_over_folds(label: Array, score: Array, fold: NDArray[Any], weight: Arra
     return np.where(defined, own, 0.0).sum(0) / np.where(n, n, np.nan)
 
 
-def own_auroc_difference(first: SeededModel, second: SeededModel, n_replicates: int, seed: int) -> Estimate:
+def own_auroc_difference(first: SeededModel, second: SeededModel, n_replicates: int, seed: int) -> Estimate | None:
     """First minus second in what `auroc_of_folds` tells, the mean over the seeds that both have, on the same resamples of patients.
 
     None if they share no seed.
     """
     runs = [{run.seed: run for run in model.runs} for model in (first, second)]
-    pairs = [[each[seed] for each in runs] for seed in sorted(runs[0].keys() & runs[1].keys())]
+    pairs = [[each[shared] for each in runs] for shared in sorted(runs[0].keys() & runs[1].keys())]
     if not pairs:
-        return Estimate(None, None, None)
+        return None
 
     def difference(weight: Array) -> Array:
         own = [[mean_over_folds(run.label, *_own_risks(run), weight) for run in pair] for pair in pairs]

@@ -114,10 +114,10 @@ class TwoStage:
         return self.imputer.impute(batch, n_samples)
 
     def made_of(self, stays: StayBatch, what: str, make: Callable[[], Tensor]) -> Tensor:
-        """What `make` makes of the imputer and these stays: by it, or as another run with the same imputer has kept it.
+        """What `make` makes of these stays with the imputer: by it, or as another run with the same imputer has kept it.
 
         Arguments:
-            what: it is, and all that it follows from but the two.
+            what: a name for the result, which tells all that it follows from beside the imputer and the stays.
         """
         return self.once(digest_of(stays, what), make)
 

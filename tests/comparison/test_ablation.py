@@ -1,12 +1,14 @@
 """An ablation: which rows there are, what each is compared with, and what is refused. All runs are made up."""
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.compare import compare_published
 from icu_lightning.comparison.ablation import filled
 from icu_lightning.comparison.ablation_text import csv_rows, latex, markdown, notes, tables, terminal_tables
+from icu_lightning.comparison.statistics import auroc_of_folds
 from icu_lightning.errors import UserError
 from tests.comparison.conftest import table
 
@@ -34,7 +36,7 @@ def result(make_run):
 
 
 def test_rows_are_the_three_designs_and_then_what_changes_one_setting(result):
-    """However the runs are sorted, and whichever of them are missing."""
+    """However the runs are sorted."""
     runs = [
         result(**FULL, trainer__clip=9),
         result(**FULL, model__hidden=32),
@@ -42,13 +44,49 @@ def test_rows_are_the_three_designs_and_then_what_changes_one_setting(result):
         result(**FULL),
         result(**SINGLE),
     ]
-    found = filled(runs[::-1], synthetic=False)
-    settings = [row.setting for row in found.rows]
-    assert settings[:3] == ["single", "multi", "multi_siamese"]
-    assert sorted(settings[3:]) == ["multi_siamese, model.hidden=32", "multi_siamese, trainer.clip=9"]
-    assert [row.published for row in found.rows] == [0.821, 0.839, 0.93, None, None]
-    assert [row.less_reference is None for row in found.rows] == [False, False, True, False, False]
-    assert [r.setting for r in filled(runs[2:3], synthetic=False).rows] == ["multi"]
+    for order in (runs, runs[::-1]):
+        found = filled(order, synthetic=False)
+        settings = [row.setting for row in found.rows]
+        assert settings[:3] == ["single", "multi", "multi_siamese"]
+        assert sorted(settings[3:]) == ["multi_siamese, model.hidden=32", "multi_siamese, trainer.clip=9"]
+        assert [row.published for row in found.rows] == [0.821, 0.839, 0.93, None, None]
+        assert [row.reference for row in found.rows] == [False, False, True, False, False]
+        assert [row.less_reference is None for row in found.rows] == [row.reference for row in found.rows]
+    assert [row.setting for row in filled(runs[2:3], synthetic=False).rows] == ["multi"]
+
+
+def test_the_reference_is_what_most_runs_are_and_not_what_comes_first(result):
+    changed = result(**FULL, model__hidden=32)
+    found = filled([changed, *(result(**FULL, seed=seed) for seed in range(5))], synthetic=False)
+    assert [(row.setting, row.reference) for row in found.rows] == [
+        ("multi_siamese", True),
+        ("multi_siamese, model.hidden=32", False),
+    ]
+    confounded = filled([result(**FULL), result(**FULL, seed=1), result(**MULTI, model__hidden=32)], synthetic=False)
+    assert confounded.rows[0].setting == "multi, model.hidden=32"
+    assert confounded.rows[0].published is None
+    weight = FULL | {"model__weights": {"contrastive": 0.4}}
+    found = filled(
+        [result(**weight), *(result(**FULL, seed=seed) for seed in range(2)), result(**MULTI)], synthetic=False
+    )
+    assert [row.setting for row in found.rows] == [
+        "multi",
+        "multi_siamese",
+        "multi_siamese, model.weights.contrastive=0.4",
+    ]
+
+
+def test_where_as_many_runs_have_one_value_as_another_there_is_no_reference(result):
+    found = filled(
+        [result(**FULL), result(**FULL, model__hidden=32), result(**MULTI, model__hidden=16)], synthetic=False
+    )
+    assert not any(row.reference for row in found.rows)
+    assert [row.setting.split(", ")[-1] for row in found.rows] == [
+        "model.hidden=16",
+        "model.hidden=64",
+        "model.hidden=32",
+    ]
+    assert {row[4] for row in next(tables(found))[2]} == {"-"}
 
 
 def test_a_difference_is_of_the_seeds_that_both_have(result):
@@ -64,18 +102,30 @@ def test_a_difference_is_of_the_seeds_that_both_have(result):
     assert multi.less_reference.low < apart < multi.less_reference.high
     assert (multi.auroc.seeds, full.auroc.seeds) == (2, 3)
     assert multi.auroc.sd == pytest.approx(np.std([m["test"]["raw"]["auroc"]["value"] for _, m in other], ddof=1))
-    alone = filled([base[2], *other], synthetic=False).rows[0]
-    assert alone.less_reference.value is None
-    assert "no seed in common" in markdown(filled([base[2], *other], synthetic=False))
+    alone = filled([base[2], *other], synthetic=False)
+    assert alone.rows[0].less_reference is None
+    assert next(tables(alone))[2][0][4] == "-"
 
 
-def test_the_same_risks_differ_by_nothing_and_others_by_less_than_unpaired_ones(result):
-    same, shifted = result(1.0, **FULL), result(1.0, **FULL, model__hidden=32)
-    found = filled([same, result(0.9, **MULTI), shifted], synthetic=False).rows
+def test_an_auroc_that_is_undefined_is_not_told_as_missing(result):
+    (run, metrics), other = result(**FULL), result(**MULTI)
+    for each in (run, other[0]):
+        object.__setattr__(each, "test", each.test.with_columns(label=pl.lit(0.0)))
+    found = filled([(run, metrics), other], synthetic=False)
+    assert found.rows[0].less_reference.value is None
+    assert next(tables(found))[2][0][4] == "undefined"
+
+
+def test_the_same_risks_differ_by_nothing_and_like_ones_by_less_than_unpaired_ones(result):
+    same, shifted, like = result(1.0, **FULL), result(1.0, **FULL, model__hidden=32), result(0.9, **MULTI)
+    found = filled([same, like, shifted], synthetic=False).rows
     apart = found[2].less_reference
     assert (apart.value, apart.low, apart.high) == (0, 0, 0)
-    multi = found[0]
-    assert multi.less_reference.high - multi.less_reference.low < multi.auroc.high - multi.auroc.low + 0.04
+    paired, widths = found[0].less_reference, []
+    for run, _ in (same, like):
+        own = auroc_of_folds(run.test.with_columns(fold=0), run.config["bootstrap"], 0)
+        widths.append(own["high"] - own["low"])
+    assert paired.high - paired.low < np.hypot(*widths) / 2
 
 
 def test_the_text_has_each_protocol_apart_and_every_error(result):
@@ -84,7 +134,8 @@ def test_the_text_has_each_protocol_apart_and_every_error(result):
     other = result(names__model="two_stage", names__imputer="knn", names__predictor="lstm")
     found = filled([paper, *clean, other], synthetic=False)
     assert [protocol for protocol, _, _ in tables(found)] == ["paper", "clean"]
-    cells = dict(zip(*list(tables(found))[1][1:][0:1], list(tables(found))[1][2][0], strict=True))
+    _, heads, rows = list(tables(found))[1]
+    cells = dict(zip(heads, rows[0], strict=True))
     assert cells["setting"] == "multi_siamese"
     assert cells["seeds"] == "0, 1"
     assert cells["MAE at 10 %"] == "0.405 ± 0.007"
@@ -94,7 +145,6 @@ def test_the_text_has_each_protocol_apart_and_every_error(result):
     assert rows.filter(protocol="paper", metric="mae", missing_percent="90")["value"].to_list() == [0.7]
     assert rows.filter(protocol="clean", metric="auroc")["published"].to_list() == [0.93]
     assert any(other[0].name in note for note in notes(found))
-    assert any("no differences" in note for note in notes(filled([paper], synthetic=False)))
     assert r"multi\_siamese" in latex(found)
     assert latex(found).count(r"\toprule") == 2
 
@@ -104,6 +154,8 @@ def test_what_cannot_stand_in_one_ablation_is_refused(result, make_run):
         filled([result(names__model="two_stage")], synthetic=False)
     with pytest.raises(UserError, match=r"same configuration and seed 0"):
         filled([result(**FULL), result(**FULL)], synthetic=False)
+    with pytest.raises(UserError, match=r"cv is 5 and 10"):
+        filled([result(**FULL, cv=5), result(**MULTI, cv=10)], synthetic=False)
     with pytest.raises(UserError, match=r"max_epochs is 4 and 8"):
         filled([result(**FULL), result(**MULTI, trainer__max_epochs=8)], synthetic=False)
     made_up = make_run("runs/x", synthetic="true", **FULL), result(**FULL)[1]

@@ -57,26 +57,52 @@ class Drawing(Peer):
 
 
 class Told(Peer):
-    """As those that say one number, (B, T, V)."""
+    """As GP-VAE: one number, (B, 1, T, V)."""
 
     def predict(self, test_set, file_type="hdf5"):
-        return {"imputation": torch.ones(len(test_set["X"]), *self.shape).numpy()}
+        return {"imputation": torch.ones(len(test_set["X"]), 1, *self.shape).numpy()}
 
 
-@pytest.mark.parametrize("kind", [Drawing, Told])
-def test_a_model_that_draws_is_asked_for_as_many_draws_and_another_for_one(kind, synthetic_data, monkeypatch):
-    monkeypatch.setattr(pypots, "_class_of", lambda name: kind)
+@pytest.mark.parametrize(("name", "kind"), [("CSDI", Drawing), ("GPVAE", Told)])
+def test_a_model_that_draws_is_asked_for_as_many_draws_and_another_for_one(name, kind, synthetic_data, monkeypatch):
     batch = shown(synthetic_data(300).test[:4], "mcar", 0.5, 0)
-    shape = batch.values.shape[1:]
-    monkeypatch.setattr(Peer, "shape", shape)
-    model = of("predictor=knn", shape=BatchShape(shape[0], tuple(map(str, range(shape[1]))), ()))
+    hours, variables = batch.values.shape[1:]
+    monkeypatch.setattr(Peer, "shape", (hours, variables))
+    monkeypatch.setattr(pypots, "_class_of", lambda _: kind)
+    shape = BatchShape(hours, tuple(map(str, range(variables))), ())
+    model = of("predictor=knn", f"model.imputer.name={name}", shape=shape)
     before = torch.random.get_rng_state()
     draws = model.impute(batch, 5)
-    assert draws.shape == (4, 5, *shape)
-    assert torch.equal(model.impute(batch, 5), draws), "by a seed of its own"
-    assert torch.equal(torch.random.get_rng_state(), before), "and the run's random numbers are left alone"
+    assert draws.shape == (4, 5, hours, variables)
+    assert torch.equal(torch.random.get_rng_state(), before), "the run's random numbers are left alone"
     seen = batch.observed.unsqueeze(1).expand_as(draws)
     assert torch.equal(draws[seen], batch.values.unsqueeze(1).expand_as(draws)[seen])
     spread = draws.std(1)[~batch.observed]
     assert (spread > 0).all() if kind is Drawing else (spread == 0).all()
     assert (model.samples, model.most_draws) == ((10, None) if kind is Drawing else (1, 1))
+    torch.manual_seed(1)
+    loaded = of("predictor=knn", f"model.imputer.name={name}", shape=shape)
+    assert torch.equal(loaded.impute(batch, 5), draws), "by a seed that a checkpoint's configuration has"
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True:UserWarning")  # PyPOTS' own
+def test_the_draws_of_pypots_own_csdi_differ_where_pypots_is_installed(synthetic_data):
+    pytest.importorskip("pypots")
+    data = synthetic_data(300)
+    sizes = [
+        "n_channels=8",
+        "d_time_embedding=8",
+        "d_feature_embedding=4",
+        "d_diffusion_embedding=8",
+        "n_diffusion_steps=3",
+    ]
+    words = [
+        "model.imputer.name=CSDI",
+        "model.imputer.usual.n_heads=2",
+        *(f"+model.imputer.settings.{size}" for size in sizes),
+    ]
+    model = of(*words, shape=data.shape)
+    batch = shown(data.test[:4], "mcar", 0.5, 0)
+    draws = model.impute(batch, 3)
+    assert draws.shape == (4, 3, *batch.values.shape[1:])
+    assert (draws.std(1)[~batch.observed] > 0).all()

@@ -13,6 +13,7 @@ from icu_lightning.atomic import building
 from icu_lightning.build import built
 from icu_lightning.errors import LATER, PUT_BACK
 from icu_lightning.imputations import FILE, write_imputations
+from icu_lightning.models.two_stage import digest_of as digest_of_stays
 from icu_lightning.training import kept
 from icu_lightning.training.kept import STATE, Kept, digest_of
 from icu_lightning.training.stages import EpochSeed, StageTrainer, read_metrics
@@ -175,25 +176,54 @@ def test_a_stay_is_filled_once_in_a_run_and_once_for_all_predictors(cache, fit, 
     assert torch.equal(alone.predict(tried), changed)
 
 
-@pytest.mark.parametrize("cache", [True, False])
-def test_hidden_cells_are_filled_once_for_all_predictors(cache, fit, data, monkeypatch, tmp_path):
-    """The errors of an imputer are the same before another predictor; others, of other cells or more draws, are made."""
-    if not cache:
-        monkeypatch.setattr(Kept, "of", lambda config, data: None)
-    asked = {"rates": [0.3, 0.9], "pattern": "mcar", "seed": 0, "draws": 1, "stays": 20}
+ASKED = {"rates": [0.3, 0.9], "pattern": "mcar", "seed": 0, "draws": 2, "stays": 20}
+CSDI = ("imputer=csdi", "model/size=tiny")
 
-    def scored(predictor, **changes):
-        model, _ = fit(predictor)
-        seen = counted(model)
-        write_imputations(tmp_path, {"imputation": asked | changes}, data, model)
-        return pl.read_parquet(tmp_path / FILE), len(seen)
 
-    first, filled = scored("lstm")
-    again, anew = scored("gru_d")
-    assert again.equals(first)
-    assert (filled, anew) == ((2, 0) if cache else (2, 2)), "a rate each"
-    for other in ({"seed": 1}, {"rates": [0.5]}, {"stays": 10}):
-        assert scored("gru_d", **other)[1] > 0
+def scored(model, data, folder, **changes) -> tuple[pl.DataFrame, int]:
+    """The errors of hidden cells, and how often the imputer was asked for them."""
+    seen = counted(model)
+    write_imputations(folder, {"imputation": ASKED | changes}, data, model)
+    return pl.read_parquet(folder / FILE), len(seen)
+
+
+def test_hidden_cells_are_filled_once_for_all_predictors(fit, data, monkeypatch, tmp_path):
+    """Before another predictor an imputer's draws are the same, kept or not; other cells, or more draws, are others."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Kept, "of", lambda config, data: None)
+        alone, filled = scored(fit("kmeans", *CSDI)[0], data, tmp_path)
+    assert filled == 2, "a rate each"
+    first, filled = scored(fit("kmeans", *CSDI)[0], data, tmp_path)
+    model, _ = fit("knn", *CSDI)
+    again, anew = scored(model, data, tmp_path)
+    assert (filled, anew) == (2, 0)
+    assert first.equals(alone)
+    assert again.equals(alone)
+    for other in ({"seed": 1}, {"rates": [0.5]}, {"stays": 10}, {"draws": 3}, {"pattern": "block"}):
+        made, anew = scored(model, data, tmp_path, **other)
+        assert anew == len(made["rate"].unique()), other
+
+
+def test_what_is_made_of_stays_is_named_by_all_that_can_be_seen_of_them(data):
+    stays = data.test[:5]
+    nothing = torch.zeros_like(stays.observed)
+    other = stays.observed.nonzero()[0].tolist()
+    values = stays.values.clone()
+    values[tuple(other)] += 1
+    seen = stays.observed.clone()
+    seen[tuple(other)] = False
+    hidden = nothing.clone()
+    hidden[tuple(other)] = True
+    changed = [
+        dataclasses.replace(stays, values=values),
+        dataclasses.replace(stays, observed=seen),
+        dataclasses.replace(stays, held_out=hidden),
+        data.test[1:6],
+    ]
+    names = {digest_of_stays(part, "x") for part in (stays, *changed)} | {digest_of_stays(stays, "y")}
+    assert len(names) == 6
+    unseen = torch.where(stays.observed, stays.values, 7.0)
+    assert digest_of_stays(dataclasses.replace(stays, values=unseen), "x") == digest_of_stays(stays, "x")
 
 
 def test_a_damaged_fill_is_told_and_made_again(fit, data, tmp_path, capsys):

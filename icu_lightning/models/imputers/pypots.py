@@ -20,7 +20,7 @@ from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.filling import as_draws
 from icu_lightning.models.imputers.trained import hidden_cells
 
-DRAWS = "n_sampling_times"  # argument of `predict` of those that draw
+DRAW = ("CSDI",)  # its imputers whose draws differ; GP-VAE takes a number of them, and makes the same one
 GIVEN = {"n_steps", "n_features", "batch_size", "epochs", "patience", "device", "verbose"}  # by the adapter
 
 
@@ -34,6 +34,7 @@ class PyPOTS:
         settings: arguments of it that are passed on whatever it has.
         batch_size, device: of its training.
         max_epochs, patience: as of `TrainedImputer`.
+        seed: of draws.
 
     Raises UserError if PyPOTS is not installed, has no such class, or needs an argument that is not given.
     """
@@ -51,6 +52,7 @@ class PyPOTS:
         device: str,
         max_epochs: int,
         patience: int,
+        seed: int,
     ) -> None:
         self.make = _class_of(name)
         taken = set(inspect.signature(self.make).parameters)
@@ -61,8 +63,8 @@ class PyPOTS:
         common: dict[str, Any] = {"batch_size": whole_number("model.imputer.batch_size", batch_size, 1)}
         common |= {"device": device, "verbose": False, "n_steps": shape.hours, "n_features": shape.n_variables}
         self.arguments = chosen | {key: value for key, value in common.items() if key in taken}
-        self.draws_differ = DRAWS in inspect.signature(self.make.predict).parameters
-        self.seed = int(torch.randint(2**31 - 1, ()))
+        self.draws_differ, self.seed = name in DRAW, whole_number("model.imputer.seed", seed, 0)
+        self.first = int(torch.randint(2**31 - 1, ()))
         self.model = self._made(self.max_epochs)
 
     def _made(self, epochs: int) -> Any:
@@ -76,22 +78,22 @@ class PyPOTS:
         from pypots.utils.random import set_random_seed
 
         cap = getattr(trainer, "max_epochs", None)
-        set_random_seed(self.seed)
+        set_random_seed(self.first)
         self.model = self._made(min(self.max_epochs, cap or self.max_epochs))
         hidden = hide(data.val, hidden_cells(data.val))
         with np.errstate(invalid="ignore"):
             self.model.fit({"X": with_gaps(data.train)}, {"X": with_gaps(hidden), "X_ori": with_gaps(data.val)})
 
     def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
-        """(B, S, T, V); the draws of a model that draws, of any other every S the same."""
+        """(B, S, T, V); of DRAW its draws, whose noise follows from `seed` and a stay's place in the batch; else every S the same."""
         if not len(batch):
             return batch.values.unsqueeze(1).expand(-1, n_samples, -1, -1)
         with torch.random.fork_rng(devices=[]):  # it draws from torch's random numbers
             torch.manual_seed(self.seed)
-            several = {DRAWS: n_samples} if self.draws_differ else {}
+            several = {"n_sampling_times": n_samples} if self.draws_differ else {}
             made = torch.as_tensor(self.model.predict({"X": with_gaps(batch)}, **several)["imputation"])
-        if not self.draws_differ:  # (B, T, V)
-            return as_draws(batch, made, n_samples)
+        if not self.draws_differ:
+            return as_draws(batch, made[:, 0] if made.dim() == 4 else made, n_samples)
         return torch.where(batch.observed.unsqueeze(1), batch.values.unsqueeze(1), made.to(batch.values))
 
     def state_dict(self) -> Mapping[str, Any]:

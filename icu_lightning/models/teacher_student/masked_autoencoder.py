@@ -176,9 +176,9 @@ class MaskedAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         self.line = line
+        self.encoder = encoder
         with settings_of("model.autoencoder.decoder"):
             self.decoder = decoder(shape=shape, states=encoder.width)
-        self.encoder = encoder
         self.masking, self.running_weight, self.horizon = masking, running_weight, horizon
         self.register_buffer("nothing", torch.zeros(len(shape.vis)))  # until `fit_nothing`
 

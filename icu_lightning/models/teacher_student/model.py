@@ -80,9 +80,13 @@ class TeacherStudent(nn.Module):
         self.stages = {name: Budget(**stages[name]).checked(name) for name in STAGES}
         check_pretraining(self.stages["mae"])
         self.notes: list[str] = []
+        if not 0 <= pretraining_dropout <= 1:
+            raise UserError(f"model.pretraining_dropout is a share, from 0 to 1; it is {pretraining_dropout}.")
         with settings_of("model.encoder"):
-            pretrained, tuned = encoder(shape=shape, dropout=pretraining_dropout), encoder(shape=shape)
+            pretrained = encoder(shape=shape, dropout=pretraining_dropout)
         self.autoencoder = autoencoder(**seen, encoder=pretrained)
+        with settings_of("model.encoder"):
+            tuned = encoder(shape=shape)
         with settings_of("model.teacher"):
             self.teacher = teacher(**seen, reader=tuned)
         options = dict(student)
