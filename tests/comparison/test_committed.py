@@ -9,14 +9,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.compare import compare_published
-from icu_lightning.comparison.published import OF_MTDM
+from icu_lightning.comparison.published import AFTER, OF_MTDM
 from icu_lightning.errors import UserError
 from icu_lightning.results import write_metrics
 from tests.comparison.conftest import table
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "experiments" / "mtdm"
-FILES = sorted((FOLDER / "tables" / "runs").glob("*.json"))
+TABLES = {"tables": ("table3", "table6"), "tables/physionet2012": ("table1", "table4")}  # of errors, of AUROCs
+FILES = [path for folder in TABLES for path in sorted((FOLDER / folder / "runs").glob("*.json"))]
 LARGEST = 16_000  # bytes; the whole ones have twelve times as many
 RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
 FACTS = "date: today\ncommand: /home/me/icu_lightning/run.py seed=0 hydra.run.dir=/home/me/x\ngit commit: none\n\ntorch==2\n"
@@ -126,25 +127,28 @@ def test_two_runs_of_one_name_are_refused(script, make, make_folder, monkeypatch
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["imputer-knn_predictor-lstm.json"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
 def test_a_committed_file_is_small_and_its_tables_have_its_numbers(script, path):
-    """Table 6 of every run, table 3 of those that imputed."""
-    content = json.loads(path.read_text())
+    """The table of AUROCs of every run, that of errors of those that imputed."""
+    content, folder = json.loads(path.read_text()), path.parents[1]
+    errors_table, auroc_table = TABLES[str(folder.relative_to(FOLDER))]
     run = content["run"]
     assert path.stat().st_size < LARGEST
     assert not set(script.BULK) & (content["test"].keys() | content["val"].keys())
     assert path.name == script.file_name(run)
     names = run["names"]
     row = names["predictor"] if "predictor" in names else OF_MTDM[names["model/tasks"]]
+    row = AFTER if (row, names.get("imputer")) == ("lstm", "mtdm") else row
     place = {"row": row, "imputer": names.get("imputer", "mtdm")}
-    cell = pl.read_csv(FOLDER / "tables" / "table6.csv").filter(**place).row(0, named=True)
-    code = (FOLDER / "tables" / "table6.md").read_text().splitlines()
+    cell = pl.read_csv(folder / f"{auroc_table}.csv").filter(**place).row(0, named=True)
+    code = (folder / f"{auroc_table}.md").read_text().splitlines()
     assert any("ommit" in line and run["commit"][:7] in line for line in code)
     side = names["protocol"]
-    assert {end: cell[f"{side}_{end}"] for end in ("value", "low", "high")} == run["auroc_of_folds"]
-    if place["row"] == "brits" or names.get("model/tasks") == "multi":
-        return  # table 3 has BRITS without labels, and the MTDM with the contrastive term
-    rows = pl.read_csv(FOLDER / "tables" / "table3.csv").filter(imputer=place["imputer"]).to_dicts()
+    own = run.get("auroc_of_folds") or content["test"]["raw"]["auroc"]
+    assert {end: cell[f"{side}_{end}"] for end in ("value", "low", "high")} == own
+    if place["row"] == "brits" or names.get("model/tasks") == "multi" or names.get("imputer") == "mtdm":
+        return  # the table of errors has BRITS without labels, and the MTDM as a model, with the contrastive term
+    rows = pl.read_csv(folder / f"{errors_table}.csv").filter(imputer=place["imputer"]).to_dicts()
     for row in rows if "imputation" in content else []:
         errors = content["imputation"][f"{row['row'] / 100:g}"][row["metric"]]
         assert row[f"{side}_value"] == pytest.approx(errors["value"], rel=1e-6)  # of one of the imputer's runs
