@@ -22,16 +22,14 @@ import polars as pl
 
 from icu_lightning.comparison.budgets import of_commits
 from icu_lightning.comparison.published import (
-    PROTOCOLS,
     Ours,
     Result,
     errors_at,
     facts,
+    of_one_table,
     over_seeds,
     own_auroc,
-    refuse_mixed,
 )
-from icu_lightning.comparison.published import protocol as protocol_of
 from icu_lightning.comparison.runs import Run, SeededModel, identity, models
 from icu_lightning.comparison.statistics import Estimate, own_auroc_difference
 from icu_lightning.errors import UserError
@@ -94,8 +92,7 @@ def filled(results: Sequence[Result], *, synthetic: bool) -> Ablation:
         raise UserError(
             f"None of the {len(results)} runs is of model=mtdm with model/tasks: python -m icu_lightning.run -m experiment={NAME}"
         )
-    by_protocol = {p: [result for result in used if protocol_of(result[0]) == p] for p in PROTOCOLS}
-    refuse_mixed(used, by_protocol, synthetic=synthetic, hidden=True)
+    by_protocol = of_one_table(used, synthetic=synthetic, hidden=True)
     kept = {id(run) for run, _ in used}
     return Ablation(
         rows=[row for p, found in by_protocol.items() for row in _rows(p, found)],
@@ -152,7 +149,6 @@ def _row(
 ) -> Row:
     runs, tasks = model.runs, str(_tasks(model.runs[0]))
     told = ", ".join(f"{name}={value}" for name, value in changes.items())
-    compared = reference is not None and reference is not model
     aurocs = [cell for run in runs if (cell := own_auroc(run, metrics[id(run)]))]
     return Row(
         protocol=protocol,
@@ -161,15 +157,11 @@ def _row(
         published=None if changes else _implied(runs[0].data, tasks),
         auroc=over_seeds(aurocs),
         reference=model is reference,
-        less_reference=own_auroc_difference(model, reference, _replicates(runs[0]), 0)
-        if reference and compared
+        less_reference=own_auroc_difference(model, reference, int(runs[0].config["bootstrap"]), 0)
+        if reference and reference is not model
         else None,
         errors={(rate, metric): _error(model, metrics, rate, metric) for rate in RATES for metric in ERRORS},
     )
-
-
-def _replicates(run: Run) -> int:
-    return int(run.config["bootstrap"])
 
 
 def _implied(data: str, tasks: str) -> float | None:

@@ -1,12 +1,20 @@
 """An ablation as text: for the terminal, as Markdown, LaTeX with booktabs, and CSV. Each protocol has a table of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import polars as pl
 
 from icu_lightning.comparison.ablation import ERRORS, NAME, RATES, REFERENCE, Ablation, Row, commits
 from icu_lightning.comparison.published import PROTOCOLS
-from icu_lightning.comparison.published_text import COLUMNS, NOT_RUN, number, stays, with_interval
+from icu_lightning.comparison.published_text import (
+    COLUMNS,
+    NOT_RUN,
+    line,
+    number,
+    stays,
+    with_interval,
+    without_interval,
+)
 from icu_lightning.comparison.tables import UNDEFINED, escaped
 
 DIFFERENCE = "less the reference"
@@ -40,17 +48,11 @@ def terminal_tables(found: Ablation) -> Iterator[tuple[str, list[str], list[list
 
 def _cells(row: Row) -> list[str]:
     published = "" if row.published is None else f"{row.published:.3f}"
-    errors = [_short(row, rate) for rate in RATES]
+    errors = [
+        without_interval(row.errors[rate, "mae"]) for rate in RATES
+    ]  # intervals, of thousands of cells, are in the CSV
     seeds = ", ".join(str(run.seed) for run in row.model.runs)
     return [row.setting, seeds, published, with_interval(row.auroc), _difference(row), *errors]
-
-
-def _short(row: Row, rate: str) -> str:
-    """Mean ± SD over seeds; intervals of errors, of thousands of cells, are in the CSV."""
-    ours = row.errors[rate, "mae"]
-    if ours is None:
-        return NOT_RUN
-    return f"{ours.value:.3f}" if ours.sd is None else f"{ours.value:.3f} ± {ours.sd:.3f}"
 
 
 def _difference(row: Row) -> str:
@@ -84,13 +86,9 @@ def notes(found: Ablation) -> list[str]:
 def markdown(found: Ablation) -> str:
     lines: list[str] = []
     for protocol, heads, rows in tables(found):
-        lines += [f"**{title(found, protocol)}**", "", _line(heads), _line(["---"] * 2 + ["---:"] * (len(heads) - 2))]
-        lines += [*map(_line, rows), ""]
+        lines += [f"**{title(found, protocol)}**", "", line(heads), line(["---"] * 2 + ["---:"] * (len(heads) - 2))]
+        lines += [*map(line, rows), ""]
     return "\n".join([*lines, *(f"- {note}" for note in notes(found)), ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def latex(found: Ablation) -> str:

@@ -126,8 +126,7 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
         raise UserError(
             f"None of the {len(results)} runs is in a cell of {name}: python -m icu_lightning.run -m experiment={name}"
         )
-    by_protocol = {p: [result for result in used if protocol(result[0]) == p] for p in PROTOCOLS}
-    refuse_mixed(used, by_protocol, synthetic=synthetic, hidden=of_errors)
+    by_protocol = of_one_table(used, synthetic=synthetic, hidden=of_errors)
     ours = {
         p: _best({key: _ours(key, [r for r in found if protocol(r[0]) == p]) for key, found in places.items()})
         for p in PROTOCOLS
@@ -203,10 +202,12 @@ def errors_at(result: Result, percent: str) -> Mapping[str, Any]:
     return (result[1].get("imputation") or {}).get(f"{int(percent) / 100:g}", {})
 
 
-def refuse_mixed(
-    used: Sequence[Result], by_protocol: Mapping[str, Sequence[Result]], *, synthetic: bool, hidden: bool
-) -> None:
-    """Raise UserError, as `filled` does, for what cannot stand in one table; `hidden`: whether errors of hidden cells are in it."""
+def of_one_table(used: Sequence[Result], *, synthetic: bool, hidden: bool) -> dict[str, list[Result]]:
+    """The runs of each protocol. `hidden`: whether errors of hidden cells are in the table.
+
+    Raises UserError, as `filled` does, for what cannot stand in one table.
+    """
+    by_protocol = {p: [result for result in used if protocol(result[0]) == p] for p in PROTOCOLS}
     first = used[0][0]
     for other, _ in used:
         if (first.synthetic, first.data) != (other.synthetic, other.data):
@@ -230,6 +231,7 @@ def refuse_mixed(
             _refuse_other_settings(runs[0], run, "data", SEEN)
             if hidden:
                 _refuse_other_cells(results[0], (run, metrics))
+    return by_protocol
 
 
 def _refuse_other_settings(

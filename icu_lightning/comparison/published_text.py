@@ -94,8 +94,15 @@ def with_interval(ours: Ours | None) -> str:
     """The value, of several seeds ± their SD, and the interval in brackets."""
     if ours is None:
         return NOT_RUN
-    value = f"{ours.value:.3f}" if ours.sd is None else f"{ours.value:.3f} ± {ours.sd:.3f}"
+    value = without_interval(ours)
     return value if ours.low is None or ours.high is None else f"{value} ({ours.low:.3f} to {ours.high:.3f})"
+
+
+def without_interval(ours: Ours | None) -> str:
+    """The value, of several seeds ± their SD."""
+    if ours is None:
+        return NOT_RUN
+    return f"{ours.value:.3f}" if ours.sd is None else f"{ours.value:.3f} ± {ours.sd:.3f}"
 
 
 def grid(table: Table) -> tuple[list[tuple[str, str]], list[str]]:
@@ -137,12 +144,12 @@ def markdown(table: Table) -> str:
     """Three columns for each of the paper's."""
     rows, columns = grid(table)
     heads = ["", *(f"{name_of(name)}: {what}" for name in columns for what in COLUMNS.values())]
-    lines = [f"**{title(table)}**", "", _line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
+    lines = [f"**{title(table)}**", "", line(heads), line(["---"] + ["---:"] * (len(heads) - 1))]
     for row, metric in rows:
-        lines.append(_line([heading(row, metric), *_cells(table.cells, row, metric, columns, "**{}**".format)]))
+        lines.append(line([heading(row, metric), *_cells(table.cells, row, metric, columns, "**{}**".format)]))
     if three := three_aurocs(table):
-        lines += ["", "Each AUROC of ours in three ways:", "", _line(three[0]), _line(["---"] * 3 + ["---:"] * 4)]
-        lines += map(_line, three[1])
+        lines += ["", "Each AUROC of ours in three ways:", "", line(three[0]), line(["---"] * 3 + ["---:"] * 4)]
+        lines += map(line, three[1])
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(table)), ""])
 
 
@@ -178,7 +185,8 @@ def _sd(ours: Ours) -> str:
     return NOT_RUN if ours.fold_sd is None else f"{ours.fold_sd:.3f}"
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
