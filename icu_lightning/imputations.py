@@ -26,7 +26,7 @@ from icu_lightning.data.concepts import concepts_of
 from icu_lightning.data.patterns import PATTERNS
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.evaluation.stored import facts_of
-from icu_lightning.terminal import steps
+from icu_lightning.terminal import bar
 
 if TYPE_CHECKING:  # settings are checked before torch is loaded
     from torch import Tensor
@@ -88,6 +88,8 @@ def write_imputations(folder: Path, config: Mapping[str, Any], data: "ICUDataMod
     """Hide, fill in, write; nothing for a model that does not impute, or if nothing is asked for."""
     import torch
 
+    from icu_lightning.data.masking import shown
+
     settings = imputation_settings(config)
     if settings is None or not hasattr(model, "impute"):
         (folder / FILE).unlink(missing_ok=True)
@@ -96,12 +98,18 @@ def write_imputations(folder: Path, config: Mapping[str, Any], data: "ICUDataMod
     test = data.measured["test"]
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(test))[: settings.stays])
     stays, scales = test[torch.from_numpy(chosen)], scales_of(data)
-    with steps("Filling in hidden cells", len(settings.rates)) as step:
-        parts = []
-        for rate in settings.rates:
-            step(f"{rate:.0%} of the measured cells")
-            parts.append(_of_rate(model, stays, scales, rate, settings))
-    table = pl.concat(parts)
+    hidden = [shown(stays, settings.pattern, rate, settings.seed) for rate in settings.rates]
+    with bar("Filling in hidden cells, a rate at a time", len(hidden)) as more:
+
+        def fill(part: "StayBatch") -> "Tensor":
+            filled = _draws(model, part, settings.draws)
+            more(1)
+            return filled
+
+        made_of = getattr(model, "made_of", _anew)  # an imputer before another predictor is not asked again
+        draws = made_of(hidden, f"{settings.draws} draws of hidden cells, as by {code_digest(Path(__file__))}", fill)
+    rates = zip(settings.rates, hidden, draws, strict=True)
+    table = pl.concat([_of_rate(rate, stays, part, made, scales) for rate, part, made in rates])
     facts = {"pattern": settings.pattern, "seed": str(settings.seed), "synthetic": str(data.source.synthetic).lower()}
     with atomic_file(folder / FILE) as path:
         table.write_parquet(path, metadata=facts)
@@ -124,21 +132,13 @@ def pool_imputations(folder: Path, folds: Sequence[Path]) -> None:
         )
 
 
-def _of_rate(model: Any, stays: "StayBatch", scales: pl.DataFrame, rate: float, settings: Settings) -> pl.DataFrame:
+def _of_rate(
+    rate: float, stays: "StayBatch", hidden: "StayBatch", draws: "Tensor", scales: pl.DataFrame
+) -> pl.DataFrame:
+    """A row for each cell that is hidden of the stays; draws: (cells, S)."""
     import torch
 
-    from icu_lightning.data.masking import shown
-
-    hidden = shown(stays, settings.pattern, rate, settings.seed)
-    row, hour, variable = torch.nonzero(hidden.held_out, as_tuple=True)
-
-    def fill() -> torch.Tensor:
-        parts = range(0, len(stays), STAYS_AT_ONCE)
-        filled = [_draws(model, hidden, slice(i, i + STAYS_AT_ONCE), settings.draws) for i in parts]
-        return torch.cat(filled) if filled else torch.zeros(0, settings.draws)
-
-    made_of = getattr(model, "made_of", _anew)  # an imputer before another predictor is not asked again
-    draws = made_of(hidden, f"{settings.draws} draws of hidden cells, as by {code_digest(Path(__file__))}", fill)
+    row, hour, variable = hidden.held_out.nonzero(as_tuple=True)
     return pl.DataFrame(
         {
             "stay_id": stays.stay_id[row.numpy()],
@@ -147,17 +147,21 @@ def _of_rate(model: Any, stays: "StayBatch", scales: pl.DataFrame, rate: float, 
             "hour": hour.to(torch.int16).numpy(),
             **scales[variable.numpy()].to_dict(),
             "truth": stays.values[row, hour, variable].float().numpy(),
-            "draws": pl.Series(draws.numpy(), dtype=pl.Array(pl.Float32, settings.draws)),
+            "draws": pl.Series(draws.numpy(), dtype=pl.Array(pl.Float32, draws.shape[1])),
         }
     )
 
 
-def _anew(stays: "StayBatch", what: str, make: "Callable[[], Tensor]") -> "Tensor":
+def _anew(parts: "Sequence[StayBatch]", what: str, make: "Callable[[StayBatch], Tensor]") -> "list[Tensor]":
     """Of a model that keeps nothing."""
-    return make()
+    return [make(part) for part in parts]
 
 
-def _draws(model: Any, hidden: "StayBatch", which: slice, n: int) -> "Tensor":
+def _draws(model: Any, hidden: "StayBatch", n: int) -> "Tensor":
     """(cells, S) of the hidden cells of these stays, in the order of `torch.nonzero`."""
-    part = hidden[which]
-    return model.impute(part, n).movedim(1, -1)[part.held_out].float()  # (B, S, T, V) -> (B, T, V, S) -> (cells, S)
+    import torch
+
+    parts = [hidden[i : i + STAYS_AT_ONCE] for i in range(0, len(hidden), STAYS_AT_ONCE)]
+    # (B, S, T, V) -> (B, T, V, S) -> (cells, S)
+    filled = [model.impute(part, n).movedim(1, -1)[part.held_out].float() for part in parts]
+    return torch.cat(filled) if filled else torch.zeros(0, n)

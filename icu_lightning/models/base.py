@@ -57,15 +57,15 @@ class Part(Protocol):
 
 
 class Once(Protocol):
-    """What a fitted part makes of something: as an earlier run has kept it, or by `make`."""
+    """What a fitted part makes of something: as another run has kept it, or as it is made here."""
 
-    def __call__(self, key: str, make: Callable[[], Tensor]) -> Tensor:
-        """Arguments: key: a digest of all that the result follows from beside the part's state; a file's name."""
+    def __call__(self, makes: Mapping[str, Callable[[], Tensor]]) -> dict[str, Tensor]:
+        """Arguments: makes: by a digest of all that its result follows from beside the part's state, a file's name."""
 
 
-def anew(key: str, make: Callable[[], Tensor]) -> Tensor:
+def anew(makes: Mapping[str, Callable[[], Tensor]]) -> dict[str, Tensor]:
     """Where nothing is kept."""
-    return make()
+    return {key: make() for key, make in makes.items()}
 
 
 @contextmanager

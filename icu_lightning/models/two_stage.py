@@ -10,7 +10,7 @@ References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), tables
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -113,28 +113,30 @@ class TwoStage:
         """(B, S, T, V) z-scores, observed cells unchanged."""
         return self.imputer.impute(batch, n_samples)
 
-    def made_of(self, stays: StayBatch, what: str, make: Callable[[], Tensor]) -> Tensor:
-        """What `make` makes of these stays with the imputer: by it, or as another run with the same imputer has kept it.
+    def made_of(self, parts: Sequence[StayBatch], what: str, make: Callable[[StayBatch], Tensor]) -> list[Tensor]:
+        """What `make` makes of each of these stays with the imputer: by it, or as another run with the same imputer has kept it.
 
         Arguments:
             what: a name for the result, which tells all that it follows from beside the imputer and the stays.
         """
-        return self.once(digest_of(stays, what), make)
+        keys = [digest_of(part, what) for part in parts]
+        made = self.once({key: partial(make, part) for key, part in zip(keys, parts, strict=True)})
+        return [made[key] for key in keys]
 
     def filled(self, batch: StayBatch) -> StayBatch:
         """The stays with the imputer's median wherever nothing was observed; see the module."""
         parts = [batch[i : i + STAYS_AT_ONCE] for i in range(0, len(batch), STAYS_AT_ONCE)]
-        values = [self._medians(part) for part in parts]
+        values = self._medians(parts)
         series = torch.cat(values).to(batch.values) if values else batch.values
         return replace(batch, values=series, observed=torch.ones_like(batch.observed))
 
-    def _medians(self, part: StayBatch) -> Tensor:
-        """(B, T, V) on the CPU."""
+    def _medians(self, parts: Sequence[StayBatch]) -> list[Tensor]:
+        """Of each (B, T, V) on the CPU."""
 
-        def fill() -> Tensor:
+        def fill(part: StayBatch) -> Tensor:
             return median_of_draws(self.imputer.impute(part, self.samples)).cpu()
 
-        return fill() if self.fills is None else self.fills.of(part, fill)
+        return [fill(part) for part in parts] if self.fills is None else self.fills.of(parts, fill)
 
     def _embed(self, batch: StayBatch) -> Tensor:
         reader: Any = self.predictor
@@ -164,17 +166,13 @@ class Fills:
         self.made: dict[str, Tensor] = {}  # digest of the stays -> (B, T, V)
         self.stays: set[Any] = set()
 
-    def of(self, part: StayBatch, fill: Callable[[], Tensor]) -> Tensor:
-        """(B, T, V) of these stays; by `fill`, unless they are known."""
-        key = digest_of(part, f"median of {self.samples}")
-        if key in self.made:
-            return self.made[key]
-        stays = set(part.stay_id.tolist())
-        if stays <= self.stays:
-            return fill()
-        self.stays |= stays
-        self.made[key] = self.once(key, fill)
-        return self.made[key]
+    def of(self, parts: Sequence[StayBatch], fill: Callable[[StayBatch], Tensor]) -> list[Tensor]:
+        """(B, T, V) of each of these; by `fill`, unless they are known."""
+        keyed = [(digest_of(part, f"median of {self.samples}"), part) for part in parts]
+        new = {key: part for key, part in keyed if key not in self.made and not self.stays.issuperset(part.stay_id)}
+        self.made |= self.once({key: partial(fill, part) for key, part in new.items()})
+        self.stays.update(*(part.stay_id for part in new.values()))
+        return [self.made[key] if key in self.made else fill(part) for key, part in keyed]
 
 
 def digest_of(part: StayBatch, what: str) -> str:

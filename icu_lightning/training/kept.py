@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -141,12 +141,22 @@ class KeptResults:
 
     folder: Path
 
-    def __call__(self, key: str, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+    def __call__(self, makes: Mapping[str, Callable[[], torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """What another process is making is left to it, and waited for at the end: so several share the work."""
+        made = {}
+        for wait in (False, True):
+            for key in [key for key in makes if key not in made]:
+                with suppress(BlockingIOError):
+                    made[key] = self._one(key, makes[key], wait)
+        return made
+
+    def _one(self, key: str, make: Callable[[], torch.Tensor], wait: bool) -> torch.Tensor:
+        """Raises BlockingIOError if another process is making it and this one does not `wait`."""
         entry = self.folder / key
         kept = _read(entry, MADE)
         if kept is not None:
             return kept
-        with building(entry):
+        with building(entry, wait=wait):
             kept = _read(entry, MADE)  # made by another process, meanwhile
             if kept is None:
                 kept = make()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,7 @@ from icu_lightning.errors import LATER, PUT_BACK
 from icu_lightning.imputations import FILE, write_imputations
 from icu_lightning.models.two_stage import digest_of as digest_of_stays
 from icu_lightning.training import kept
-from icu_lightning.training.kept import STATE, Kept, digest_of
+from icu_lightning.training.kept import STATE, Kept, KeptResults, digest_of
 from icu_lightning.training.stages import EpochSeed, StageTrainer, read_metrics
 from tests.conftest import composed
 
@@ -224,6 +225,31 @@ def test_what_is_made_of_stays_is_named_by_all_that_can_be_seen_of_them(data):
     assert len(names) == 6
     unseen = torch.where(stays.observed, stays.values, 7.0)
     assert digest_of_stays(dataclasses.replace(stays, values=unseen), "x") == digest_of_stays(stays, "x")
+
+
+def test_what_another_run_is_making_is_left_to_it_until_all_else_is_made(tmp_path):
+    """So two jobs with one imputer share the work, and neither holds its place for nothing."""
+    results, order = KeptResults(tmp_path), []
+
+    def make(key: str, then=lambda: None):
+        def made() -> torch.Tensor:
+            order.append(key)
+            then()
+            return torch.full((), float(len(order)))
+
+        return made
+
+    with ExitStack() as others:
+        others.enter_context(building(tmp_path / "a"))
+
+        def other_ends():
+            kept._write(tmp_path / "a", kept.MADE, torch.tensor(-1.0), {"key": "a"})
+            others.close()
+
+        made = results({"a": make("a"), "b": make("b"), "c": make("c", other_ends)})
+    assert order == ["b", "c"]
+    assert {key: value.item() for key, value in made.items()} == {"b": 1.0, "c": 2.0, "a": -1.0}
+    assert results({"c": make("c"), "d": make("d")}) == {"c": torch.tensor(2.0), "d": torch.tensor(3.0)}
 
 
 def test_a_damaged_fill_is_told_and_made_again(fit, data, tmp_path, capsys):
