@@ -4,7 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from icu_lightning.errors import UserError, whole_number
+from icu_lightning.errors import UserError, unknown_name, whole_number
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # Lightning's others convert the stays, too
 
 
 def started() -> tuple[int, int]:
@@ -17,7 +19,11 @@ def started() -> tuple[int, int]:
 
 
 def check_devices(trainer: Mapping[str, Any]) -> None:
-    """Raise UserError for numbers of devices and nodes that cannot be, or for which too many or too few processes were started."""
+    """Raise UserError for a precision in which stays are not read, for numbers of devices and nodes that cannot be, or for which too
+    many or too few processes were started.
+    """
+    if (precision := trainer.get("precision", PRECISIONS[0])) not in PRECISIONS:
+        raise unknown_name("trainer.precision", precision, PRECISIONS)
     devices, nodes = trainer.get("devices", 1), trainer.get("nodes", 1)
     if devices != "auto":
         whole_number("trainer.devices, if not auto,", devices, 1)

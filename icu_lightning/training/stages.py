@@ -16,6 +16,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -109,7 +110,7 @@ class StageTrainer:
         checkpoint: str | None = None,
         shown: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Train `module` until `monitor` has not improved for `patience` epochs, and leave it with its best weights.
+        """Train `module` until `monitor` has not improved for `patience` epochs, and leave it with its best weights, on `device`.
 
         A stage with a finished.json is loaded, not trained; one with a last.ckpt goes on from there.
         Raises UserError if the loss stops being a number, or max_epochs is not positive.
@@ -150,17 +151,21 @@ class StageTrainer:
                 write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
             self.crew.agreed(None)  # rank 0 has written everything
         self._before = (restore(module, folder / "best.ckpt") or origin).after(self._before)
+        module.to(self.device)  # Lightning has left it on the CPU
 
     def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> Once:
-        """See `Kept.fit_once`; without a cache, `fit`."""
+        """See `Kept.fit_once`; without a cache, `fit`. Afterwards `part` is on `device`, if it has a `to`."""
         if self.kept is None:
             fit()
             return anew
         whole, self._whole = self._whole, False
         try:
-            return self._fit_once(part, fit, name, beside)
+            once = self._fit_once(part, fit, name, beside)
         finally:
             self._whole = whole
+        if hasattr(part, "to"):
+            part.to(self.device)  # as kept, it comes to the CPU
+        return once
 
     def _fit_once(self, part: Part, fit: Callable[[], None], name: str, beside: Mapping[str, Any]) -> Once:
         assert self.kept is not None, "else nothing is looked for"
@@ -220,6 +225,12 @@ class StageTrainer:
             raise UserError(
                 f"This machine or Lightning cannot train with trainer.* = {self.settings}: {error}"
             ) from error
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where a fitted model fills and predicts: on the GPU of its training, if it is CUDA's; others have no double precision."""
+        root = self._lightning(1, []).strategy.root_device
+        return root if root.type == "cuda" else torch.device("cpu")
 
     @property
     def _on_cpu(self) -> bool:

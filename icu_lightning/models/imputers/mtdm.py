@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
@@ -37,6 +38,9 @@ class MTDM:
 
     def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
         return self.joint.impute(batch, n_samples)
+
+    def to(self, device: torch.device) -> None:
+        self.joint.to(device)
 
     def state_dict(self) -> Mapping[str, Any]:
         return self.joint.state_dict()

@@ -75,5 +75,8 @@ def mortality_loss(logit: Tensor, label: Tensor, bce: float, mse: float, death_w
 
 
 def _normalised(norm: nn.BatchNorm1d, states: Tensor) -> Tensor:
-    """Over stays and hours, (N, T, H) -> the same."""
-    return norm(states.flatten(0, 1)).view_as(states)
+    """Over stays and hours, (N, T, H) -> the same. One hour of one stay has no spread: the running one serves."""
+    rows = states.flatten(0, 1)
+    if len(rows) > 1 or not norm.training:
+        return norm(rows).view_as(states)
+    return F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps).view_as(states)

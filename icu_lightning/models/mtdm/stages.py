@@ -76,16 +76,21 @@ class MTDMNetwork(nn.Module):
         """Logits (B) and embeddings (B, 64) of filled series."""
         return self.predictor(series, batch.observed, batch.static)
 
-    def imputation_loss(self, batch: StayBatch, series: Tensor) -> Tensor:
-        """() of a batch and its filled series."""
+    @property
+    def completes(self) -> bool:
+        """Whether imputing is learnt from filled series."""
+        return self.imputer.completion == "imputed"
+
+    def imputation_loss(self, batch: StayBatch, series: Tensor | None) -> Tensor:
+        """() of a batch and its filled series, which may be None if it does not `complete`."""
         return self.imputer.loss(batch, self._completed(series))
 
-    def validation_loss(self, batch: StayBatch, series: Tensor) -> tuple[Tensor, Tensor]:
+    def validation_loss(self, batch: StayBatch, series: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Imputer.validation_loss`: what is noised has the same in its gaps as in training."""
         return self.imputer.validation_loss(batch, self.seed, self._completed(series))
 
-    def _completed(self, series: Tensor) -> Tensor | None:
-        return series.detach() if self.imputer.completion == "imputed" else None
+    def _completed(self, series: Tensor | None) -> Tensor | None:
+        return series.detach() if series is not None and self.completes else None
 
 
 class MTDMStage(Stage):
@@ -112,9 +117,10 @@ class WarmUp(MTDMStage):
     """stage1: imputing, and the embedding by its contrastive loss alone."""
 
     def terms(self, batch: StayBatch) -> dict[str, Tensor]:
-        series = self.network.fill(batch, feedback=False)
+        read = bool(self.weights.contrastive)
+        series = self.network.fill(batch, feedback=False) if read or self.network.completes else None
         imputation = self.network.imputation_loss(batch, series)
-        if not self.weights.contrastive:
+        if series is None or not read:
             return {"loss": imputation, "imputation": imputation}
         _, embedding = self.network.read(series, batch)
         pairs: Pairs = self.network.siamese(embedding, batch.label)
@@ -122,7 +128,7 @@ class WarmUp(MTDMStage):
         return {"loss": imputation + pairs.loss, **named}
 
     def validation_step(self, batch: StayBatch, _: int) -> Tensor:
-        series = self.network.fill(batch, feedback=False)
+        series = self.network.fill(batch, feedback=False) if self.network.completes else None
         loss, n = self.network.validation_loss(batch, series)
         self.val_imputation.update(loss, n)
         self.log("val/loss", self.val_imputation)
