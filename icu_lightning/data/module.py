@@ -41,10 +41,11 @@ class ICUDataModule(lightning.LightningDataModule):
         say, step: told in words what happens, and what is being done.
 
     After `setup`: `train`, `val`, `test` (StayBatch, without the cells that `data.held_out` hides), `measured` (the same three by
-    name, as measured), `stays` (a row a stay of the cohort, with its `split`, which is LEFT_OUT for what
-    `data.undersample` takes out of training), `left_out` (those as a StayBatch), `shape`,
+    name, as measured: nothing is hidden, and no value of another hour stands for an outlier), `stays` (a row a stay of the cohort,
+    with its `split`, which is LEFT_OUT for what `data.undersample` takes out of training), `left_out` (those as a StayBatch), `shape`,
     `outliers`, `scaler`, `encoder`, `extract` (attrition; the grid as charted), `values` (B, T, V; the grid in clinical units
-    with its outliers replaced) and `cleaning` (the extract's table with the outliers counted).
+    with its outliers replaced), `copied` (B, T, V; True where they were) and `cleaning` (the extract's table with the outliers
+    counted).
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ICUDataModule(lightning.LightningDataModule):
         self.extract, self.stays = prepared(self.source, self.settings, self.say, self.step)
         self._undersample()
         self._fit()
-        self.measured = {name: self._tensors(self.stays["split"] == name) for name in SPLITS}
+        self.measured = {name: self._as_measured(self.stays["split"] == name) for name in SPLITS}
         self.train, self.val, self.test = (self._shown(name) for name in SPLITS)
         self.left_out = self._tensors(self.stays["split"] == LEFT_OUT)
         self._ready = True
@@ -151,7 +152,8 @@ class ICUDataModule(lightning.LightningDataModule):
         variables = self.settings.variables
         seen = np.ones_like(train) if "outliers" in self.settings.before_split else train
         repaired = self.outliers.fit(self.extract.values[seen]).transform(self.extract.values)
-        self.values, self.cleaning = repaired.values, counted(self.extract.cleaning, variables, repaired)
+        self.values, self.copied = repaired.values, repaired.copied
+        self.cleaning = counted(self.extract.cleaning, variables, repaired)
         self.scaler.fit(self.values[train], variables)
         self.encoder.fit(self.stays.filter(training))
         if self.settings.vis is not None:
@@ -232,11 +234,21 @@ class ICUDataModule(lightning.LightningDataModule):
         """
         charted = self.extract.values[rows.to_numpy()].copy()
         charted[:, hours:] = np.nan
-        batch = self._batch(rows, self.outliers.transform(charted).values, hours)
-        return batch if self.settings.held_out is None else hide(batch, self._held_out(rows) & batch.observed)
+        repaired = self.outliers.transform(charted)
+        if self.settings.held_out is None:
+            return self._batch(rows, repaired.values, hours)
+        hidden = self._held_out(rows)
+        copied = repaired.copied & (self.stays.filter(rows)["split"] != "train").to_numpy()[:, None, None]
+        batch = self._batch(rows, np.where(copied, np.nan, repaired.values), hours)
+        return hide(batch, hidden & batch.observed)
 
     def _tensors(self, rows: pl.Series) -> StayBatch:
         return self._batch(rows, self.values[rows.to_numpy()], self.settings.hours)
+
+    def _as_measured(self, rows: pl.Series) -> StayBatch:
+        """Of whom cells can be hidden to be scored: a copy of one that is hidden would tell it."""
+        chosen = rows.to_numpy()
+        return self._batch(rows, np.where(self.copied[chosen], np.nan, self.values[chosen]), self.settings.hours)
 
     def _batch(self, rows: pl.Series, values: np.ndarray, hours: int) -> StayBatch:
         """Arguments: rows of `stays`. values: theirs (B, T, V), NaN where not observed. hours: that are over."""
@@ -262,12 +274,12 @@ class ICUDataModule(lightning.LightningDataModule):
     def _shown(self, split: str) -> StayBatch:
         """What models get to see of a split: of training stays, everything."""
         if self.settings.held_out is None or split == "train":
-            return self.measured[split]
+            return self._tensors(self.stays["split"] == split) if self.copied.any() else self.measured[split]
         return shown(self.measured[split], **held_out(self.settings.held_out))
 
     def _held_out(self, rows: pl.Series) -> torch.Tensor:
         """(B, T, V) True for the cells of these stays that `data.held_out` hides over the whole window."""
-        cells = held_out_cells(self._tensors(rows), **held_out(self.settings.held_out or {}))
+        cells = held_out_cells(self._as_measured(rows), **held_out(self.settings.held_out or {}))
         cells[torch.from_numpy((self.stays.filter(rows)["split"] == "train").to_numpy())] = False
         return cells
 

@@ -26,9 +26,13 @@ REACH = 1.5  # interquartile ranges beyond the quartiles
 
 
 class Repaired(NamedTuple):
-    """values: (B, T, V) as given, but for the flagged cells. replaced, removed: (V,) how many cells of each variable."""
+    """values: (B, T, V) as given, but for the flagged cells. copied: (B, T, V) True where another hour's value stands for an outlier.
+
+    replaced, removed: (V,) how many cells of each variable.
+    """
 
     values: NDArray[np.float32]
+    copied: NDArray[np.bool_]
     replaced: NDArray[np.int64]
     removed: NDArray[np.int64]
 
@@ -79,7 +83,8 @@ class Outliers:
         wrong = flagged[stay, :, variable]
         repaired[stay, :, variable] = np.where(wrong, nearest_valid(series, ~wrong & np.isfinite(series)), series)
         missing = flagged & np.isnan(repaired)
-        return Repaired(repaired, (flagged & ~missing).sum((0, 1)), missing.sum((0, 1)))
+        copied = flagged & ~missing
+        return Repaired(repaired, copied, copied.sum((0, 1)), missing.sum((0, 1)))
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> "Outliers":

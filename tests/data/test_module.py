@@ -278,6 +278,21 @@ def test_cells_of_validation_and_test_stays_are_hidden_and_those_of_training_sta
     assert data.settings.plain["held_out"] == {"pattern": "mcar", "rate": 0.5, "seed": 3}
 
 
+def test_no_copy_of_a_hidden_cell_is_seen_or_scored(synthetic_data):
+    """What replaces an outlier is another hour's value: that hour hidden, it would tell the truth, and be the truth of its own."""
+    hidden = {"pattern": "mcar", "rate": 0.3, "seed": 0}
+    whole, data = (synthetic_data(outliers="iqr", held_out=cells) for cells in (None, hidden))
+    for name in ("val", "test"):
+        copied = torch.from_numpy(whole.copied[(whole.stays["split"] == name).to_numpy()])
+        seen, part = getattr(whole, name), getattr(data, name)
+        assert copied.any()
+        assert (copied & ~seen.observed).sum() == 0, "models that are not scored on hidden cells have them"
+        for batch in (whole.measured[name], part):
+            assert not (copied & (batch.observed | batch.held_out)).any()
+        assert torch.equal(part.observed | part.held_out, seen.observed & ~copied)
+    assert_same(data.train, whole.train)
+
+
 def test_cells_of_stays_that_a_trained_model_is_applied_to_are_not_hidden(synthetic_data):
     data = synthetic_data()
     again = ICUDataModule(data.source, dataclasses.replace(data.settings, held_out={"pattern": "hour", "rate": 0.1}))

@@ -34,8 +34,9 @@ def random_values(seed: int = 0) -> np.ndarray:
 def test_bounds_by_hand_and_their_edges_are_no_outliers(fitted):
     assert (fitted.low.tolist(), fitted.high.tolist()) == ([-1.0], [7.0])
     edges = series(-1, 7, NAN)
-    values, replaced, removed = fitted.transform(edges)
+    values, copied, replaced, removed = fitted.transform(edges)
     assert np.array_equal(values, edges, equal_nan=True)
+    assert not copied.any()
     assert (replaced.tolist(), removed.tolist()) == ([0], [0])
 
 
@@ -52,18 +53,19 @@ def test_bounds_by_hand_and_their_edges_are_no_outliers(fitted):
 )
 def test_an_outlier_takes_the_value_of_the_nearest_valid_hour(charted, wanted, fitted):
     given = series(*charted)
-    values, replaced, removed = fitted.transform(given)
+    values, copied, replaced, removed = fitted.transform(given)
     assert np.array_equal(values, series(*wanted), equal_nan=True)
     assert np.array_equal(given, series(*charted), equal_nan=True), "the charted grid itself is left alone"
     outliers = sum(abs(x) == 99 for x in charted)
     gone = outliers if np.isnan(wanted).all() else 0
+    assert copied.flatten().tolist() == [abs(x) == 99 and not gone for x in charted]
     assert (replaced.tolist(), removed.tolist()) == ([outliers - gone], [gone])
 
 
 def test_every_replacement_was_observed_in_the_same_stay_and_variable_as_a_slow_loop_finds_it():
     given = random_values()
     outliers = Outliers("iqr").fit(given[10:])
-    values, replaced, removed = outliers.transform(given)
+    values, copied, replaced, removed = outliers.transform(given)
     changes = np.zeros((2, 3), dtype=int)
     for b, t, v in np.argwhere((given < outliers.low) | (given > outliers.high)):
         of_stay = given[b, :, v]
@@ -75,6 +77,7 @@ def test_every_replacement_was_observed_in_the_same_stay_and_variable_as_a_slow_
             assert np.isnan(values[b, t, v])
         changes[0 if valid else 1, v] += 1
     assert (replaced.tolist(), removed.tolist()) == (changes[0].tolist(), changes[1].tolist())
+    assert copied.sum((0, 1)).tolist() == changes[0].tolist()
     assert changes[0].min() > 0
     assert changes[1].tolist() == [1, 1, 1], "the stay with one value"
     inside = (given >= outliers.low) & (given <= outliers.high)
@@ -102,9 +105,9 @@ def test_equal_quartiles_or_no_value_give_no_bounds():
 
 def test_plausible_ranges_alone_are_the_identity():
     outliers = Outliers("range").fit(random_values())
-    values, replaced, removed = outliers.transform(random_values())
+    values, copied, replaced, removed = outliers.transform(random_values())
     assert np.array_equal(values, random_values(), equal_nan=True)
-    assert replaced.sum() == removed.sum() == 0
+    assert copied.sum() == replaced.sum() == removed.sum() == 0
 
 
 @pytest.mark.parametrize("rule", ["range", "iqr"])
