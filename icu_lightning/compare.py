@@ -130,7 +130,12 @@ def show_table(name: str, results: "Sequence[Result]", folder: Path, *, syntheti
         print_table(f"{text.title(found)}: {heading.upper()}", *text.terminal_rows(found, column))
     if three := text.three_aurocs(found):
         print_table("Each AUROC of ours in three ways", *three)
+    for what, heads, rows in text.errors_in_units(found):
+        print_table(what, heads, rows)
     write_forms(name, folder, text.csv_rows(found), text.markdown(found), text.latex(found))
+    if (in_units := text.rows_in_units(found)).height:
+        with atomic_file(folder / f"{name}_units.csv") as path:
+            in_units.write_csv(path)
     return text.notes(found)
 
 

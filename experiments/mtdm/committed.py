@@ -2,8 +2,9 @@
 
     python experiments/mtdm/committed.py 'sweeps/table6-*' --out experiments/mtdm/tables/runs
 
-Left out are the points of curves, subgroups, single folds' values but of AUROC and AUPRC, and the errors of each imputed variable.
-All else stands where it stood, digit by digit, so that in the place of the run's own it gives the same table (`compare --published`).
+Left out are the points of curves, subgroups, single folds' values but of AUROC and AUPRC, and of an imputed variable's errors all
+but the mean absolute one in its unit. All else stands where it stood, digit by digit, so that in the place of the run's own it gives
+the same table (`compare --published`).
 Before it stands `run`: what was run, on which code, its audit and attrition, and of a cross-validation the AUROC of a table's cell,
 the mean of the folds', with its interval over patients. No stay is in it.
 """
@@ -64,7 +65,7 @@ def committed(folder: Path) -> dict[str, Any]:
         metrics[split] = without_bulk(metrics[split])
     if "imputation" in metrics:
         metrics["imputation"] = {
-            rate: {name: of for name, of in errors.items() if name != "variables"}
+            rate: errors | {"variables": in_units(errors["variables"])}
             for rate, errors in metrics["imputation"].items()
         }
     return {"run": what_was_run(folder, run), **metrics}
@@ -84,6 +85,11 @@ def what_was_run(folder: Path, run: Run) -> dict[str, Any]:
         "audit": json.loads((folder / "audit.json").read_text(encoding="utf-8")),
         "attrition": pl.read_csv(folder / "attrition.csv").to_dict(as_series=False),
     }
+
+
+def in_units(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each imputed variable its unit, and the mean absolute error in it, without the interval."""
+    return {name: {"unit": of["unit"], "mae": {"value": of["mae"]["value"]}} for name, of in variables.items()}
 
 
 def without_bulk(split: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,14 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InUnit:
+    """The mean absolute error of a variable in its unit; mean over seeds."""
+
+    unit: str
+    mae: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of the paper.
 
@@ -82,6 +90,7 @@ class Table:
         data: that the paper's numbers are of.
         cells: (row, column, metric) -> cell, in the paper's order, then those that it does not have. A row is a missing rate in per
             cent, or a predictor.
+        in_units: by protocol, (row, column, variable) -> ours, of errors that have them.
         runs: by protocol, those that stand in it.
         others: names of runs that are in no cell.
     """
@@ -89,6 +98,7 @@ class Table:
     name: str
     data: str
     cells: Mapping[Key, Cell]
+    in_units: Mapping[str, Mapping[Key, InUnit]]
     runs: Mapping[str, Sequence[Run]]
     others: Sequence[str]
 
@@ -135,6 +145,7 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
         name=name,
         data=str(rows["data"][0]),
         cells={k: Cell(published=published.get(k), ours={p: ours[p].get(k) for p in PROTOCOLS}) for k in keys},
+        in_units={p: _in_units(places, p) for p in PROTOCOLS} if of_errors else {},
         runs={p: [run for run, _ in found] for p, found in by_protocol.items()},
         others=[run.name for run, _ in results if id(run) not in placed],
     )
@@ -276,6 +287,20 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
             )
     ours = over_seeds([cell for _, cell in by_seed.values()])
     return ours if of_errors or ours is None else _with_pooled(ours, [metrics["test"] for _, metrics in results])
+
+
+def _in_units(places: Mapping[Key, Sequence[Result]], of: str) -> dict[Key, InUnit]:
+    """By row, column and variable, of one protocol."""
+    found: dict[Key, InUnit] = {}
+    for (row, column, metric), results in places.items():
+        if metric != "mae":
+            continue
+        each = [errors_at(result, row).get("variables") or {} for result in results if protocol(result[0]) == of]
+        for name in dict.fromkeys(name for variables in each for name in variables):
+            there = [variables[name] for variables in each if name in variables]
+            error = float(np.mean([variable["mae"]["value"] for variable in there]))
+            found[row, column, name] = InUnit(unit=there[0]["unit"], mae=error)
+    return found
 
 
 def own_auroc(run: Run, metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:

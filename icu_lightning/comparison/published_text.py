@@ -150,7 +150,46 @@ def markdown(table: Table) -> str:
     if three := three_aurocs(table):
         lines += ["", "Each AUROC of ours in three ways:", "", line(three[0]), line(["---"] * 3 + ["---:"] * 4)]
         lines += map(line, three[1])
+    for what, heads, rows_of in errors_in_units(table):
+        lines += ["", f"{what}:", "", line(heads), line(["---"] + ["---:"] * (len(heads) - 1)), *map(line, rows_of)]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(table)), ""])
+
+
+def errors_in_units(table: Table) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Of each protocol a title, headings, and a row a variable, at the middle rate; the others are in `rows_in_units`."""
+    found = []
+    for p, cells in table.in_units.items():
+        rates = sorted({row for row, _, _ in cells}, key=int)
+        middle = rates[len(rates) // 2] if rates else ""
+        there = {column for row, column, _ in cells if row == middle}
+        columns = [column for column in grid(table)[1] if column in there]
+        units = {name: cell.unit for (_, _, name), cell in cells.items()}
+        rows = []
+        for name, unit in units.items():
+            of_columns = [cells.get((middle, column, name)) for column in columns]
+            errors = [NOT_RUN if cell is None else f"{cell.mae:.3g}" for cell in of_columns]
+            rows.append([f"{name}, {unit}" if unit else name, *errors])
+        what = f"MAE of each variable in its unit, {middle} % hidden, {COLUMNS[p]}"
+        found += [(what, ["", *map(name_of, columns)], rows)] if rows else []
+    return found
+
+
+def rows_in_units(table: Table) -> pl.DataFrame:
+    """A row a protocol, rate, imputer and variable; none of AUROC."""
+    return pl.DataFrame(
+        [
+            {
+                "protocol": p,
+                "missing_percent": int(row),
+                "imputer": column,
+                "variable": name,
+                "unit": cell.unit,
+                "mae": cell.mae,
+            }
+            for p, cells in table.in_units.items()
+            for (row, column, name), cell in cells.items()
+        ]
+    )
 
 
 def three_aurocs(table: Table) -> tuple[list[str], list[list[str]]] | None:

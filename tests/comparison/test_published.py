@@ -13,11 +13,13 @@ from icu_lightning.compare import compare_published
 from icu_lightning.comparison.published import TABLES, facts, filled
 from icu_lightning.comparison.published_text import (
     csv_rows,
+    errors_in_units,
     grid,
     heading,
     latex,
     markdown,
     notes,
+    rows_in_units,
     terminal_rows,
     three_aurocs,
     title,
@@ -38,6 +40,42 @@ def mtdm(tasks: str, **more) -> dict:
 
 def interval(value: float, half: float = 0.02) -> dict:
     return {"value": value, "low": value - half, "high": value + half}
+
+
+def test_errors_of_each_variable_stand_in_its_unit_below_a_table_of_errors(result):
+    def variables(error: float) -> dict:
+        return {
+            "map": {"unit": "mmHg", "mae": interval(error)},
+            "ventilated": {"unit": "", "mae": interval(error / 100)},
+        }
+
+    runs = [
+        result(error=0.5, **two_stage("knn", "lstm")),
+        result(error=0.7, **two_stage("mean", "lstm")),
+        result(error=0.7, **two_stage("mean", "lstm", seed=1)),
+        result(error=0.9, **two_stage("zero", "lstm")),  # as older runs are
+    ]
+    for (_, metrics), error in zip(runs, (4.0, 8.0, 10.0, None), strict=True):
+        for i, rate in enumerate(RATES if error else ()):
+            metrics["imputation"][rate]["variables"] = variables(error + i)
+    found = filled("table3", runs, synthetic=False)
+    ((what, heads, rows),) = errors_in_units(found)
+    assert what == "MAE of each variable in its unit, 50 % hidden, ours, clean"
+    assert (heads, rows) == (["", "Mean", "KNN"], [["map, mmHg", "11", "6"], ["ventilated", "0.11", "0.06"]])
+    assert "| map, mmHg | 11 | 6 |" in markdown(found)
+    table = rows_in_units(found)
+    assert table.height == 2 * 5 * 2
+    row = {
+        "protocol": "clean",
+        "missing_percent": 90,
+        "imputer": "mean",
+        "variable": "map",
+        "unit": "mmHg",
+        "mae": 13.0,
+    }
+    assert row in table.to_dicts()
+    of_risks = filled("table6", runs, synthetic=False)
+    assert (errors_in_units(of_risks), rows_in_units(of_risks).height) == ([], 0)
 
 
 @pytest.fixture
