@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -16,15 +17,16 @@ import pytorch_lightning as lightning
 import torch
 from sklearn.metrics import roc_auc_score
 
+from icu_lightning.build import built
 from icu_lightning.data.loader import StayLoader
 from icu_lightning.errors import UserError
-from icu_lightning.models.base import RiskModule
+from icu_lightning.models.base import RiskModule, anew
 from icu_lightning.training.checkpoint import trained
 from icu_lightning.training.crew import Crew
 from icu_lightning.training.preemption import Preempted, heard
 from icu_lightning.training.ranks import check_devices, started
 from icu_lightning.training.stages import StageTrainer, read_metrics, restore
-from tests.conftest import run_in
+from tests.conftest import composed, run_in
 from tests.models.mtdm.conftest import gaussian_stays
 from tests.test_run import FILES, resumed, same_results
 
@@ -35,6 +37,7 @@ MODELS = {
     "teacher_student": ("model/network=tiny", "cohort=h48"),
     "summary_gru": (),
 }
+ONE = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
 TWO = ("trainer=ddp_cpu", "trainer.devices=2")
 SMALL = ("data.stays=299", "bootstrap=20", "++report.explanation.stays=0")  # 164 to train on, 37 to validate
 
@@ -244,6 +247,13 @@ def test_what_was_started_and_what_was_asked_for_have_to_agree(monkeypatch):
         check_devices({"devices": "auto", "nodes": 3})
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", 16])
+def test_a_precision_in_which_stays_are_not_read_is_refused(precision):
+    check_devices({"precision": "bf16-mixed"})
+    with pytest.raises(UserError, match=f"trainer.precision '{precision}'.* Known: 16-mixed, 32-true, bf16-mixed"):
+        check_devices({"precision": precision})
+
+
 def test_batch_norm_on_cpus_is_told_once_and_only_of_several(tmp_path, capsys):
     settings = {"accelerator": "cpu", "devices": 2, "precision": "32-true", "deterministic": True, "threads": 1}
     module = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
@@ -252,3 +262,69 @@ def test_batch_norm_on_cpus_is_told_once_and_only_of_several(tmp_path, capsys):
         trainer._tell_of_batch_norm(module)
         trainer._tell_of_batch_norm(module)
         assert capsys.readouterr().out.count("SyncBatchNorm is for GPUs only") == told
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "asked_on"), [("cpu", "cpu"), ("cuda:1", "cuda:1"), ("mps", "cpu"), ("xpu:0", "cpu")]
+)
+def test_a_model_is_asked_where_it_was_trained_if_double_precision_is_known_there(
+    trained_on, asked_on, tmp_path, monkeypatch
+):
+    of_lightning = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(trained_on)))
+    monkeypatch.setattr(StageTrainer, "_lightning", lambda self, epochs, callbacks: of_lightning)
+    assert StageTrainer(folder=tmp_path, seed=0, max_epochs=1, **ONE).device == torch.device(asked_on)
+
+
+def test_after_training_resuming_and_reusing_a_network_is_on_the_device(tmp_path, synthetic_data, monkeypatch):
+    """Lightning leaves it on the CPU, which would draw a GPU's series. `meta` stands for the GPU: it has no numbers, but a name."""
+    monkeypatch.setattr(StageTrainer, "device", torch.device("meta"))
+
+    def where(kept=None, once: bool = False) -> set[str]:
+        model = built(composed("model=focal_lstm").plain["model"], shape=data.shape)
+        trainer = StageTrainer(folder=tmp_path, seed=0, max_epochs=1, kept=kept, **ONE)
+        if once:
+            trainer.fit_once(model, lambda: None, name="imputer", beside={})
+        else:
+            model.fit(data, trainer)
+        return {parameter.device.type for parameter in model.parameters()}
+
+    data = synthetic_data(60)
+    assert where() == {"meta"}
+    assert where() == {"meta"}, "loaded from finished.json's best.ckpt"
+    found_before = SimpleNamespace(fit_once=lambda part, fit, **_: anew)
+    assert where(kept=found_before, once=True) == {"meta"}
+
+
+ON_A_DEVICE = [
+    ("model=focal_lstm",),
+    ("model=summary_gru",),
+    ("model=teacher_student", "model/network=tiny", "cohort=h48"),
+    ("model=vis_lstm", "cohort=h48"),
+    ("model=two_stage", "imputer=brits", "predictor=brits"),
+    ("model=two_stage", "imputer=saits", "predictor=lstm"),
+    ("model=two_stage", "imputer=brits", "predictor=transformer"),
+    ("model=two_stage", "imputer=brits", "predictor=gru_d"),
+]
+
+
+@pytest.mark.parametrize("words", ON_A_DEVICE, ids=" ".join)
+def test_stays_come_to_the_device_of_a_model_and_what_it_says_back(words, synthetic_data, monkeypatch):
+    """On `meta`, where an operation with a tensor of another device fails as on a GPU; there are no numbers to come back.
+
+    Diffusion and ReMasker are left out: on what is no GPU they look at numbers.
+    """
+    to_cpu = torch.Tensor.cpu
+    monkeypatch.setattr(
+        torch.Tensor, "cpu", lambda self: torch.zeros_like(self, device="cpu") if self.is_meta else to_cpu(self)
+    )
+    config = composed(*words).plain
+    data = synthetic_data(
+        60, **{name: config["data"][name] for name in ("hours", "variables", "static", "vis", "severity")}
+    )
+    model = built(config["model"], shape=data.shape)
+    for part in (model.imputer, model.predictor) if "model=two_stage" in words else (model,):
+        getattr(part, "to", lambda _: None)(torch.device("meta"))
+    asked = {"predict": (data.test,), "embed": (data.test,), "impute": (data.test, 2)}
+    for name, arguments in asked.items():
+        if hasattr(model, name):
+            assert getattr(model, name)(*arguments).device.type == "cpu", name
