@@ -88,6 +88,26 @@ def test_in_stage_1_the_contrastive_term_leaves_the_imputer_to_its_own(make_mode
         assert reached(stage) == parameters(stage, *parts) - never, term
 
 
+@pytest.mark.parametrize(
+    ("tasks", "completion", "calls"),
+    [("single", "zero", 1), ("multi", "zero", 1), ("multi_siamese", "zero", 5), ("single", "imputed", 5)],
+)
+def test_stage_1_draws_a_series_only_where_something_reads_it(tasks, completion, calls, make_model):
+    model = make_model(f"model/tasks={tasks}", f"model.imputer.completion={completion}", "model.fill_steps=4")
+    stage = WarmUp(network=model.network.train(), weights=model.weights, optimizer=None, decay_at=[])
+    asked = []
+    model.network.imputer.denoiser.register_forward_hook(lambda *_: asked.append(1))
+    stage.terms(gaussian_stays(8)[0])
+    assert len(asked) == calls, "one for the loss, and four steps"
+
+
+def test_an_hour_of_one_stay_can_be_learnt_from():
+    """It has no spread of its own to be normalised by."""
+    model = built(conf(), shape=shape(hours=1))
+    terms = joint(model).terms(gaussian_stays(1, missing=0.0, hours=1)[0])
+    assert float(terms["loss"].detach()) < math.inf
+
+
 @pytest.mark.parametrize("mixed", [False, True], ids=["float32", "bf16-mixed"])
 def test_together_they_reach_every_parameter(make_model, mixed):
     stage = joint(make_model(*WHOLE))
