@@ -302,7 +302,7 @@ def test_the_two_directions_of_brits_differ_only_where_nothing_was_observed(stay
 
 def test_the_median_of_an_even_number_of_draws_is_between_the_two_in_the_middle(stays):
     class Draws:
-        draws_differ, trains = True, False
+        draws_differ, kept = True, False
 
         def impute(self, batch, n_samples):
             of_each = torch.arange(n_samples, dtype=batch.values.dtype).view(1, -1, 1, 1) ** 2

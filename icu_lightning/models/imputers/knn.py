@@ -56,7 +56,7 @@ class KNN:
     Raises UserError for a checkpoint of another shape when it imputes.
     """
 
-    draws_differ, trains = False, False
+    draws_differ, kept = False, True
 
     def __init__(self, *, shape: BatchShape, neighbours: int) -> None:
         self.neighbours = whole_number("model.imputer.neighbours", neighbours, 1)
