@@ -31,11 +31,11 @@ class Imputer(Protocol):
     """Fills what is not observed. Its constructor takes `shape` beside its own settings.
 
     draws_differ: whether two draws of a cell are two numbers; else one says all.
-    trains: whether fitting it takes so long that other runs should have it, too.
+    kept: whether fitting it, or filling, takes so long that other runs should have it, and what it fills in, too.
     """
 
     draws_differ: bool
-    trains: bool
+    kept: bool
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """Learn from data.train, without its labels unless it is the MTDM's; choose epochs and the like on data.val."""
@@ -93,7 +93,7 @@ class TwoStage:
             self.predictor.check(data)  # before the imputer is trained
         # Of a predictor that is trained along, and how its labels are weighed in validation
         beside = {"label_weight": getattr(self.predictor, "label_weight", None), "prior_odds": data.prior_odds}
-        if self.imputer.trains:
+        if self.imputer.kept:
             self.once = trainer.fit_once(
                 self.imputer, lambda: self.imputer.fit(data, trainer), name="imputer", beside=beside
             )

@@ -3,6 +3,7 @@
 import dataclasses
 from functools import cache
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.impute import KNNImputer
 from icu_lightning.batch import hide
 from icu_lightning.build import built
 from icu_lightning.data.masking import shown
+from icu_lightning.models.imputers import knn
 from icu_lightning.models.imputers.remasker import Transformer
 from icu_lightning.models.two_stage import TwoStage
 from icu_lightning.training.stages import StageTrainer, stable_seed
@@ -204,6 +206,48 @@ def test_the_nearest_stays_are_scikit_learns(stays, tmp_path):
     assert np.allclose(found, expected, atol=1e-5)
 
 
+def plain_search(train, stay, k: int) -> torch.Tensor:
+    """(T, V) that the k nearest of `train` with a cell give one stay; see models/imputers/knn.py."""
+    both = train.observed & stay.observed
+    shared = both.flatten(1).sum(1)
+    squares = torch.where(both, train.values.double() - stay.values.double(), 0.0).square().flatten(1).sum(1)
+    distance = (squares * stay.observed[0].numel() / shared).round(decimals=9).tolist()
+    order = sorted((n for n in range(len(train)) if shared[n]), key=lambda n: (distance[n], n))
+    filled = torch.zeros_like(train.values[0])
+    for t, v in np.ndindex(*filled.shape):
+        having = train.observed[:, t, v]
+        donors = [n for n in order if having[n]][:k] or having.nonzero().flatten().tolist()
+        if donors:
+            filled[t, v] = train.values[donors, t, v].double().mean()
+    return filled
+
+
+@pytest.mark.parametrize("k", [1, 5, 1000])
+def test_the_nearest_stays_are_those_of_a_plain_search(k, stays, monkeypatch):
+    """Bit for bit: with ties, cells that few training stays have, or none, or none that can be compared, and stays of few cells."""
+    monkeypatch.setattr(knn, "CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr(knn, "STAYS_AT_ONCE", 3)
+    generator = torch.Generator().manual_seed(0)
+
+    def of_few_values(part):
+        part = dataclasses.replace(part, values=part.values[:, :3, :4], observed=part.observed[:, :3, :4])
+        values = torch.randn(part.values.shape, generator=generator).round()
+        observed = torch.rand(values.shape, generator=generator) < torch.tensor([0.9, 0.4, 0.2, 0.03])
+        return dataclasses.replace(part, values=values, observed=observed)
+
+    train, asked = of_few_values(stays.train), of_few_values(stays.test[:8])
+    train.observed[:, 0] = train.observed[:, 0] & (torch.arange(len(train)) == 9).unsqueeze(1)  # one has them
+    train.observed[:, 0, 0] = False
+    asked.observed[5:] = False
+    asked.observed[5, 1, 3] = asked.observed[6, 0, 1] = True
+    imputer = knn.KNN(shape=dataclasses.replace(stays.shape, hours=3, variables=tuple("abcd")), neighbours=k)
+    imputer.fit(SimpleNamespace(train=train), None)
+    found = imputer.impute(asked, 1)[:, 0]
+    for b, stay in enumerate(asked[i : i + 1] for i in range(len(asked))):
+        expected = torch.where(stay.observed[0], stay.values[0], plain_search(train, stay, k))
+        assert torch.equal(found[b], expected), b
+
+
 def test_a_filled_stay_has_a_value_everywhere_and_still_tells_what_was_measured(stays, tmp_path):
     from icu_lightning.models.two_stage import measured
 
@@ -258,7 +302,7 @@ def test_the_two_directions_of_brits_differ_only_where_nothing_was_observed(stay
 
 def test_the_median_of_an_even_number_of_draws_is_between_the_two_in_the_middle(stays):
     class Draws:
-        draws_differ, trains = True, False
+        draws_differ, kept = True, False
 
         def impute(self, batch, n_samples):
             of_each = torch.arange(n_samples, dtype=batch.values.dtype).view(1, -1, 1, 1) ** 2

@@ -150,12 +150,13 @@ def counted(model) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("cache", [True, False])
-def test_a_stay_is_filled_once_in_a_run_and_once_for_all_predictors(cache, fit, data, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("imputer", "cache"), [("brits", True), ("brits", False), ("knn", True)])
+def test_a_stay_is_filled_once_in_a_run_and_once_for_all_predictors(imputer, cache, fit, data, monkeypatch, tmp_path):
     """Training, validation and test stays; not what an explanation makes of known stays, which nobody asks for again."""
     if not cache:
         monkeypatch.setattr(Kept, "of", lambda config, data: None)
-    first, _ = fit("lstm")
+    asked = f"imputer={imputer}"
+    first, _ = fit("lstm", asked)
     seen = counted(first)
     risks = first.predict(data.test)
     for known in (data.train, data.val, data.test):
@@ -166,12 +167,15 @@ def test_a_stay_is_filled_once_in_a_run_and_once_for_all_predictors(cache, fit, 
     assert not torch.equal(changed, risks)
     made = sorted((tmp_path / "cache" / "imputers").glob("imputer-*-made/*/made.ckpt"))
     assert len(made) == (3 if cache else 0), "of train, val and test; no part has more than 256 stays"
-    second, _ = fit("gru_d")
+    with monkeypatch.context() as patched:
+        if cache:
+            patched.setattr(type(first.imputer), "impute", lambda *_: pytest.fail("filled again"))
+        second, _ = fit("gru_d", asked)
     seen = counted(second)
     for known in (data.train, data.val, data.test):
         assert torch.equal(second.filled(known).values, first.filled(known).values)
     assert seen == ([] if cache else [len(data.test)])
-    alone = built(composed("model=two_stage", "imputer=brits", "predictor=lstm").plain["model"], shape=data.shape)
+    alone = built(composed("model=two_stage", asked, "predictor=lstm").plain["model"], shape=data.shape)
     alone.load_state_dict(first.state_dict())
     assert torch.equal(alone.predict(data.test), risks), "what was kept changes no risk"
     assert torch.equal(alone.predict(tried), changed)

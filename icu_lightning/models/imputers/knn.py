@@ -6,13 +6,18 @@ What scikit-learn's KNNImputer computes (a test compares the two), but that a st
 about: stays at equal distance, which rounded values often are, come in the order of training. A cell that no training stay with
 anything in common has gets the mean of the training stays that have it, else 0.
 
-The training stays are what it has learnt, so they lie in its checkpoint.
+The training stays are what it has learnt, so they lie in its checkpoint. What it needs beside them does not grow with the stays that
+are asked about: distances of STAYS_AT_ONCE stays from all N, CELLS_AT_ONCE cells in double precision, and sqrt(k N) stays a rare cell.
 
 References: Missing value estimation methods for DNA microarrays (Troyanskaya et al., 2001).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import UserError, whole_number
@@ -21,26 +26,43 @@ from icu_lightning.models.imputers.filling import as_draws
 
 DIGITS = 9  # of a squared distance, beyond which two are equal
 STAYS_AT_ONCE = 64
+CELLS_AT_ONCE = 2**20  # of training stays
 
 
-class KNN(nn.Module):
-    """Arguments:
-    shape: of the data.
-    neighbours: k.
+@dataclass(frozen=True)
+class Donors:
+    """Training stays that have a cell, of c for which c^2 > k N (`usual`), and of the others (`rare`).
+
+    The first k of the nearest that have it are among some k N / c: of a usual cell that is less than to look at all c.
+
+    wanted: (F) k, or c if less. mean: (F) of all c; 0 if there are none. usual: (U), and rare: (R) numbers of cells.
+    of_rare: (R, the largest c) numbers of stays; N where there are no more.
+    """
+
+    wanted: Tensor
+    mean: Tensor
+    usual: Tensor
+    rare: Tensor
+    of_rare: Tensor
+
+
+class KNN:
+    """Looks on the CPU, wherever the stays are.
+
+    Arguments:
+        shape: of the data.
+        neighbours: k.
 
     Raises UserError for a checkpoint of another shape when it imputes.
     """
 
-    draws_differ, trains = False, False
-    values: Tensor  # (N, T V) of the training stays, 0 where not observed
-    observed: Tensor  # (N, T V) bool
+    draws_differ, kept = False, True
 
     def __init__(self, *, shape: BatchShape, neighbours: int) -> None:
-        super().__init__()
         self.neighbours = whole_number("model.imputer.neighbours", neighbours, 1)
         self.cells = shape.hours * shape.n_variables
-        self.register_buffer("values", torch.zeros(0, self.cells))
-        self.register_buffer("observed", torch.zeros(0, self.cells, dtype=torch.bool))
+        self.values = torch.zeros(0, self.cells)  # (N, T V) of the training stays, 0 where not observed
+        self.observed = torch.zeros(0, self.cells, dtype=torch.bool)
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         train = data.train
@@ -54,41 +76,81 @@ class KNN(nn.Module):
             )
         values, observed = (part.flatten(1).cpu() for part in (batch.values, batch.observed))
         parts = [slice(i, i + STAYS_AT_ONCE) for i in range(0, len(batch), STAYS_AT_ONCE)]
-        filled = [self._estimates(values[part], observed[part]) for part in parts]
+        donors = self._donors()
+        filled = [self._estimates(values[part], observed[part], donors) for part in parts]
         estimate = torch.cat(filled).to(batch.values) if filled else batch.values.flatten(1)
         return as_draws(batch, estimate.view_as(batch.values), n_samples)
 
-    def _estimates(self, values: Tensor, observed: Tensor) -> Tensor:
+    def _donors(self) -> Donors:
+        count, n_stays = self.observed.sum(0), len(self.values)
+        k = min(self.neighbours, n_stays)
+        total = torch.stack([part.double().sum(0) for part in self._parts(self.values)]).sum(0)
+        usual = count.square() > k * n_stays
+        rare = ((count > 0) & ~usual).nonzero().flatten()
+        stays = [has.nonzero().flatten() for has in self.observed[:, rare].T]
+        return Donors(
+            wanted=count.clamp(max=k),
+            mean=total / count.clamp(min=1),
+            usual=usual.nonzero().flatten(),
+            rare=rare,
+            of_rare=pad_sequence(stays, batch_first=True, padding_value=n_stays) if stays else rare.view(0, 0),
+        )
+
+    def _parts(self, cells: Tensor) -> tuple[Tensor, ...]:
+        return cells.split(max(1, CELLS_AT_ONCE // self.cells))
+
+    def _estimates(self, values: Tensor, observed: Tensor, donors: Donors) -> Tensor:
         """(B, F), (B, F) -> (B, F) for every cell."""
-        has, known = self.observed.double(), self.values.double()
-        mean = known.sum(0) / has.sum(0).clamp(min=1)
-        order, comparable = self._order(values, observed)
-        return torch.stack([self._of_stay(row[:n], mean) for row, n in zip(order, comparable.tolist(), strict=True)])
+        distance = self._distance(values, observed)
+        order, comparable = distance.argsort(dim=1, stable=True), distance.isfinite().sum(1)
+        return torch.stack([self._of_stay(row[:n], donors) for row, n in zip(order, comparable.tolist(), strict=True)])
 
-    def _order(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N) training stays, the nearest first, and (B) with how many of them there is a cell in common."""
+    def _distance(self, values: Tensor, observed: Tensor) -> Tensor:
+        """(B, N) squared, of each training stay; infinite without a cell in common."""
         x, seen = torch.where(observed, values, 0.0).double(), observed.double()
-        y, has = self.values.double(), self.observed.double()
-        shared = seen @ has.T  # (B, N)
-        squares = (x.square() @ has.T - 2 * x @ y.T + seen @ y.square().T).clamp(min=0)
-        distance = (squares * self.cells / shared.clamp(min=1)).round(decimals=DIGITS)
-        distance = torch.where(shared > 0, distance, float("inf"))
-        return distance.argsort(dim=1, stable=True), (shared > 0).sum(1)
+        distances = []
+        for known, there in zip(self._parts(self.values), self._parts(self.observed), strict=True):
+            y, has = known.double(), there.double()
+            shared = seen @ has.T  # (B, N)
+            squares = (x.square() @ has.T - 2 * x @ y.T + seen @ y.square().T).clamp(min=0)
+            distance = (squares * self.cells / shared.clamp(min=1)).round(decimals=DIGITS)
+            distances.append(torch.where(shared > 0, distance, float("inf")))
+        return torch.cat(distances, dim=1)
 
-    def _of_stay(self, nearest: Tensor, mean: Tensor) -> Tensor:
-        """(F) means over the first k of the stays `nearest` that have a cell; `mean` where none has."""
-        some = nearest[: 16 * self.neighbours]  # enough for all but rare cells
-        has = self.observed[some]
-        if bool((has.sum(0) < self.neighbours).any()) and len(nearest) > len(some):
-            some, has = nearest, self.observed[nearest]
-        taken = has & (has.cumsum(0) <= self.neighbours)
-        n = taken.sum(0)
-        total = torch.where(taken, self.values[some].double(), 0.0).sum(0)
-        return torch.where(n > 0, total / n.clamp(min=1), mean)
+    def _of_stay(self, nearest: Tensor, donors: Donors) -> Tensor:
+        """(F) means over the first k of the stays `nearest` that have a cell; the mean of all that have it where none of these has."""
+        total, missing = torch.zeros_like(donors.mean), donors.wanted.clone()
 
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
-        """As many training stays as the checkpoint has."""
-        for name in ("values", "observed"):
-            if (stored := state_dict.get(prefix + name)) is not None:
-                setattr(self, name, torch.empty_like(stored))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        def take(stays: Tensor, cells: Tensor) -> None:
+            total.index_add_(0, cells, self.values[stays, cells].double())
+            missing.index_add_(0, cells, torch.full_like(cells, -1))
+
+        take(*self._rare(nearest, donors))
+        short, first, last = donors.usual, 0, 4 * self.neighbours
+        while len(short) and first < len(
+            nearest
+        ):  # cells that lack donors, and the next nearest, twice as many each time
+            some = nearest[first:last]
+            has = self.observed[some][:, short]
+            row, column = (has & (has.cumsum(0) <= missing[short])).nonzero(as_tuple=True)
+            take(some[row], short[column])
+            short = short[missing[short] > 0]
+            first, last = last, 2 * last
+        n = donors.wanted - missing
+        return torch.where(n > 0, total / n.clamp(min=1), donors.mean)
+
+    def _rare(self, nearest: Tensor, donors: Donors) -> tuple[Tensor, Tensor]:
+        """Training stays, and the rare cell that is taken of each."""
+        n_stays = len(self.values)
+        rank = torch.full([n_stays + 1], n_stays)
+        rank[nearest] = torch.arange(len(nearest))
+        k = min(self.neighbours, donors.of_rare.shape[1])
+        first, place = rank[donors.of_rare].topk(k, largest=False)  # (R, k)
+        found = first < n_stays
+        return donors.of_rare.gather(1, place)[found], donors.rare.unsqueeze(1).expand_as(found)[found]
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        return {"values": self.values, "observed": self.observed}
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        self.values, self.observed = state_dict["values"], state_dict["observed"]

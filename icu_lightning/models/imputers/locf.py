@@ -11,7 +11,7 @@ from icu_lightning.models.imputers.filling import as_draws
 class LOCF(nn.Module):
     """Learns nothing."""
 
-    draws_differ, trains = False, False
+    draws_differ, kept = False, False
 
     def __init__(self, *, shape: BatchShape) -> None:
         super().__init__()

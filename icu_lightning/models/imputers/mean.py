@@ -11,7 +11,7 @@ from icu_lightning.models.imputers.filling import as_draws
 class Mean(nn.Module):
     """Over the observed cells of the training stays."""
 
-    draws_differ, trains = False, False
+    draws_differ, kept = False, False
     mean: Tensor  # (V)
 
     def __init__(self, *, shape: BatchShape) -> None:

@@ -27,7 +27,7 @@ class MTDM:
         joint: the model, made here, given `shape`.
     """
 
-    draws_differ, trains = True, True
+    draws_differ, kept = True, True
 
     def __init__(self, *, shape: BatchShape, joint: "partial[Joint]") -> None:
         with settings_of("model.imputer.joint"):

@@ -39,7 +39,7 @@ class PyPOTS:
     Raises UserError if PyPOTS is not installed, has no such class, or needs an argument that is not given.
     """
 
-    trains = True
+    kept = True
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class TrainedImputer(Stage):
         patience: epochs without a better val/loss after which training stops.
     """
 
-    draws_differ, trains = False, True
+    draws_differ, kept = False, True
 
     def __init__(self, *, network: Any, optimizer: Any, max_epochs: int, patience: int) -> None:
         super().__init__(optimizer=optimizer)
