@@ -138,7 +138,7 @@ class Bidirectional(nn.Module):
             h = h * decay_t
             x_hat = torch.baddbmm(self.bias_history, h, self.history)  # Eq. 1 of the paper
             z_hat = torch.baddbmm(self.bias_features, torch.where(seen_t, x_t, x_hat), without_self)  # Eq. 7
-            c_hat = torch.lerp(x_hat, z_hat, beta_t)  # Eq. 9
+            c_hat = x_hat + beta_t * (z_hat - x_hat)  # Eq. 9; torch.lerp refuses numbers of two precisions
             gates = torch.baddbmm(gates_t, torch.where(seen_t, x_t, c_hat), self.gates_x)
             gates = torch.baddbmm(gates, h, self.gates_h)
             ifo, g = gates.split([3 * self.hidden, self.hidden], dim=2)

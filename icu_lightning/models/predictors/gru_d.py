@@ -70,7 +70,7 @@ class GRUDNetwork(nn.Module):
             gate_h, new_h = self.gates_h(h).split([2 * self.hidden, self.hidden], dim=1)
             reset, update = torch.sigmoid(gate_x + gate_h).chunk(2, dim=1)
             new = torch.tanh(torch.addcmul(new_x, reset, new_h))
-            h = torch.lerp(new, h, update)
+            h = new + update * (h - new)  # torch.lerp refuses numbers of two precisions
         return h
 
     def forward(self, batch: StayBatch) -> Tensor:
