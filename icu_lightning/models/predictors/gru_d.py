@@ -7,6 +7,9 @@
 With `imputer=locf` the fill is the last observation and this is GRU-D as published; another imputer's fill decays in its place.
 Nothing but the state depends on the hour before, so inputs, decays and their products with the weights are made of all hours at once.
 
+Deviation: delta is 1 in the first hour and counts on from it, where the paper begins with 0, because `hours_since` counts from 1 too;
+and the reset gate is applied after U h, as torch's GRU has it, not before.
+
 References: Recurrent Neural Networks for Multivariate Time Series with Missing Values (Che, Purushotham, Cho, Sontag, Liu, 2018).
 """
 
