@@ -38,14 +38,18 @@ class BRITS(TrainedImputer):
     Arguments:
         shape: of the data.
         hidden: units of each direction.
-        consistency: weight of the two directions' difference.
+        consistency: weight of the two directions' difference, 0 or more.
         training: optimizer, max_epochs, patience of `TrainedImputer`.
+
+    Raises ValueError for another weight.
 
     `network.label_weight` is 0 unless a predictor is trained along, see predictors/brits.py.
     """
 
     def __init__(self, *, shape: BatchShape, hidden: int, consistency: float, **training: Any) -> None:
         check_widths("model.imputer", hidden=hidden)
+        if not 0 <= consistency < math.inf:
+            raise ValueError(f"consistency must be a finite number of at least 0; it is {consistency}")
         super().__init__(network=Bidirectional(shape.n_variables, hidden, consistency), **training)
         self.survivor_weight = 1.0  # of validation survivors, in the loss of labels
 
