@@ -10,7 +10,8 @@
 Notation is the paper's. Both directions are one batch of two: each hour is a few products for both, and everything that
 does not depend on the state (decays, beta, the mask's share of the gates) is made of all hours at once.
 
-Deviation: errors are averaged over all observed cells, not hour by hour, so that an hour with one measurement weighs as one.
+Deviation: errors are averaged over all observed cells, not hour by hour, so that an hour with one measurement weighs as one. The
+authors' script has .3 times the sum over hours and both directions, so consistency weighs .6 T times as much here, 14 times at 24 h.
 
 References: BRITS: Bidirectional Recurrent Imputation for Time Series (Cao et al., 2018), Eq. 1 to 12.
 """
