@@ -39,7 +39,7 @@ class KeyedNoise:
         self.draws, self.like = list(draws), like
         self.cells = (hours, n_variables)
         self.streams = [
-            torch.Generator().manual_seed(_key(seed, stay, draw)) for stay in stay_id for draw in self.draws
+            torch.Generator().manual_seed(key_of(seed, stay, draw)) for stay in stay_id for draw in self.draws
         ]
 
     def __call__(self) -> Tensor:
@@ -63,7 +63,7 @@ class StratifiedNoise(KeyedNoise):
 
     def _strata(self, seed: int, stay: object, of: int) -> Tensor:
         """(S, T, V) the stratum of each cell in each of the draws, from 0 to of - 1."""
-        order = torch.Generator().manual_seed(_key(seed, stay, STRATA))
+        order = torch.Generator().manual_seed(key_of(seed, stay, STRATA))
         return torch.rand(of, *self.cells, generator=order).argsort(0)[self.draws]
 
     def __call__(self) -> Tensor:
@@ -76,5 +76,6 @@ class StratifiedNoise(KeyedNoise):
         return stratified.view(noise.shape).to(noise)
 
 
-def _key(seed: int, stay: object, draw: int) -> int:
+def key_of(seed: int, stay: object, draw: int) -> int:
+    """Of a stream of random numbers."""
     return int.from_bytes(hashlib.blake2b(f"{seed}|{stay}|{draw}".encode(), digest_size=8).digest(), "little") >> 1

@@ -1,5 +1,6 @@
 """Laws of every imputer, by globbing conf/imputer: a new one is tested because its file exists."""
 
+import copy
 import dataclasses
 from functools import cache
 from itertools import pairwise
@@ -46,11 +47,11 @@ def of_conf(name: str, shape):
     return built(composed(*words).plain["model"]["imputer"], shape=shape)
 
 
-def fitted(name: str, data, folder, max_epochs: int = 1):
+def fitted(name: str, data, folder, max_epochs: int = 1, precision: str = "32-true"):
     torch.manual_seed(stable_seed(0, "initial weights"))
     imputer = of_conf(name, data.shape)
     folder.mkdir(exist_ok=True)
-    device = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
+    device = {"accelerator": "cpu", "devices": 1, "precision": precision, "deterministic": True, "threads": 1}
     imputer.fit(data, StageTrainer(folder=folder, seed=0, max_epochs=max_epochs, **device))
     return imputer
 
@@ -65,6 +66,13 @@ def mae(imputer, batch, rate: float) -> float:
     hidden = shown(batch, "mcar", rate, 0)
     estimate = imputer.impute(hidden, 1 if not imputer.draws_differ else 5).median(1).values
     return float((estimate - batch.values).abs()[hidden.held_out].mean())
+
+
+def few(data):
+    """Of the same data 32 stays to train on and to validate."""
+    part = copy.copy(data)
+    part.train, part.val = data.train[:32], data.val[:32]
+    return part
 
 
 def shorter(data):
@@ -128,6 +136,13 @@ def test_its_state_is_plain_and_restores_it(name, ready, stays, tmp_path):
     again = of_conf(name, stays.shape)
     again.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))
     assert torch.equal(imputer.impute(stays.test[:10], 2), again.impute(stays.test[:10], 2))
+
+
+@pytest.mark.parametrize("name", sorted(set(IMPUTERS) - QUICK - {"pypots"}))
+def test_it_trains_in_mixed_precision(name, stays, tmp_path):
+    """trainer.precision=bf16-mixed, under which a network has numbers of two kinds: an epoch of one step, and its validation."""
+    imputer = fitted(name, few(stays), tmp_path, precision="bf16-mixed")
+    assert imputer.impute(stays.test[:2], 1).isfinite().all()
 
 
 @pytest.mark.parametrize("name", LONGER)

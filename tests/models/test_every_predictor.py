@@ -1,5 +1,6 @@
 """Laws of every predictor of filled stays, by globbing conf/predictor: a new one is tested because its file exists."""
 
+import copy
 import dataclasses
 import shutil
 import sys
@@ -28,11 +29,11 @@ def conf_of(name: str) -> dict:
     return composed("model=two_stage", f"imputer={OWN.get(name, 'locf')}", f"predictor={name}").plain["model"]
 
 
-def fitted(name: str, data, folder, max_epochs: int | None = 2):
+def fitted(name: str, data, folder, max_epochs: int | None = 2, precision: str = "32-true"):
     torch.manual_seed(stable_seed(0, "initial weights"))
     model = built(conf_of(name), shape=data.shape)
     folder.mkdir(exist_ok=True)
-    device = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "deterministic": True, "threads": 1}
+    device = {"accelerator": "cpu", "devices": 1, "precision": precision, "deterministic": True, "threads": 1}
     model.fit(data, StageTrainer(folder=folder, seed=0, max_epochs=max_epochs, **device))
     return model
 
@@ -78,6 +79,18 @@ def test_hidden_truth_cannot_change_a_risk(name, ready):
     model, data, _ = ready(name)
     values = torch.where(data.test.observed, data.test.values, 7.0)
     assert torch.equal(model.predict(data.test), model.predict(dataclasses.replace(data.test, values=values)))
+
+
+NETWORKS = [name for name in PREDICTORS if name in OWN or "optimizer" in conf_of(name)["predictor"]]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_trains_in_mixed_precision(name, synthetic_data, tmp_path):
+    """See the imputers' law of this name."""
+    data = copy.copy(synthetic_data(400))
+    data.train, data.val = data.train[:32], data.val[:32]
+    model = fitted(name, data, tmp_path, max_epochs=1, precision="bf16-mixed")
+    assert model.predict(data.test[:2]).isfinite().all()
 
 
 @pytest.mark.parametrize("name", PREDICTORS)

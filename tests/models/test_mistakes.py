@@ -82,6 +82,10 @@ def test_what_models_of_several_parts_refuse_is_told_before_a_table_is_read(word
 REFUSED = {
     "imputer=knn predictor=brits": r"predictor=brits is a head of imputer=brits .* KNN does not have",
     "imputer=brits model.imputer.optimizer.lr=-1": r"^model\.imputer\.optimizer has a value that torch refuses",
+    "imputer=brits model.imputer.consistency=-5": r"^model\.imputer: consistency must be a finite number of at least 0; it is -5",
+    "imputer=brits model.imputer.consistency=inf": r"^model\.imputer: consistency must be a finite number of at least 0; it is inf",
+    "imputer=remasker model.imputer.lowest=-0.1": r"^model\.imputer: lowest must be a share from 0 to 1; it is -0\.1",
+    "imputer=remasker model.imputer.lowest=3": r"^model\.imputer: lowest must be a share from 0 to 1; it is 3",
     "imputer=mtdm model.imputer.joint.optimizer.lr=-1": r"^model\.imputer\.joint\.optimizer has a value that torch",
     "imputer=csdi model.imputer.diffusion.clip=0": r"^model\.imputer\.diffusion\.clip must be above 0",
     "imputer=csdi model.imputer.diffusion.denoiser.heads=3": r"^model\.imputer\.diffusion: channels \(16\) must be a multiple",

@@ -1,5 +1,6 @@
 """imputer=pypots: an optional extra that says what to install, and settings that PyPOTS would refuse told before any training."""
 
+import dataclasses
 import sys
 
 import pytest
@@ -85,24 +86,52 @@ def test_a_model_that_draws_is_asked_for_as_many_draws_and_another_for_one(name,
     assert torch.equal(loaded.impute(batch, 5), draws), "by a seed that a checkpoint's configuration has"
 
 
-@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True:UserWarning")  # PyPOTS' own
-def test_the_draws_of_pypots_own_csdi_differ_where_pypots_is_installed(synthetic_data):
+class Centred(Peer):
+    """As GRU-D: its estimate is the mean of all that it is given at once."""
+
+    def predict(self, test_set, file_type="hdf5"):
+        made = torch.as_tensor(test_set["X"]).nanmean().expand(len(test_set["X"]), *self.shape)
+        return {"imputation": made.numpy()}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("CSDI", Drawing), ("GRUD", Centred)])
+def test_a_class_that_looks_at_the_batch_is_given_one_stay_at_a_time(name, kind, synthetic_data, monkeypatch):
+    batch = shown(synthetic_data(300).test[:4], "mcar", 0.5, 0)
+    hours, variables = batch.values.shape[1:]
+    monkeypatch.setattr(Peer, "shape", (hours, variables))
+    monkeypatch.setattr(pypots, "_class_of", lambda _: kind)
+    model = of("predictor=knn", f"model.imputer.name={name}", shape=synthetic_data(300).shape)
+    together = model.impute(batch, 3)
+    for place in range(4):
+        assert torch.equal(together[place : place + 1], model.impute(batch[place : place + 1], 3))
+    cell = (~batch.observed[0] & ~batch.observed[1]).nonzero()[0]
+    assert together[0, 0, *cell] != together[1, 0, *cell], "each stay has its own"
+
+
+OWN = {  # sizes that the others' arguments do not have
+    "CSDI": "n_channels=8 d_time_embedding=8 d_feature_embedding=4 d_diffusion_embedding=8 n_diffusion_steps=3",
+    "Informer": "factor=3",
+    "Reformer": "bucket_size=4 n_hashes=2 causal=false",
+    "TimesNet": "top_k=2 n_kernels=2",
+}
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True:UserWarning")  # PyPOTS' own, both
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning")
+@pytest.mark.parametrize("name", [*pypots.ALONE, "SAITS"])
+def test_a_stay_is_filled_alike_alone_and_in_company_where_pypots_is_installed(name, synthetic_data):
+    """Of more stays than a batch of PyPOTS has. The draws of CSDI differ."""
     pytest.importorskip("pypots")
     data = synthetic_data(300)
-    sizes = [
-        "n_channels=8",
-        "d_time_embedding=8",
-        "d_feature_embedding=4",
-        "d_diffusion_embedding=8",
-        "n_diffusion_steps=3",
-    ]
-    words = [
-        "model.imputer.name=CSDI",
-        "model.imputer.usual.n_heads=2",
-        *(f"+model.imputer.settings.{size}" for size in sizes),
-    ]
-    model = of(*words, shape=data.shape)
+    small = [f"model.imputer.usual.{size}" for size in ("n_layers=1", "d_model=16", "n_heads=2", "d_k=8", "d_ffn=16")]
+    own = [f"+model.imputer.settings.{size}" for size in OWN.get(name, "").split()]
+    words = [f"model.imputer.name={name}", "model.imputer.batch_size=2", *small, "model.imputer.usual.d_v=8", *own]
+    model = of("predictor=knn", *words, shape=data.shape)
     batch = shown(data.test[:4], "mcar", 0.5, 0)
+    noise = torch.randn(batch.values.shape, generator=torch.Generator().manual_seed(0))  # stays of different periods
+    batch = dataclasses.replace(batch, values=torch.where(batch.observed, noise, 0.0))
     draws = model.impute(batch, 3)
     assert draws.shape == (4, 3, *batch.values.shape[1:])
-    assert (draws.std(1)[~batch.observed] > 0).all()
+    assert bool((draws.std(1)[~batch.observed] > 0).all()) == (name in pypots.DRAW)
+    alone = torch.cat([model.impute(batch[place : place + 1], 3) for place in range(4)])
+    assert torch.allclose(draws, alone, atol=1e-5)

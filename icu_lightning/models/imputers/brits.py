@@ -10,7 +10,8 @@
 Notation is the paper's. Both directions are one batch of two: each hour is a few products for both, and everything that
 does not depend on the state (decays, beta, the mask's share of the gates) is made of all hours at once.
 
-Deviation: errors are averaged over all observed cells, not hour by hour, so that an hour with one measurement weighs as one.
+Deviation: errors are averaged over all observed cells, not hour by hour, so that an hour with one measurement weighs as one. The
+authors' script has .3 times the sum over hours and both directions, so consistency weighs .6 T times as much here, 14 times at 24 h.
 
 References: BRITS: Bidirectional Recurrent Imputation for Time Series (Cao et al., 2018), Eq. 1 to 12.
 """
@@ -38,14 +39,18 @@ class BRITS(TrainedImputer):
     Arguments:
         shape: of the data.
         hidden: units of each direction.
-        consistency: weight of the two directions' difference.
+        consistency: weight of the two directions' difference, 0 or more.
         training: optimizer, max_epochs, patience of `TrainedImputer`.
+
+    Raises ValueError for another weight.
 
     `network.label_weight` is 0 unless a predictor is trained along, see predictors/brits.py.
     """
 
     def __init__(self, *, shape: BatchShape, hidden: int, consistency: float, **training: Any) -> None:
         check_widths("model.imputer", hidden=hidden)
+        if not 0 <= consistency < math.inf:
+            raise ValueError(f"consistency must be a finite number of at least 0; it is {consistency}")
         super().__init__(network=Bidirectional(shape.n_variables, hidden, consistency), **training)
         self.survivor_weight = 1.0  # of validation survivors, in the loss of labels
 
@@ -138,7 +143,7 @@ class Bidirectional(nn.Module):
             h = h * decay_t
             x_hat = torch.baddbmm(self.bias_history, h, self.history)  # Eq. 1 of the paper
             z_hat = torch.baddbmm(self.bias_features, torch.where(seen_t, x_t, x_hat), without_self)  # Eq. 7
-            c_hat = torch.lerp(x_hat, z_hat, beta_t)  # Eq. 9
+            c_hat = x_hat + beta_t * (z_hat - x_hat)  # Eq. 9; torch.lerp refuses numbers of two precisions
             gates = torch.baddbmm(gates_t, torch.where(seen_t, x_t, c_hat), self.gates_x)
             gates = torch.baddbmm(gates, h, self.gates_h)
             ifo, g = gates.split([3 * self.hidden, self.hidden], dim=2)

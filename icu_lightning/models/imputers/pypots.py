@@ -3,6 +3,8 @@
 PyPOTS trains it by its own loop: stopped early on the same hidden validation cells as ours, but not resumed inside of it, and on
 none of trainer's devices but `device`. It is an extra: pip install 'icu-lightning[pypots]'.
 
+Some of its classes fill a stay otherwise in other company: they are given each alone, which is slower, and draw by the stay's seed.
+
 References: PyPOTS: A Python Toolbox for Data Mining on Partially-Observed Time Series (Du, 2023).
 """
 
@@ -19,7 +21,10 @@ from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.filling import as_draws
 from icu_lightning.models.imputers.trained import hidden_cells
+from icu_lightning.models.noise import key_of
 
+# What follows from the batch: random numbers by a stay's place in it, the mean of its values, the periods that its stays have together
+ALONE = ("CSDI", "GRUD", "Informer", "Reformer", "TimesNet")
 DRAW = ("CSDI",)  # its imputers whose draws differ; GP-VAE takes a number of them, and makes the same one
 GIVEN = {"n_steps", "n_features", "batch_size", "epochs", "patience", "device", "verbose"}  # by the adapter
 
@@ -63,7 +68,8 @@ class PyPOTS:
         common: dict[str, Any] = {"batch_size": whole_number("model.imputer.batch_size", batch_size, 1)}
         common |= {"device": device, "verbose": False, "n_steps": shape.hours, "n_features": shape.n_variables}
         self.arguments = chosen | {key: value for key, value in common.items() if key in taken}
-        self.draws_differ, self.seed = name in DRAW, whole_number("model.imputer.seed", seed, 0)
+        self.alone, self.draws_differ = name in ALONE, name in DRAW
+        self.seed = whole_number("model.imputer.seed", seed, 0)
         self.first = int(torch.randint(2**31 - 1, ()))
         self.model = self._made(self.max_epochs)
 
@@ -85,16 +91,20 @@ class PyPOTS:
             self.model.fit({"X": with_gaps(data.train)}, {"X": with_gaps(hidden), "X_ori": with_gaps(data.val)})
 
     def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
-        """(B, S, T, V); of DRAW its draws, whose noise follows from `seed` and a stay's place in the batch; else every S the same."""
+        """(B, S, T, V); of DRAW its draws, whose noise follows from `seed` and the stay alone; else every S the same."""
         if not len(batch):
             return batch.values.unsqueeze(1).expand(-1, n_samples, -1, -1)
-        with torch.random.fork_rng(devices=[]):  # it draws from torch's random numbers
-            torch.manual_seed(self.seed)
-            several = {"n_sampling_times": n_samples} if self.draws_differ else {}
-            made = torch.as_tensor(self.model.predict({"X": with_gaps(batch)}, **several)["imputation"])
+        parts = [batch[i : i + 1] for i in range(len(batch))] if self.alone else [batch]
+        made = torch.cat([self._predicted(part, n_samples) for part in parts])
         if not self.draws_differ:
             return as_draws(batch, made[:, 0] if made.dim() == 4 else made, n_samples)
         return torch.where(batch.observed.unsqueeze(1), batch.values.unsqueeze(1), made.to(batch.values))
+
+    def _predicted(self, part: StayBatch, n_samples: int) -> Tensor:
+        several = {"n_sampling_times": n_samples} if self.draws_differ else {}
+        with torch.random.fork_rng(devices=[]):  # it draws from torch's random numbers
+            torch.manual_seed(key_of(self.seed, part.stay_id[0], 0))
+            return torch.as_tensor(self.model.predict({"X": with_gaps(part)}, **several)["imputation"])
 
     def state_dict(self) -> Mapping[str, Any]:
         return self.model.model.state_dict()

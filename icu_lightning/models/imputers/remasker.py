@@ -39,7 +39,7 @@ class ReMasker(TrainedImputer):
         width, heads, feedforward: of every layer; the width is a multiple of four, and of the heads.
         encoder_layers, decoder_layers: how many.
         masked_share: of the observed cells that are masked again in training.
-        warm_up: epochs in which the learning rate rises; then it falls as a cosine to `lowest` of it at max_epochs.
+        warm_up: epochs in which the learning rate rises; then it falls as a cosine to `lowest` of it, 0 to 1, at max_epochs.
         training: optimizer, max_epochs, patience of `TrainedImputer`.
 
     Raises ValueError for a width or a share that cannot be.
@@ -65,6 +65,8 @@ class ReMasker(TrainedImputer):
             raise ValueError(f"width ({width}) must be a multiple of four, and of heads ({heads})")
         if not 0 < masked_share < 1:
             raise ValueError(f"masked_share must be between 0 and 1; it is {masked_share}")
+        if not 0 <= lowest <= 1:
+            raise ValueError(f"lowest must be a share from 0 to 1; it is {lowest}")
         network = CellAutoencoder(shape, width, heads, feedforward, (encoder_layers, decoder_layers), masked_share)
         super().__init__(network=network, **training)
         self.warm_up, self.lowest = whole_number("model.imputer.warm_up", warm_up, 0), lowest

@@ -7,6 +7,9 @@
 With `imputer=locf` the fill is the last observation and this is GRU-D as published; another imputer's fill decays in its place.
 Nothing but the state depends on the hour before, so inputs, decays and their products with the weights are made of all hours at once.
 
+Deviation: delta is 1 in the first hour and counts on from it, where the paper begins with 0, because `hours_since` counts from 1 too;
+and the reset gate is applied after U h, as torch's GRU has it, not before.
+
 References: Recurrent Neural Networks for Multivariate Time Series with Missing Values (Che, Purushotham, Cho, Sontag, Liu, 2018).
 """
 
@@ -70,7 +73,7 @@ class GRUDNetwork(nn.Module):
             gate_h, new_h = self.gates_h(h).split([2 * self.hidden, self.hidden], dim=1)
             reset, update = torch.sigmoid(gate_x + gate_h).chunk(2, dim=1)
             new = torch.tanh(torch.addcmul(new_x, reset, new_h))
-            h = torch.lerp(new, h, update)
+            h = new + update * (h - new)  # torch.lerp refuses numbers of two precisions
         return h
 
     def forward(self, batch: StayBatch) -> Tensor:
