@@ -98,7 +98,9 @@ def told(error: hydra.errors.HydraException, typed: Sequence[str]) -> str:
     """Hydra's error in a line: what is unknown and why, the nearest that is known, and how a new key is added."""
     first, *more = str(error).splitlines()
     cause = isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__).splitlines()[0]
-    if UNKNOWN.match(first):
+    if (unknown := UNKNOWN.match(first)) and "/" in (group := unknown["key"] or "") and (CONF / group).is_dir():
+        return f"Could not override '{group}': what was chosen has no such options. They are those of another {group.split('/')[0]}."
+    if unknown:
         why = f": {cause}." if cause else "."
         add = f" ({more[0]}.)" if more else ""
         return f"{first.rstrip('.')}{why}{nearest(error, typed)}{add}"
@@ -124,11 +126,17 @@ def nearest(error: hydra.errors.HydraException, typed: Sequence[str]) -> str:
 def known_keys(typed: Sequence[str]) -> list[str]:
     """What can be overridden with the options that were chosen: groups, and settings with their dots, Hydra's among them."""
     groups = [path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()]
-    chosen = [word for word in typed if word.split("=")[0] in groups and "," not in word]
+    chosen = [word for word in typed if word.split("=")[0] in (*groups, "experiment") and "," not in word]
     command = Path(sys.argv[0]).stem
+    name = command if (CONF / f"{command}.yaml").exists() else "run"
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose(command if (CONF / f"{command}.yaml").exists() else "run", chosen, return_hydra_config=True)
+        try:
+            cfg = hydra.compose(name, chosen, return_hydra_config=True)
+        except (
+            hydra.errors.HydraException
+        ):  # options that are not one another's: another mistake than the one that is told
+            cfg = hydra.compose(name, return_hydra_config=True)
     return [*groups, *(f"hydra/{name}" for name in cfg.hydra), *_keys(cfg, "")]
 
 

@@ -328,6 +328,14 @@ def test_help_shows_groups_and_common_overrides(cli):
             "run.dir=/x",
             r"Could not override 'run.dir': Key 'run' is not in struct. Did you mean hydra.run.dir\? .*\+run.dir=/x\.\)",
         ),
+        (  # with options that go together by what the experiment chooses, or not at all
+            "experiment=mtdm model/size=tiny model.snapshot=[1]",
+            r"Could not override 'model.snapshot': .* Did you mean model.snapshots\?.*",
+        ),
+        (
+            "model/size=tiny",
+            "Could not override 'model/size': what was chosen has no such options. They are those of another model.",
+        ),
         ("hydra/job_loging=x", r"Could not override 'hydra/job_loging': .* Did you mean hydra/job_logging\?.*"),
         ("-m --cfg job", r"-m cannot be combined with --cfg or --info, .*"),
     ],

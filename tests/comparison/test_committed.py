@@ -16,7 +16,12 @@ from tests.comparison.conftest import table
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "experiments" / "mtdm"
-TABLES = {"tables": ("table3", "table6"), "tables/physionet2012": ("table1", "table4")}  # of errors, of AUROCs
+TABLES = {  # of errors, of AUROCs
+    "tables": ("table3", "table6"),
+    "tables/physionet2012": ("table1", "table4"),
+    "tables/smoke/mimic3": ("table1", "table4"),
+    "tables/smoke/mimic4": ("table2", "table5"),
+}
 FILES = [path for folder in TABLES for path in sorted((FOLDER / folder / "runs").glob("*.json"))]
 LARGEST = 22_000  # bytes; the whole ones have ten times as many
 RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
