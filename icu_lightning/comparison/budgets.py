@@ -1,7 +1,8 @@
 """What the runs of a published table were given, and which code they are of: a table's notes on epochs, draws, sizes and commits.
 
-Epochs are those that each run's own configuration allows: `max_epochs`, of the MTDM both stages'. `trainer.max_epochs`, which caps
-every stage, is one in a table (published.py refuses others), while `model/size` and a part's own settings may differ, and are told.
+Epochs are those that each run's own configuration allows: `max_epochs`, of the MTDM both stages', each stage capped by
+`trainer.max_epochs`. That is one in a table (published.py refuses others), and makes of budgets that were equal others, if it caps two
+stages of one and the one stage of another; `model/size` and a part's own settings may differ. All of it is told.
 """
 
 import re
@@ -40,8 +41,8 @@ def notes(table: Table, name_of: Name) -> list[str]:
     told = _unequal("imputers", {id(run): of_imputer(run, aurocs=aurocs) for run in runs}, runs, 1, name_of)
     if aurocs:
         told += _unequal("predictors", {id(run): of_predictor(run) for run in runs}, runs, 0, name_of)
-    if cap := (runs[0].config.get("trainer") or {}).get("max_epochs"):
-        told.append(f"trainer.max_epochs={cap} in all runs: no stage was longer, whatever the budgets say.")
+    if cap := _cap(runs[0]):
+        told.append(f"trainer.max_epochs={cap} in all runs: no stage was longer; the MTDM has two.")
     if aurocs and any(_place(run)[1] in DRAWN for run in runs):
         told.append(
             "AUROC of model=mtdm (its own LSTM, Siamese network) is of the mean of the risks over its draws; that of a two-stage "
@@ -54,7 +55,7 @@ def of_imputer(run: Run, *, aurocs: bool) -> Budget | None:
     """None of an imputer that is not trained. Draws are those behind the numbers: of AUROCs `samples`, of errors those scored."""
     model, column = run.config["model"], _place(run)[1]
     own = model if run.model == "mtdm" else model.get("imputer") or {}
-    found = _budget(own.get("joint", own))
+    found = _budget(own.get("joint", own), _cap(run))
     if found is None or column not in DRAWN:
         return found
     draws = model.get("samples") if aurocs else (run.config.get("imputation") or {}).get("draws")
@@ -63,12 +64,18 @@ def of_imputer(run: Run, *, aurocs: bool) -> Budget | None:
 
 def of_predictor(run: Run) -> Budget | None:
     """None of one that has no epochs, or that is trained along with its imputer."""
-    return _budget(run.config["model"].get("predictor") or {}) if run.model == "two_stage" else None
+    return _budget(run.config["model"].get("predictor") or {}, _cap(run)) if run.model == "two_stage" else None
 
 
-def _budget(settings: Mapping[str, Any]) -> Budget | None:
-    epochs = sum(settings["epochs"].values()) if "epochs" in settings else settings.get("max_epochs")
-    return None if epochs is None else Budget(epochs, settings.get("patience"))
+def _cap(run: Run) -> int | None:
+    """Epochs that no stage is longer than."""
+    return (run.config.get("trainer") or {}).get("max_epochs")
+
+
+def _budget(settings: Mapping[str, Any], cap: int | None) -> Budget | None:
+    of_stages = settings["epochs"].values() if "epochs" in settings else [settings.get("max_epochs")]
+    epochs = [stage if cap is None else min(stage, cap) for stage in of_stages if stage is not None]
+    return Budget(sum(epochs), settings.get("patience")) if epochs else None
 
 
 def _unequal(

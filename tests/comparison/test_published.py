@@ -292,37 +292,41 @@ def trained(
         own = {"joint": {"epochs": {"stage1": 20, "stage2": epochs - 20}, "patience": 15}}
     model = {"imputer": own, "predictor": {"max_epochs": of_predictor, "patience": 15}, "samples": samples}
     names = {"names__model/size": size, "imputation": {"draws": 20}}
-    return two_stage(imputer, predictor, model=model, **names)
+    return two_stage(imputer, predictor, model=model, **UNCAPPED, **names)
+
+
+UNCAPPED = {"trainer__max_epochs": None}
+WHOLE_MTDM = mtdm("multi_siamese", imputation={"draws": 20}, **{"names__model/size": "long"}) | {
+    "model": {"epochs": {"stage1": 20, "stage2": 180}, "patience": 15, "samples": 10, "imputer": {}, "predictor": {}}
+}
 
 
 def test_equal_budgets_are_told_in_a_line_and_the_size_of_what_has_one(result):
     runs = [result(error=0.5, **trained("brits", "lstm", 200)), result(error=0.4, **trained("csdi", "kmeans", 200))]
-    runs += [result(error=0.6, **two_stage("knn", "lstm", imputation={"draws": 20}))]
-    runs += [
-        result(
-            error=0.3,
-            **mtdm("multi_siamese", imputation={"draws": 20}),
-            **{"names__model/size": "long"},
-            model={
-                "epochs": {"stage1": 20, "stage2": 180},
-                "patience": 15,
-                "samples": 10,
-                "imputer": {},
-                "predictor": {},
-            },
-        )
-    ]
+    runs += [result(error=0.6, **two_stage("knn", "lstm", imputation={"draws": 20}, **UNCAPPED))]
+    runs += [result(error=0.3, **WHOLE_MTDM, **UNCAPPED)]
     told = notes(filled("table6", runs, synthetic=False))
     assert (
         "Budgets of imputers: at most 200 epochs, patience 15: BRITS; at most 200 epochs, patience 15, model/size=long, 10 draws: "
         "CSDI, MTDM." in told
     )
     assert "Budgets of predictors: at most 100 epochs, patience 15: LSTM, K-means." in told
-    assert any(note.startswith("trainer.max_epochs=4 in all runs") for note in told)
+    assert not any(note.startswith("trainer.max_epochs") for note in told)
     assert any("of the mean of the risks over its draws; that of a two-stage model" in note for note in told)
     told = notes(filled("table3", runs, synthetic=False))
     assert any(note.startswith("Budgets of imputers") and "20 draws: CSDI, MTDM" in note for note in told)
     assert not any("predictors" in note or "AUROC of model=mtdm" in note for note in told)
+
+
+def test_a_cap_on_epochs_is_counted_of_each_stage_and_what_it_makes_unequal_is_marked(result):
+    cap = {"trainer__max_epochs": 40}
+    runs = [result(error=0.4, **trained("csdi", "kmeans", 200) | cap), result(error=0.3, **WHOLE_MTDM, **cap)]
+    told = notes(filled("table6", runs, synthetic=False))
+    assert (
+        "WARNING, unequal budgets of imputers: at most 40 epochs, patience 15, model/size=long, 10 draws: CSDI; at most 60 epochs, "
+        "patience 15, model/size=long, 10 draws: MTDM." in told
+    )
+    assert "trainer.max_epochs=40 in all runs: no stage was longer; the MTDM has two." in told
 
 
 UNEQUAL = {
