@@ -298,8 +298,11 @@ def _in_units(places: Mapping[Key, Sequence[Result]], of: str) -> dict[Key, InUn
         each = [errors_at(result, row).get("variables") or {} for result in results if protocol(result[0]) == of]
         for name in dict.fromkeys(name for variables in each for name in variables):
             there = [variables[name] for variables in each if name in variables]
-            error = float(np.mean([variable["mae"]["value"] for variable in there]))
-            found[row, column, name] = InUnit(unit=there[0]["unit"], mae=error)
+            errors = [
+                v["mae"]["value"] for v in there if v["mae"]["value"] is not None
+            ]  # of few stays none may be hidden
+            if errors:
+                found[row, column, name] = InUnit(unit=there[0]["unit"], mae=float(np.mean(errors)))
     return found
 
 
