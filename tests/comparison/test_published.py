@@ -47,6 +47,10 @@ def test_errors_of_each_variable_stand_in_its_unit_below_a_table_of_errors(resul
         return {
             "map": {"unit": "mmHg", "mae": interval(error)},
             "ventilated": {"unit": "", "mae": interval(error / 100)},
+            "lactate": {
+                "unit": "mmol/L",
+                "mae": {"value": None, "low": None, "high": None},
+            },  # no cell of it was hidden
         }
 
     runs = [
