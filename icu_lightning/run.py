@@ -133,9 +133,7 @@ def known_keys(typed: Sequence[str]) -> list[str]:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             cfg = hydra.compose(name, chosen, return_hydra_config=True)
-        except (
-            hydra.errors.HydraException
-        ):  # options that are not one another's: another mistake than the one that is told
+        except hydra.errors.HydraException:  # options of another model beside it: another mistake than what is told
             cfg = hydra.compose(name, return_hydra_config=True)
     return [*groups, *(f"hydra/{name}" for name in cfg.hydra), *_keys(cfg, "")]
 

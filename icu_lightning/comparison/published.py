@@ -295,14 +295,16 @@ def _in_units(places: Mapping[Key, Sequence[Result]], of: str) -> dict[Key, InUn
     for (row, column, metric), results in places.items():
         if metric != "mae":
             continue
-        each = [errors_at(result, row).get("variables") or {} for result in results if protocol(result[0]) == of]
-        for name in dict.fromkeys(name for variables in each for name in variables):
-            there = [variables[name] for variables in each if name in variables]
-            errors = [
-                v["mae"]["value"] for v in there if v["mae"]["value"] is not None
-            ]  # of few stays none may be hidden
-            if errors:
-                found[row, column, name] = InUnit(unit=there[0]["unit"], mae=float(np.mean(errors)))
+        # A seed's are the same whatever predictor follows; of few stays no cell of a variable may be hidden
+        seeds = {r[0].seed: errors_at(r, row).get("variables") or {} for r in results if protocol(r[0]) == of}
+        each: dict[str, list[Mapping[str, Any]]] = {}
+        for variables in seeds.values():
+            for name, variable in variables.items():
+                if variable["mae"]["value"] is not None:
+                    each.setdefault(name, []).append(variable)
+        for name, of_seeds in each.items():
+            error = float(np.mean([variable["mae"]["value"] for variable in of_seeds]))
+            found[row, column, name] = InUnit(unit=of_seeds[0]["unit"], mae=error)
     return found
 
 

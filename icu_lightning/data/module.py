@@ -238,7 +238,7 @@ class ICUDataModule(lightning.LightningDataModule):
         if self.settings.held_out is None:
             return self._batch(rows, repaired.values, hours)
         hidden = self._held_out(rows)
-        copied = repaired.copied & (self.stays.filter(rows)["split"] != "train").to_numpy()[:, None, None]
+        copied = repaired.copied & self._scored(rows)
         batch = self._batch(rows, np.where(copied, np.nan, repaired.values), hours)
         return hide(batch, hidden & batch.observed)
 
@@ -280,8 +280,11 @@ class ICUDataModule(lightning.LightningDataModule):
     def _held_out(self, rows: pl.Series) -> torch.Tensor:
         """(B, T, V) True for the cells of these stays that `data.held_out` hides over the whole window."""
         cells = held_out_cells(self._as_measured(rows), **held_out(self.settings.held_out or {}))
-        cells[torch.from_numpy((self.stays.filter(rows)["split"] == "train").to_numpy())] = False
-        return cells
+        return cells & torch.from_numpy(self._scored(rows))
+
+    def _scored(self, rows: pl.Series) -> np.ndarray:
+        """(B, 1, 1) True for stays of which `data.held_out` hides cells: those of validation and test."""
+        return self.stays.filter(rows)["split"].is_in(["val", "test"]).to_numpy()[:, None, None]
 
     def _static(self, stays: pl.DataFrame, hours: int) -> np.ndarray:
         """(B, S); a score of the first day is unknown until that, or a shorter window, is over."""

@@ -104,7 +104,9 @@ class StageTrainer(Protocol):
         checkpoint: str | None = None,
         shown: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Train a stage; `module` leaves with its best weights. A stage finished in an interrupted run is not repeated.
+        """Train a stage; `module` leaves with its best weights, on the GPU of its training, if there was one.
+
+        A stage finished in an interrupted run is not repeated.
 
         With `checkpoint`, a run folder or a best.ckpt, nothing is trained: the weights are those of that run's stage, if its `shown`,
         plain values of what decides which numbers the networks see, was this one.
@@ -114,6 +116,8 @@ class StageTrainer(Protocol):
 
     def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> Once:
         """Leave `part` of a model fitted: as an earlier run with the same data, settings and seed left it, or else by `fit`.
+
+        One that has a `to` is then on the GPU of training, if there is one.
 
         What is returned makes once, for all those runs, what the fitted part makes.
 

@@ -32,6 +32,8 @@ class Imputer(Protocol):
 
     draws_differ: whether two draws of a cell are two numbers; else one says all.
     kept: whether fitting it, or filling, takes so long that other runs should have it, and what it fills in, too.
+
+    One that computes with torch has `to(device)`, as a Module has: taken as kept, it is moved to where it would be after training.
     """
 
     draws_differ: bool

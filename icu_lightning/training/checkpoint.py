@@ -44,9 +44,6 @@ def trained(path: Path) -> Trained:
 
     Raises UserError for a file that is missing, damaged, of another version, or not to be trusted.
     """
-    torch.set_num_threads(
-        1
-    )  # as where it was trained (trainer.threads): an imputer lets other cores take stays of their own
     content = read_content(path / "checkpoints" / "model.ckpt" if path.is_dir() else path)
     check_trusted(content["model"], "The checkpoint")
     _check_whole(path, content)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -146,17 +146,21 @@ class KeptResults:
         made = {}
         for wait in (False, True):
             for key in [key for key in makes if key not in made]:
-                with suppress(BlockingIOError):
-                    made[key] = self._one(key, makes[key], wait)
+                if (one := self._one(key, makes[key], wait)) is not None:
+                    made[key] = one
         return made
 
-    def _one(self, key: str, make: Callable[[], torch.Tensor], wait: bool) -> torch.Tensor:
-        """Raises BlockingIOError if another process is making it and this one does not `wait`."""
+    def _one(self, key: str, make: Callable[[], torch.Tensor], wait: bool) -> torch.Tensor | None:
+        """None if another process is making it and this one does not `wait`."""
         entry = self.folder / key
         kept = _read(entry, MADE)
         if kept is not None:
             return kept
-        with building(entry, wait=wait):
+        with ExitStack() as held:
+            try:
+                held.enter_context(building(entry, wait=wait))
+            except BlockingIOError:
+                return None
             kept = _read(entry, MADE)  # made by another process, meanwhile
             if kept is None:
                 kept = make()

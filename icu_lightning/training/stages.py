@@ -16,7 +16,6 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -110,7 +109,7 @@ class StageTrainer:
         checkpoint: str | None = None,
         shown: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Train `module` until `monitor` has not improved for `patience` epochs, and leave it with its best weights, on `device`.
+        """Train `module` until `monitor` has not improved for `patience` epochs, and leave it with its best weights, see `_device`.
 
         A stage with a finished.json is loaded, not trained; one with a last.ckpt goes on from there.
         Raises UserError if the loss stops being a number, or max_epochs is not positive.
@@ -151,10 +150,10 @@ class StageTrainer:
                 write_text(folder / "finished.json", json.dumps(keeper.summary(trainer.current_epoch), indent=2))
             self.crew.agreed(None)  # rank 0 has written everything
         self._before = (restore(module, folder / "best.ckpt") or origin).after(self._before)
-        module.to(self.device)  # Lightning has left it on the CPU
+        module.to(self._device())  # Lightning has left it on the CPU
 
     def fit_once(self, part: Part, fit: Callable[[], None], *, name: str, beside: Mapping[str, Any]) -> Once:
-        """See `Kept.fit_once`; without a cache, `fit`. Afterwards `part` is on `device`, if it has a `to`."""
+        """See `Kept.fit_once`; without a cache, `fit`. As kept, `part` is moved to `_device`."""
         if self.kept is None:
             fit()
             return anew
@@ -164,7 +163,7 @@ class StageTrainer:
         finally:
             self._whole = whole
         if hasattr(part, "to"):
-            part.to(self.device)  # as kept, it comes to the CPU
+            part.to(self._device())  # as kept, it comes to the CPU
         return once
 
     def _fit_once(self, part: Part, fit: Callable[[], None], name: str, beside: Mapping[str, Any]) -> Once:
@@ -226,11 +225,14 @@ class StageTrainer:
                 f"This machine or Lightning cannot train with trainer.* = {self.settings}: {error}"
             ) from error
 
-    @cached_property
-    def device(self) -> torch.device:
-        """Where a fitted model fills and predicts: on the GPU of its training, if it is CUDA's; others have no double precision."""
-        root = self._lightning(1, []).strategy.root_device
-        return root if root.type == "cuda" else torch.device("cpu")
+    def _device(self) -> torch.device:
+        """Where a fitted model fills and predicts: on CUDA's GPU that is trained on, if it is here; others have no double precision.
+
+        A run may have been trained elsewhere.
+        """
+        if self.settings["accelerator"] not in ("gpu", "cuda", "auto") or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return self._lightning(1, []).strategy.root_device
 
     @property
     def _on_cpu(self) -> bool:

@@ -13,6 +13,7 @@ from icu_lightning.data.loader import TrainingData
 from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.data.sources.eicu import EICU
+from icu_lightning.data.splits import LEFT_OUT
 from icu_lightning.errors import NotFittedError, UserError
 from tests.conftest import composed, settings
 
@@ -120,6 +121,12 @@ def test_earlier_after_the_whole_window_is_the_batch_itself(hidden, synthetic_da
     cut = data.earlier(data.stays["split"] == "test", 12)
     assert torch.equal(cut.observed[:, :12] | cut.held_out[:, :12], data.measured["test"].observed[:, :12])
     assert not cut.held_out[:, 12:].any()
+
+
+def test_earlier_after_the_whole_window_is_the_batch_itself_of_who_was_left_out_of_training_too(synthetic_data):
+    data = synthetic_data(**EARLIER, held_out={"pattern": "mcar", "rate": 0.3, "seed": 0}, undersample=1)
+    assert len(data.left_out)
+    assert_same(data.earlier(data.stays["split"] == LEFT_OUT, 30), data.left_out)
 
 
 @pytest.mark.parametrize("hours", [1, 6, 24, 29])

@@ -108,7 +108,7 @@ def test_a_class_that_looks_at_the_batch_is_given_one_stay_at_a_time(name, kind,
     assert together[0, 0, *cell] != together[1, 0, *cell], "each stay has its own"
 
 
-OWN = {  # sizes that the others' arguments do not have
+OWN = {  # classes that are given one stay at a time, and their own sizes
     "CSDI": "n_channels=8 d_time_embedding=8 d_feature_embedding=4 d_diffusion_embedding=8 n_diffusion_steps=3",
     "Informer": "factor=3",
     "Reformer": "bucket_size=4 n_hashes=2 causal=false",
@@ -118,15 +118,19 @@ OWN = {  # sizes that the others' arguments do not have
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor is True:UserWarning")  # PyPOTS' own, both
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning")
-@pytest.mark.parametrize("name", [*pypots.ALONE, "SAITS"])
+@pytest.mark.parametrize("name", ["BRITS", "MRNN", "SAITS", "Transformer", "iTransformer", *OWN])
 def test_a_stay_is_filled_alike_alone_and_in_company_where_pypots_is_installed(name, synthetic_data):
-    """Of more stays than a batch of PyPOTS has. The draws of CSDI differ."""
+    """Of more stays than a batch of PyPOTS has, with weights that are not the first ones, which hide much. The draws of CSDI differ."""
     pytest.importorskip("pypots")
     data = synthetic_data(300)
     small = [f"model.imputer.usual.{size}" for size in ("n_layers=1", "d_model=16", "n_heads=2", "d_k=8", "d_ffn=16")]
     own = [f"+model.imputer.settings.{size}" for size in OWN.get(name, "").split()]
     words = [f"model.imputer.name={name}", "model.imputer.batch_size=2", *small, "model.imputer.usual.d_v=8", *own]
     model = of("predictor=knn", *words, shape=data.shape)
+    assert model.imputer.alone == (name in OWN)
+    generator = torch.Generator().manual_seed(1)
+    for weight in model.imputer.model.model.parameters():
+        weight.data += 0.2 * torch.randn(weight.shape, generator=generator)
     batch = shown(data.test[:4], "mcar", 0.5, 0)
     noise = torch.randn(batch.values.shape, generator=torch.Generator().manual_seed(0))  # stays of different periods
     batch = dataclasses.replace(batch, values=torch.where(batch.observed, noise, 0.0))

@@ -265,19 +265,28 @@ def test_batch_norm_on_cpus_is_told_once_and_only_of_several(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "asked_on"), [("cpu", "cpu"), ("cuda:1", "cuda:1"), ("mps", "cpu"), ("xpu:0", "cpu")]
+    ("accelerator", "there", "asked_on"),
+    [
+        ("cpu", True, "cpu"),
+        ("gpu", True, "cuda:1"),
+        ("auto", True, "cuda:1"),
+        ("gpu", False, "cpu"),
+        ("mps", True, "cpu"),
+    ],
 )
-def test_a_model_is_asked_where_it_was_trained_if_double_precision_is_known_there(
-    trained_on, asked_on, tmp_path, monkeypatch
-):
-    of_lightning = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(trained_on)))
-    monkeypatch.setattr(StageTrainer, "_lightning", lambda self, epochs, callbacks: of_lightning)
-    assert StageTrainer(folder=tmp_path, seed=0, max_epochs=1, **ONE).device == torch.device(asked_on)
+def test_a_model_is_asked_on_cudas_gpu_that_trains_if_it_is_here(accelerator, there, asked_on, tmp_path, monkeypatch):
+    """A run that was trained on one goes on elsewhere: nothing of Lightning's, which would refuse, is asked then."""
+    of_lightning = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cuda:1")))
+    trainer = StageTrainer(folder=tmp_path, seed=0, max_epochs=1, **ONE | {"accelerator": accelerator})
+    if there:
+        monkeypatch.setattr(trainer, "_lightning", lambda epochs, callbacks: of_lightning)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert trainer._device() == torch.device(asked_on)
 
 
 def test_after_training_resuming_and_reusing_a_network_is_on_the_device(tmp_path, synthetic_data, monkeypatch):
     """Lightning leaves it on the CPU, which would draw a GPU's series. `meta` stands for the GPU: it has no numbers, but a name."""
-    monkeypatch.setattr(StageTrainer, "device", torch.device("meta"))
+    monkeypatch.setattr(StageTrainer, "_device", lambda self: torch.device("meta"))
 
     def where(kept=None, once: bool = False) -> set[str]:
         model = built(composed("model=focal_lstm").plain["model"], shape=data.shape)

@@ -255,6 +255,12 @@ def test_what_another_run_is_making_is_left_to_it_until_all_else_is_made(tmp_pat
     assert {key: value.item() for key, value in made.items()} == {"b": 1.0, "c": 2.0, "a": -1.0}
     assert results({"c": make("c"), "d": make("d")}) == {"c": torch.tensor(2.0), "d": torch.tensor(3.0)}
 
+    def blocked():
+        raise BlockingIOError("a full pipe")
+
+    with pytest.raises(BlockingIOError, match="a full pipe"):
+        results({"e": blocked})
+
 
 def test_a_damaged_fill_is_told_and_made_again(fit, data, tmp_path, capsys):
     first, _ = fit("logistic_regression")

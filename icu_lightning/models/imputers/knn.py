@@ -53,7 +53,7 @@ class KNN:
         shape: of the data.
         neighbours: k.
 
-    Raises UserError for a checkpoint of another shape when it imputes.
+    Raises UserError for stays of another shape when it imputes, and ValueError for a state of another.
     """
 
     draws_differ, kept = False, True
@@ -63,11 +63,13 @@ class KNN:
         self.cells = shape.hours * shape.n_variables
         self.values = torch.zeros(0, self.cells)  # (N, T V) of the training stays, 0 where not observed
         self.observed = torch.zeros(0, self.cells, dtype=torch.bool)
+        self.donors = self._donors()
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         train = data.train
         self.values = torch.where(train.observed, train.values, 0.0).flatten(1).cpu()  # (N, T, V) -> (N, T V)
         self.observed = train.observed.flatten(1).cpu()
+        self.donors = self._donors()
 
     def impute(self, batch: StayBatch, n_samples: int) -> Tensor:
         if len(batch) and batch.values[0].numel() != self.cells:
@@ -76,8 +78,7 @@ class KNN:
             )
         values, observed = (part.flatten(1).cpu() for part in (batch.values, batch.observed))
         parts = [slice(i, i + STAYS_AT_ONCE) for i in range(0, len(batch), STAYS_AT_ONCE)]
-        donors = self._donors()
-        filled = [self._estimates(values[part], observed[part], donors) for part in parts]
+        filled = [self._estimates(values[part], observed[part], self.donors) for part in parts]
         estimate = torch.cat(filled).to(batch.values) if filled else batch.values.flatten(1)
         return as_draws(batch, estimate.view_as(batch.values), n_samples)
 
@@ -127,9 +128,8 @@ class KNN:
 
         take(*self._rare(nearest, donors))
         short, first, last = donors.usual, 0, 4 * self.neighbours
-        while len(short) and first < len(
-            nearest
-        ):  # cells that lack donors, and the next nearest, twice as many each time
+        # Cells that lack donors, and the next nearest, twice as many each time
+        while len(short) and first < len(nearest):
             some = nearest[first:last]
             has = self.observed[some][:, short]
             row, column = (has & (has.cumsum(0) <= missing[short])).nonzero(as_tuple=True)
@@ -153,4 +153,7 @@ class KNN:
         return {"values": self.values, "observed": self.observed}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        if (cells := state_dict["values"].shape[1]) != self.cells:
+            raise ValueError(f"its training stays have {cells} cells, those of this model {self.cells}")
         self.values, self.observed = state_dict["values"], state_dict["observed"]
+        self.donors = self._donors()

@@ -3,7 +3,8 @@
 PyPOTS trains it by its own loop: stopped early on the same hidden validation cells as ours, but not resumed inside of it, and on
 none of trainer's devices but `device`. It is an extra: pip install 'icu-lightning[pypots]'.
 
-Some of its classes fill a stay otherwise in other company: they are given each alone, which is slower, and draw by the stay's seed.
+Some of its classes fill a stay otherwise in other company. Only those that were found not to are given many stays at once; the others
+each alone, which is slower, and what is random in them follows from the stay.
 
 References: PyPOTS: A Python Toolbox for Data Mining on Partially-Observed Time Series (Du, 2023).
 """
@@ -23,8 +24,14 @@ from icu_lightning.models.imputers.filling import as_draws
 from icu_lightning.models.imputers.trained import hidden_cells
 from icu_lightning.models.noise import key_of
 
-# What follows from the batch: random numbers by a stay's place in it, the mean of its values, the periods that its stays have together
-ALONE = ("CSDI", "GRUD", "Informer", "Reformer", "TimesNet")
+# Whose numbers of a stay are the same alone and among five others, to 1e-5 (PyPOTS 1.5, weights that are not the first ones). Of the rest
+# some look at the batch: random numbers by a stay's place in it (CSDI), the mean of its values (GRUD), what its stays have in common
+# (TimesNet, TimeMixerPP, StemGNN)
+TOGETHER = (
+    *("Autoformer", "BRITS", "Crossformer", "DLinear", "ETSformer", "FiLM", "GPVAE", "HELIX", "ImputeFormer", "MRNN"),
+    *("NonstationaryTransformer", "PatchTST", "Pyraformer", "RevIN_SCINet", "SAITS", "SCINet", "SegRNN", "TCN", "TEFN"),
+    *("TKAN", "TOTEM", "TSLANet", "TiDE", "TimeMixer", "Transformer", "USGAN", "iTransformer"),
+)
 DRAW = ("CSDI",)  # its imputers whose draws differ; GP-VAE takes a number of them, and makes the same one
 GIVEN = {"n_steps", "n_features", "batch_size", "epochs", "patience", "device", "verbose"}  # by the adapter
 
@@ -68,7 +75,7 @@ class PyPOTS:
         common: dict[str, Any] = {"batch_size": whole_number("model.imputer.batch_size", batch_size, 1)}
         common |= {"device": device, "verbose": False, "n_steps": shape.hours, "n_features": shape.n_variables}
         self.arguments = chosen | {key: value for key, value in common.items() if key in taken}
-        self.alone, self.draws_differ = name in ALONE, name in DRAW
+        self.alone, self.draws_differ = name not in TOGETHER, name in DRAW
         self.seed = whole_number("model.imputer.seed", seed, 0)
         self.first = int(torch.randint(2**31 - 1, ()))
         self.model = self._made(self.max_epochs)

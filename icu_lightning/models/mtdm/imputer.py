@@ -12,6 +12,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -159,8 +160,7 @@ class Imputer(nn.Module):
         """(B, S, T, V) draws; observed cells are as they were. A stay with nothing observed is drawn from the prior.
 
         Stays are taken one by one on a CPU: calls of one shape give a stay the same numbers whatever its batch, and their
-        activations stay in the cache. Cores that torch leaves idle (`trainer.threads`) take stays of their own, which changes
-        no number.
+        activations stay in the cache. Each core takes stays of its own, which changes no number.
 
         Raises UserError for hours or variables other than the network's.
         """
@@ -180,16 +180,13 @@ class Imputer(nn.Module):
                 result[stays, draws.start : draws.stop] = torch.where(shown, part.values.unsqueeze(1), x_0)
 
         chunks = list(self._chunks(len(batch), n_samples, device.type))
-        workers = (
-            1 if device.type != "cpu" or self.compiled else min(len(chunks), side_by_side(torch.get_num_threads()))
-        )
-        if workers < 2:
+        if device.type != "cpu" or self.compiled:
             for chunk in chunks:
                 fill(*chunk)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                for done in [pool.submit(fill, *chunk) for chunk in chunks]:
-                    done.result()
+            return result
+        with one_thread(), ThreadPoolExecutor(max(1, min(len(chunks), side_by_side()))) as pool:
+            for done in [pool.submit(fill, *chunk) for chunk in chunks]:
+                done.result()
         return result
 
     def check(self, batch: StayBatch) -> None:
@@ -223,6 +220,17 @@ class Imputer(nn.Module):
         if self.precision != next(denoiser.parameters()).dtype:
             denoiser = copy.deepcopy(denoiser).to(self.precision)
         return _compiled(denoiser) if self.compiled else denoiser, denoiser.context
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch's calls take a thread each, in whichever thread they are made."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _whole(batch: StayBatch, completed: Tensor | None) -> Tensor:

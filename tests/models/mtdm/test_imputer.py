@@ -64,10 +64,18 @@ def test_a_stay_is_imputed_alike_alone_and_in_company_and_draws_are_their_own(ma
 def test_stays_taken_side_by_side_are_imputed_as_one_after_another(make_model, monkeypatch):
     model, (batch, _) = make_model(), gaussian_stays(9)
     torch.nn.init.normal_(model.network.imputer.denoiser.out_2.weight)  # begins at zero, which would hide the network
-    monkeypatch.setattr(imputer, "side_by_side", lambda threads: 1)
+    monkeypatch.setattr(imputer, "side_by_side", lambda: 1)
     alone = model.impute(batch, 3)
-    monkeypatch.setattr(imputer, "side_by_side", lambda threads: 4)
-    assert torch.equal(model.impute(batch, 3), alone)
+    monkeypatch.setattr(imputer, "side_by_side", lambda: 4)
+    threads = []
+    model.network.imputer.denoiser.register_forward_hook(lambda *_: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(model.impute(batch, 3), alone), "as a command that reads a checkpoint does it"
+        assert (set(threads), torch.get_num_threads()) == ({1}, 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_series_the_lstm_learns_from_shows_no_hidden_truth(make_model):
