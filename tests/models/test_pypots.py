@@ -120,7 +120,7 @@ OWN = {  # classes that are given one stay at a time, and their own sizes
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning")
 @pytest.mark.parametrize("name", ["BRITS", "MRNN", "SAITS", "Transformer", "iTransformer", *OWN])
 def test_a_stay_is_filled_alike_alone_and_in_company_where_pypots_is_installed(name, synthetic_data):
-    """Of more stays than a batch of PyPOTS has, with weights that are not the first ones, which hide much. The draws of CSDI differ."""
+    """Of more stays than a batch of PyPOTS has; with other weights than the first ones, which hide much. The draws of CSDI differ."""
     pytest.importorskip("pypots")
     data = synthetic_data(300)
     small = [f"model.imputer.usual.{size}" for size in ("n_layers=1", "d_model=16", "n_heads=2", "d_k=8", "d_ffn=16")]

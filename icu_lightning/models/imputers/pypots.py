@@ -24,9 +24,9 @@ from icu_lightning.models.imputers.filling import as_draws
 from icu_lightning.models.imputers.trained import hidden_cells
 from icu_lightning.models.noise import key_of
 
-# Whose numbers of a stay are the same alone and among five others, to 1e-5 (PyPOTS 1.5, weights that are not the first ones). Of the rest
-# some look at the batch: random numbers by a stay's place in it (CSDI), the mean of its values (GRUD), what its stays have in common
-# (TimesNet, TimeMixerPP, StemGNN)
+# Whose numbers of a stay are the same alone and among five others, to 1e-5 (PyPOTS 1.5, weights that are not the first ones). Of the
+# rest some look at the batch: random numbers by a stay's place in it (CSDI), the mean of its values (GRUD), what its stays have in
+# common (TimesNet, TimeMixerPP, StemGNN)
 TOGETHER = (
     *("Autoformer", "BRITS", "Crossformer", "DLinear", "ETSformer", "FiLM", "GPVAE", "HELIX", "ImputeFormer", "MRNN"),
     *("NonstationaryTransformer", "PatchTST", "Pyraformer", "RevIN_SCINet", "SAITS", "SCINet", "SegRNN", "TCN", "TEFN"),
