@@ -163,5 +163,5 @@ def _draws(model: Any, hidden: "StayBatch", n: int) -> "Tensor":
 
     parts = [hidden[i : i + STAYS_AT_ONCE] for i in range(0, len(hidden), STAYS_AT_ONCE)]
     # (B, S, T, V) -> (B, T, V, S) -> (cells, S)
-    filled = [model.impute(part, n).movedim(1, -1)[part.held_out].float() for part in parts]
+    filled = [model.impute(part, n).cpu().movedim(1, -1)[part.held_out].float() for part in parts]
     return torch.cat(filled) if filled else torch.zeros(0, n)

@@ -48,9 +48,8 @@ def terminal_tables(found: Ablation) -> Iterator[tuple[str, list[str], list[list
 
 def _cells(row: Row) -> list[str]:
     published = "" if row.published is None else f"{row.published:.3f}"
-    errors = [
-        without_interval(row.errors[rate, "mae"]) for rate in RATES
-    ]  # intervals, of thousands of cells, are in the CSV
+    # Intervals of errors, of thousands of cells, are in the CSV
+    errors = [without_interval(row.errors[rate, "mae"]) for rate in RATES]
     seeds = ", ".join(str(run.seed) for run in row.model.runs)
     return [row.setting, seeds, published, with_interval(row.auroc), _difference(row), *errors]
 

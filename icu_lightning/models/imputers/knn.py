@@ -78,7 +78,7 @@ class KNN:
             )
         values, observed = (part.flatten(1).cpu() for part in (batch.values, batch.observed))
         parts = [slice(i, i + STAYS_AT_ONCE) for i in range(0, len(batch), STAYS_AT_ONCE)]
-        filled = [self._estimates(values[part], observed[part], self.donors) for part in parts]
+        filled = [self._estimates(values[part], observed[part]) for part in parts]
         estimate = torch.cat(filled).to(batch.values) if filled else batch.values.flatten(1)
         return as_draws(batch, estimate.view_as(batch.values), n_samples)
 
@@ -100,11 +100,11 @@ class KNN:
     def _parts(self, cells: Tensor) -> tuple[Tensor, ...]:
         return cells.split(max(1, CELLS_AT_ONCE // self.cells))
 
-    def _estimates(self, values: Tensor, observed: Tensor, donors: Donors) -> Tensor:
+    def _estimates(self, values: Tensor, observed: Tensor) -> Tensor:
         """(B, F), (B, F) -> (B, F) for every cell."""
         distance = self._distance(values, observed)
         order, comparable = distance.argsort(dim=1, stable=True), distance.isfinite().sum(1)
-        return torch.stack([self._of_stay(row[:n], donors) for row, n in zip(order, comparable.tolist(), strict=True)])
+        return torch.stack([self._of_stay(row[:n]) for row, n in zip(order, comparable.tolist(), strict=True)])
 
     def _distance(self, values: Tensor, observed: Tensor) -> Tensor:
         """(B, N) squared, of each training stay; infinite without a cell in common."""
@@ -118,15 +118,16 @@ class KNN:
             distances.append(torch.where(shared > 0, distance, float("inf")))
         return torch.cat(distances, dim=1)
 
-    def _of_stay(self, nearest: Tensor, donors: Donors) -> Tensor:
+    def _of_stay(self, nearest: Tensor) -> Tensor:
         """(F) means over the first k of the stays `nearest` that have a cell; the mean of all that have it where none of these has."""
+        donors = self.donors
         total, missing = torch.zeros_like(donors.mean), donors.wanted.clone()
 
         def take(stays: Tensor, cells: Tensor) -> None:
             total.index_add_(0, cells, self.values[stays, cells].double())
             missing.index_add_(0, cells, torch.full_like(cells, -1))
 
-        take(*self._rare(nearest, donors))
+        take(*self._rare(nearest))
         short, first, last = donors.usual, 0, 4 * self.neighbours
         # Cells that lack donors, and the next nearest, twice as many each time
         while len(short) and first < len(nearest):
@@ -139,9 +140,9 @@ class KNN:
         n = donors.wanted - missing
         return torch.where(n > 0, total / n.clamp(min=1), donors.mean)
 
-    def _rare(self, nearest: Tensor, donors: Donors) -> tuple[Tensor, Tensor]:
+    def _rare(self, nearest: Tensor) -> tuple[Tensor, Tensor]:
         """Training stays, and the rare cell that is taken of each."""
-        n_stays = len(self.values)
+        donors, n_stays = self.donors, len(self.values)
         rank = torch.full([n_stays + 1], n_stays)
         rank[nearest] = torch.arange(len(nearest))
         k = min(self.neighbours, donors.of_rare.shape[1])
