@@ -5,7 +5,9 @@ its trainer, checkpoints and validation, PyPOTS' with its own. Sides are taken i
 are medians of the rounds, in training samples a processor second, which what else the machine does disturbs least.
 `mae`: both are trained for as many epochs on set a, the best epoch of the same hidden validation cells is kept (of CSDI: that of the
 least loss), and the same cells of test stays are hidden from both; CSDI's estimate is the median of DRAWS draws, of 50 steps of DDPM
-by PyPOTS, of six of DPM-Solver++ by ours. `--hours 24 --variables ...` cuts the stays to a smaller window, which CSDI needs on a CPU.
+by PyPOTS, of six of DPM-Solver++ by ours. Both stop after 15 epochs without a better validation, at `--epochs` at the latest; ratios
+have intervals over test stays, each of another patient. `--hours 24 --variables ...` cuts the stays to a smaller window, which CSDI
+needs on a CPU.
 PyPOTS is no dependency of this package; give the benchmark an environment of its own:
 
     python -m venv peer && peer/bin/pip install torch==2.13.0 pypots && peer/bin/pip install -e .
@@ -27,8 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 import torch
 from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from icu_lightning.atomic import write_text
@@ -41,6 +45,7 @@ from icu_lightning.models.imputers.pypots import with_gaps
 from icu_lightning.run import CONF
 from icu_lightning.training.stages import StageTrainer
 
+Array = NDArray[np.float64]
 METHODS = ("brits", "saits", "gru_d", "csdi")
 USUAL = METHODS[:3]
 GOALS = dict.fromkeys(USUAL, 1.5) | {"csdi": 1.4}  # times PyPOTS' samples a second
@@ -115,30 +120,32 @@ def conf(*words: str) -> dict[str, Any]:
     return plain
 
 
-def ours(name: str, data: TrainingData, epochs: int, precision: str) -> Any:
-    """This package's, fitted: an imputer, or a predictor on what was carried forward."""
+def ours(name: str, data: TrainingData, epochs: int, precision: str) -> tuple[Any, int]:
+    """This package's, fitted: an imputer, or a predictor on what was carried forward; and the epoch that it kept, from 0."""
     part = "predictor" if name == "gru_d" else "imputer"
     torch.manual_seed(0)
     model = built(conf(f"{part}={name}", *SAME[name][0])["model"][part], shape=data.shape)
     device: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "precision": precision, "deterministic": True}
     with tempfile.TemporaryDirectory() as folder:
-        model.fit(
-            data,
-            StageTrainer(folder=Path(folder), seed=0, max_epochs=epochs, threads=torch.get_num_threads(), **device),
+        trainer = StageTrainer(
+            folder=Path(folder), seed=0, max_epochs=epochs, threads=torch.get_num_threads(), **device
         )
-    return model
+        model.fit(data, trainer)
+        (finished,) = Path(folder).glob("checkpoints/*/finished.json")
+        return model, json.loads(finished.read_text())["best_epoch"]
 
 
-def theirs(name: str, data: TrainingData, epochs: int) -> Any:
-    """PyPOTS', fitted."""
+def theirs(name: str, data: TrainingData, epochs: int) -> tuple[Any, int]:
+    """PyPOTS', fitted, and the epoch that it kept, from 0."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if name == "gru_d":
-            return _their_gru_d(data, epochs)
+            model = _their_gru_d(data, epochs)
+            return model, model.best_epoch - 1
         words = [f"model.imputer.name={PEERS[name]}", *SAME[name][1]]
         model = built(conf("imputer=pypots", *words)["model"]["imputer"], shape=data.shape)
         model.max_epochs = epochs
         model.fit(data, None)
-        return model
+        return model, model.model.best_epoch - 1
 
 
 def _their_gru_d(data: TrainingData, epochs: int) -> Any:
@@ -194,19 +201,61 @@ def errors(arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"PhysioNet 2012: {len(data.train)} training, {len(data.val)} validation, {len(test)} test stays", flush=True)
     found: dict[str, Any] = {"stays": len(test), "epochs": arguments.epochs} | window
     for name in (method for method in arguments.methods if method in PEERS):
-        mine = ours(name, data, arguments.epochs, arguments.precision)
-        sides = {"ours": mine, "pypots": theirs(name, data, arguments.epochs)}
-        found[name] = {side: [mae(model, test, rate) for rate in RATES] for side, model in sides.items()}
-        for rate, own, peer in zip(RATES, *found[name].values(), strict=True):
-            print(f"{name} at {rate:.0%}: MAE ours {own:.4f}, PyPOTS {peer:.4f} ({own / peer - 1:+.1%})", flush=True)
+        sides = {
+            "ours": ours(name, data, arguments.epochs, arguments.precision),
+            "pypots": theirs(name, data, arguments.epochs),
+        }
+        made = ({rate: of_stays(model, test, rate) for rate in RATES} for model, _ in sides.values())
+        kept = {side: epoch for side, (_, epoch) in sides.items()}
+        found[name] = compared(*made) | {"kept_epoch": kept}
+        print(f"{name} keeps epoch {kept['ours']}, PyPOTS' epoch {kept['pypots']}", flush=True)
+        for rate, own, peer, ratio in zip(
+            RATES, *(found[name][key] for key in ("ours", "pypots", "ratio")), strict=True
+        ):
+            interval = f"{ratio['low'] - 1:+.1%} to {ratio['high'] - 1:+.1%}"
+            print(
+                f"{name} at {rate:.0%}: MAE ours {own:.4f}, PyPOTS {peer:.4f} ({own / peer - 1:+.1%}, {interval})",
+                flush=True,
+            )
     return found
 
 
-def mae(model: Any, test: StayBatch, rate: float) -> float:
+def of_stays(model: Any, test: StayBatch, rate: float) -> tuple[Array, Array]:
+    """(B,) each stay's summed absolute error in its hidden cells, and how many these are."""
     hidden = shown(test, "mcar", rate, 0)
     n = DRAWS if model.draws_differ else 1
     made = torch.cat([median_of_draws(model.impute(hidden[i : i + 256], n)) for i in range(0, len(test), 256)])
-    return float((made - test.values).abs()[hidden.held_out].mean())
+    error = torch.where(hidden.held_out, (made - test.values).abs(), 0.0)
+    return error.double().sum((1, 2)).numpy(), hidden.held_out.sum((1, 2)).numpy()
+
+
+def compared(ours: Mapping[float, tuple[Array, Array]], pypots: Mapping[float, tuple[Array, Array]]) -> dict[str, Any]:
+    """Mean absolute errors at each rate, and their ratios with 95 % intervals over resamples of stays."""
+    found: dict[str, Any] = {
+        side: [float(error.sum() / cells.sum()) for error, cells in made.values()]
+        for side, made in (("ours", ours), ("pypots", pypots))
+    }
+    found["ratio"] = [ratio_of(ours[rate][0], pypots[rate][0]) for rate in RATES]
+    return found
+
+
+def ratio_of(own: Array, peer: Array) -> dict[str, float]:
+    """One stay's errors are summed over the same cells on both sides, so the ratio of sums is that of means."""
+
+    def ratio(own: Array, peer: Array, axis: int) -> Array:
+        made: Array = own.sum(axis=axis) / peer.sum(axis=axis)
+        return made
+
+    interval = scipy.stats.bootstrap(
+        (own, peer),
+        ratio,
+        paired=True,
+        vectorized=True,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return {"value": float(ratio(own, peer, 0)), "low": float(interval.low), "high": float(interval.high)}
 
 
 def physionet(stays: int, window: Mapping[str, Any]) -> tuple[TrainingData, StayBatch]:
