@@ -152,7 +152,9 @@ def test_the_ablation_of_teacher_and_student_takes_every_part_away_once():
     assert sorted(asked) == sorted(path.stem for path in (CONF / "model" / "ablation").glob("*.yaml"))
 
 
-HOMES = {"ablation": "mimic3", "sociodemographics": "mimic4", "teacher_student_ablation": "mimic4"}
+HOMES = {"ablation": "mimic3", "contrastive": "physionet2012"} | dict.fromkeys(
+    ("sociodemographics", "teacher_student_ablation"), "mimic4"
+)
 
 
 @pytest.mark.parametrize("data", [None, "physionet2012", "synthetic"])

@@ -11,7 +11,7 @@ the mean of the folds', with its interval over patients. No stay is in it.
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from results import typed  # of results.py beside this file
 from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.compare import read_run, run_folders
-from icu_lightning.comparison.runs import Run
+from icu_lightning.comparison.ablation import changes, usual
+from icu_lightning.comparison.runs import Run, models
 from icu_lightning.comparison.statistics import auroc_of_folds
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics, metrics_text
@@ -35,18 +36,39 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", help="finished run folders, folders that hold them, or patterns")
     parser.add_argument("--out", type=Path, required=True, help="folder of the files, one a run")
     asked = parser.parse_args()
-    found: dict[str, Path] = {}
+    finished = []
     for folder in run_folders(asked.runs):
         if finished_metrics(folder) is None:
             print(f"Not finished, so left out: {folder}")
-            continue
-        name = file_name(runfolder.configuration(folder))
+        else:
+            finished.append(folder)
+    for name, folder in file_names(finished).items():
+        write_text(asked.out / name, metrics_text(committed(folder)))
+        print(asked.out / name)
+
+
+def file_names(folders: Sequence[Path]) -> dict[str, Path]:
+    """Raises UserError for two folders of one name. Where an ablation has several settings, most have the plain name."""
+    runs = {folder: read_run(folder) for folder in folders}
+    named = {folder: file_name(run.config) for folder, run in runs.items()}
+    found: dict[str, Path] = {}
+    for folder, name in named.items():
+        run = runs[folder]
+        if list(named.values()).count(name) > 1:
+            setting = setting_of(
+                run, [other for other in runs.values() if other.config["names"] == run.config["names"]]
+            )
+            name = "_".join([name.removesuffix(".json"), *setting]) + ".json"
         if name in found:
             raise UserError(f"{found[name]} and {folder} would both be {name}: leave one out.")
         found[name] = folder
-    for name, folder in found.items():
-        write_text(asked.out / name, metrics_text(committed(folder)))
-        print(asked.out / name)
+    return found
+
+
+def setting_of(run: Run, namesakes: Sequence[Run]) -> list[str]:
+    """What of a run's settings is not that of most of its namesakes: `lr-0.003`."""
+    (model,) = models([run])
+    return [f"{name.rsplit('.', 1)[-1]}-{value}" for name, value in changes(model, usual(namesakes)).items()]
 
 
 def file_name(config: Mapping[str, Any]) -> str:

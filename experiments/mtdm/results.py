@@ -17,7 +17,8 @@ import numpy as np
 
 from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
-from icu_lightning.comparison.runs import MEMBERS
+from icu_lightning.compare import read_run
+from icu_lightning.comparison.runs import MEMBERS, models
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
 
@@ -33,7 +34,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    rows = [of_run(folder) for folder in asked.runs]
+    rows = named([of_run(folder) for folder in asked.runs], asked.runs)
     content = {"runs": rows, "against": asked.against, "models": of_models(rows, asked.against)}
     write_text(asked.out, json.dumps(content, indent=1) + "\n")
     for name, row in content["models"].items():
@@ -66,6 +67,13 @@ def of_run(folder: Path) -> dict[str, Any]:
         "spread": metrics["test"].get("spread"),
         "imputation": metrics.get("imputation"),
     }
+
+
+def named(rows: list[dict[str, Any]], folders: list[Path]) -> list[dict[str, Any]]:
+    """Models of one name and several settings, told apart as `compare` does: `summary_gru (model.tasks.contrastive=0.2)`."""
+    alone = [i for i, row in enumerate(rows) if not row["members"]]
+    settings = {run.name: model.name for model in models([read_run(folders[i]) for i in alone]) for run in model.runs}
+    return [row | {"name": settings.get(str(folder), row["name"])} for row, folder in zip(rows, folders, strict=True)]
 
 
 def typed(command: str) -> str:

@@ -109,17 +109,17 @@ def _rows(protocol: str, results: Sequence[Result]) -> list[Row]:
     metrics = {id(run): found for run, found in results}
     order = list(IMPLIED)
     runs = [run for run, _ in results]
-    usual, of_tasks = _usual(runs), {tasks: _usual([run for run in runs if _tasks(run) == tasks]) for tasks in order}
-    changes = []
+    of_all, of_tasks = usual(runs), {tasks: usual([run for run in runs if _tasks(run) == tasks]) for tasks in order}
+    found = []
     for model in models(runs):
         own = of_tasks[str(_tasks(model.runs[0]))]  # what `model/tasks` sets is usual among those of the same tasks
-        changes.append((model, _changes(model, usual | {name: own[name] for name in own if name.startswith(OF_TASKS)})))
-    changes.sort(key=lambda each: (order.index(str(_tasks(each[0].runs[0]))), bool(each[1])))
-    reference = next((m for m, apart in changes if _tasks(m.runs[0]) == REFERENCE and not apart), None)
-    return [_row(protocol, model, apart, reference, metrics) for model, apart in changes]
+        found.append((model, changes(model, of_all | {name: own[name] for name in own if name.startswith(OF_TASKS)})))
+    found.sort(key=lambda each: (order.index(str(_tasks(each[0].runs[0]))), bool(each[1])))
+    reference = next((m for m, apart in found if _tasks(m.runs[0]) == REFERENCE and not apart), None)
+    return [_row(protocol, model, apart, reference, metrics) for model, apart in found]
 
 
-def _usual(runs: Sequence[Run]) -> dict[str, set[str]]:
+def usual(runs: Sequence[Run]) -> dict[str, set[str]]:
     """Setting -> the value that most runs have, as JSON; several where as many have another."""
     identities = [identity(run) for run in runs]
     found = {}
@@ -130,7 +130,7 @@ def _usual(runs: Sequence[Run]) -> dict[str, set[str]]:
     return found
 
 
-def _changes(model: SeededModel, usual: Mapping[str, set[str]]) -> dict[str, Any]:
+def changes(model: SeededModel, usual: Mapping[str, set[str]]) -> dict[str, Any]:
     """Setting -> value of what is not usual."""
     own = identity(model.runs[0])
     return {name: own.get(name) for name, values in sorted(usual.items()) if {_plain(own.get(name))} != values}
@@ -143,18 +143,18 @@ def _plain(value: Any) -> str:
 def _row(
     protocol: str,
     model: SeededModel,
-    changes: Mapping[str, Any],
+    apart: Mapping[str, Any],
     reference: SeededModel | None,
     metrics: Mapping[int, Mapping[str, Any]],
 ) -> Row:
     runs, tasks = model.runs, str(_tasks(model.runs[0]))
-    told = ", ".join(f"{name}={value}" for name, value in changes.items())
+    told = ", ".join(f"{name}={value}" for name, value in apart.items())
     aurocs = [cell for run in runs if (cell := own_auroc(run, metrics[id(run)]))]
     return Row(
         protocol=protocol,
         setting=f"{tasks}, {told}" if told else tasks,
         model=model,
-        published=None if changes else _implied(runs[0].data, tasks),
+        published=None if apart else _implied(runs[0].data, tasks),
         auroc=over_seeds(aurocs),
         reference=model is reference,
         less_reference=own_auroc_difference(model, reference, int(runs[0].config["bootstrap"]), 0)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -38,7 +39,7 @@ def script():
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(FOLDER))
-        sys.modules.pop("results", None)  # teacher_student has another one
+        module.results = sys.modules.pop("results", None)  # teacher_student has another one
     return module
 
 
@@ -121,6 +122,27 @@ NAMES = {
 def test_a_file_is_named_for_its_cell(script, name):
     names, seed = NAMES[name]
     assert script.file_name({"names": names, "seed": seed}) == name
+
+
+def test_settings_of_an_ablation_are_told_apart_and_what_most_runs_are_has_the_plain_name(script, make_folder):
+    names = {"names__model": "mtdm", "names__model/tasks": "multi"}
+    folders = [make_folder(f"s{seed}", seed=seed, **names) for seed in (0, 1)]
+    folders += [
+        make_folder("a", **names, model__lr=0.003),
+        make_folder("b", **names, trainer__max_epochs=9, data__batch_size=32),
+    ]
+    plain = ["mtdm_tasks-multi.json", "mtdm_tasks-multi_seed-1.json"]
+    apart = ["mtdm_tasks-multi_lr-0.003.json", "mtdm_tasks-multi_batch_size-32_max_epochs-9.json"]
+    assert script.file_names(folders) == dict(zip(plain + apart, folders, strict=True))
+    assert list(script.file_names(folders[::-1])) == [*apart[::-1], *plain[::-1]], "in whatever order they come"
+
+
+def test_models_of_one_name_and_several_settings_are_apart_in_results_too(script, make_folder):
+    folders = [make_folder("a"), make_folder("b", seed=1), make_folder("c", model__hidden=32)]
+    rows = [{"name": "focal_lstm", "members": members} for members in ([], [], [], [{"seed": 0}])]
+    found = [row["name"] for row in script.results.named(rows, [*folders, Path("an average")])]
+    assert found == [f"focal_lstm (model.hidden={n})" for n in (64, 64, 32)] + ["focal_lstm"]
+    assert [row["name"] for row in script.results.named(rows[:2], folders[:2])] == ["focal_lstm"] * 2
 
 
 def test_two_runs_of_one_name_are_refused(script, make, make_folder, monkeypatch, tmp_path):
