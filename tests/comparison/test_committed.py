@@ -160,6 +160,14 @@ def test_two_runs_of_one_name_are_refused(script, make, make_folder, monkeypatch
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["imputer-knn_predictor-lstm.json"]
 
 
+@pytest.mark.parametrize("folder", TABLES)
+def test_every_cell_of_a_committed_table_has_its_file(folder):
+    """`runs/` is a name that .gitignore has: a clean checkout shows whether they are really there."""
+    cells = pl.read_csv(FOLDER / folder / f"{TABLES[folder][1]}.csv")
+    filled = sum(cells[f"{side}_value"].is_not_null().sum() for side in ("clean", "paper") if f"{side}_value" in cells)
+    assert len(list((FOLDER / folder / "runs").glob("*.json"))) == filled > 40
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
 def test_a_committed_file_is_small_and_its_tables_have_its_numbers(script, path):
     """The table of AUROCs of every run, that of errors of those that imputed."""
