@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from icu_lightning.comparison.budgets import of_commits
+from icu_lightning.comparison.budgets import cap_of, of_commits, of_imputer
 from icu_lightning.comparison.published import (
     Ours,
     Result,
@@ -175,6 +175,21 @@ def _implied(data: str, tasks: str) -> float | None:
 def _error(model: SeededModel, metrics: Mapping[int, Mapping[str, Any]], rate: str, metric: str) -> Ours | None:
     cells = [errors_at((run, metrics[id(run)]), rate).get(metric) for run in model.runs]
     return over_seeds([cell for cell in cells if cell])
+
+
+def budgets(found: Ablation) -> list[str]:
+    """What each setting was given, and whether a cap on epochs makes two of them one."""
+    groups: dict[str, list[str]] = {}
+    for row in found.rows:
+        if budget := of_imputer(row.model.runs[0], aurocs=True):
+            groups.setdefault(str(budget), []).append(f"{row.setting} ({row.protocol})")
+    given = "; ".join(f"{budget}: {', '.join(of)}" for budget, of in groups.items())
+    told = [f"Budgets: {given}."] if given else []
+    if cap := cap_of(found.runs[0]):
+        told.append(
+            f"WARNING, trainer.max_epochs={cap} in all runs: no stage was longer, so that settings of model.epochs above it are one."
+        )
+    return told
 
 
 def commits(found: Ablation) -> str:

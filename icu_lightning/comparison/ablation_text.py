@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from icu_lightning.comparison.ablation import ERRORS, NAME, RATES, REFERENCE, Ablation, Row, commits
+from icu_lightning.comparison.ablation import ERRORS, NAME, RATES, REFERENCE, Ablation, Row, budgets, commits
 from icu_lightning.comparison.published import PROTOCOLS
 from icu_lightning.comparison.published_text import (
     COLUMNS,
     NOT_RUN,
     line,
     number,
+    smoke,
     stays,
     with_interval,
     without_interval,
@@ -23,7 +24,9 @@ DIFFERENCE = "less the reference"
 def title(found: Ablation, protocol: str) -> str:
     """What the table is, of which data; SYNTHETIC first, where it is."""
     run = found.runs[0]
-    kind = "SYNTHETIC STAYS, no patients: " if run.synthetic else ""
+    kind = ("SYNTHETIC STAYS, no patients: " if run.synthetic else "") + smoke(
+        [[run for row in found.rows if row.protocol == protocol for run in row.model.runs]]
+    )
     return f"{kind}{NAME} of the MTDM, {COLUMNS[protocol]}, {run.data}"
 
 
@@ -77,6 +80,8 @@ def notes(found: Ablation) -> list[str]:
         "MAE of hidden cells in SDs; RMSE, and the intervals of both, are in the CSV.",
         "Published: the paper has percentages in prose alone. What stands here is implied by its tables 4 to 6 on its own stays: the "
         "LSTM on CSDI's series, on the MTDM's, and the Siamese network.",
+        "single is the MTDM's own imputer, in v and with its gaps drawn, not the CSDI whose number the paper implies.",
+        *budgets(found),
         commits(found),
     ]
     return [*told, f"In no row: {', '.join(found.others)}."] if found.others else told

@@ -41,7 +41,7 @@ def notes(table: Table, name_of: Name) -> list[str]:
     told = _unequal("imputers", {id(run): of_imputer(run, aurocs=aurocs) for run in runs}, runs, 1, name_of)
     if aurocs:
         told += _unequal("predictors", {id(run): of_predictor(run) for run in runs}, runs, 0, name_of)
-    if cap := _cap(runs[0]):
+    if cap := cap_of(runs[0]):
         told.append(f"trainer.max_epochs={cap} in all runs: no stage was longer; the MTDM has two.")
     if aurocs and any(_place(run)[1] in DRAWN for run in runs):
         told.append(
@@ -55,7 +55,7 @@ def of_imputer(run: Run, *, aurocs: bool) -> Budget | None:
     """None of an imputer that is not trained. Draws are those behind the numbers: of AUROCs `samples`, of errors those scored."""
     model, column = run.config["model"], _place(run)[1]
     own = model if run.model == "mtdm" else model.get("imputer") or {}
-    found = _budget(own.get("joint", own), _cap(run))
+    found = _budget(own.get("joint", own), cap_of(run))
     if found is None or column not in DRAWN:
         return found
     draws = model.get("samples") if aurocs else (run.config.get("imputation") or {}).get("draws")
@@ -64,10 +64,10 @@ def of_imputer(run: Run, *, aurocs: bool) -> Budget | None:
 
 def of_predictor(run: Run) -> Budget | None:
     """None of one that has no epochs, or that is trained along with its imputer."""
-    return _budget(run.config["model"].get("predictor") or {}, _cap(run)) if run.model == "two_stage" else None
+    return _budget(run.config["model"].get("predictor") or {}, cap_of(run)) if run.model == "two_stage" else None
 
 
-def _cap(run: Run) -> int | None:
+def cap_of(run: Run) -> int | None:
     """Epochs that no stage is longer than."""
     return (run.config.get("trainer") or {}).get("max_epochs")
 

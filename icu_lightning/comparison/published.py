@@ -2,7 +2,8 @@
 
 The three are of different stays and never stand in one column. `published.csv` holds the paper's numbers, which have no interval. Of
 ours a cell is one setting with one or several seeds; its interval is its patients' (of several seeds the widest that holds all of
-theirs), and it is best only if its interval is wholly better than every other's. Where a run stands follows from its configuration:
+theirs), and it is best only if its interval is wholly better than every other's and is of FEWEST_EVENTS or more. Where a run stands
+follows from its configuration:
 
     model=two_stage                   predictor x imputer; of imputer=mtdm AUROC alone
     model=two_stage, mtdm + lstm      a row of its own: the LSTM that learns after the imputer
@@ -36,7 +37,9 @@ TABLES = ("table1", "table2", "table3", "table4", "table5", "table6")
 PROTOCOLS = ("paper", "clean")
 OF_MTDM = {"multi": "lstm", "multi_siamese": "siamese"}  # model/tasks -> row of an AUROC table
 AFTER = "lstm_after"  # row of the LSTM that learns from what the MTDM filled in, after it
+PYPOTS = "pypots:"  # before the class, in the column of imputer=pypots
 HIGHER = ("auroc",)  # is better; of the others lower
+FEWEST_EVENTS = 100  # of test stays, below which nothing is ranked: Collins, Ogundimu, Altman, Stat Med 35:214 (2016)
 HIDDEN = ("pattern", "seed")  # of `imputation`: which cells are hidden
 SCORED = ("draws", "stays")  # of `imputation`: how much of them is filled in
 FOLDS = ("cv",)  # of the whole: each fold's training stays are more, the more folds there are
@@ -137,10 +140,11 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
             f"None of the {len(results)} runs is in a cell of {name}: python -m icu_lightning.run -m experiment={name}"
         )
     by_protocol = of_one_table(used, synthetic=synthetic, hidden=of_errors)
-    ours = {
-        p: _best({key: _ours(key, [r for r in found if protocol(r[0]) == p]) for key, found in places.items()})
-        for p in PROTOCOLS
-    }
+    ours = {}
+    for p, of_protocol in by_protocol.items():
+        cells = {key: _ours(key, [r for r in found if protocol(r[0]) == p]) for key, found in places.items()}
+        known = {key: cell for key, cell in cells.items() if cell}
+        ours[p] = known if too_few([run for run, _ in of_protocol]) else _best(known)
     return Table(
         name=name,
         data=str(rows["data"][0]),
@@ -167,6 +171,8 @@ def predictor_and_imputer(run: Run) -> tuple[str, str] | None:
     names = run.config["names"]
     if names["model"] == "two_stage":
         found = str(names["predictor"]), str(names["imputer"])
+        if found[1] == "pypots":
+            return found[0], f"{PYPOTS}{run.config['model']['imputer']['name']}"
         return (AFTER, "mtdm") if found == ("lstm", "mtdm") else found
     row = OF_MTDM.get(names.get("model/tasks")) if names["model"] == "mtdm" else None
     return (row, "mtdm") if row else None
@@ -363,9 +369,19 @@ def _refuse_two_settings(first: Run, other: Run, *, of_errors: bool) -> None:
         raise UserError(f"{first.name} and {other.name} are two settings of one cell: {told}. Leave one out.")
 
 
-def _best(cells: Mapping[Key, Ours | None]) -> dict[Key, Ours]:
-    """The cells that are there, marked if best: of errors among the imputers at one rate, of AUROC in the whole table."""
-    known = {key: cell for key, cell in cells.items() if cell}
+def events(runs: Sequence[Run]) -> int:
+    """How many test stays have the outcome."""
+    return min((int(run.test["label"].sum()) for run in runs), default=0)
+
+
+def too_few(runs: Sequence[Run]) -> bool:
+    """Whether these runs, of one protocol, are of too few events to rank anything."""
+    return bool(runs) and events(runs) < FEWEST_EVENTS
+
+
+def _best(cells: Mapping[Key, Ours]) -> dict[Key, Ours]:
+    """The cells, marked if best: of errors among the imputers at one rate, of AUROC in the whole table."""
+    known = dict(cells)
     for contest in {(key[2], key[0] if key[2] not in HIGHER else "") for key in known}:
         keys = [key for key in known if key[2] == contest[0] and contest[1] in ("", key[0])]
         sign = 1 if contest[0] in HIGHER else -1

@@ -1,12 +1,24 @@
 """A table of the paper as text: for the terminal, as Markdown, LaTeX with booktabs, and CSV. `-` is what was not run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from icu_lightning.comparison import budgets
-from icu_lightning.comparison.published import AFTER, HIGHER, PROTOCOLS, Cell, Key, Ours, Table
+from icu_lightning.comparison.published import (
+    AFTER,
+    FEWEST_EVENTS,
+    HIGHER,
+    PROTOCOLS,
+    PYPOTS,
+    Cell,
+    Key,
+    Ours,
+    Table,
+    events,
+    too_few,
+)
 from icu_lightning.comparison.runs import Run
 from icu_lightning.comparison.tables import escaped
 
@@ -24,7 +36,6 @@ NAMES = {  # of rows and columns; others have the name of their file
     AFTER: "LSTM, trained after the imputer",
     "mean": "Mean",
     "mtdm": "MTDM",
-    "pypots": "PyPOTS",
     "remasker": "ReMasker",
     "saits": "SAITS",
     "siamese": "Siamese network",
@@ -37,9 +48,10 @@ Bold = Callable[[str], str]
 
 
 def title(table: Table) -> str:
-    """What the table is, of which data; SYNTHETIC first, where it is."""
+    """What the table is, of which data; SYNTHETIC first, where it is, and SMOKE where it has too few events to rank."""
     runs = [run for found in table.runs.values() for run in found]
     kind = "SYNTHETIC STAYS, no patients, beside published numbers of patients: " if table.synthetic else ""
+    kind += smoke(table.runs.values())
     what = "AUROC" if any(key[2] in HIGHER for key in table.cells) else "errors of hidden cells, in SDs"
     return f"{kind}{table.name} of the MTDM paper, {what}: published {table.data}, ours {runs[0].data}"
 
@@ -50,15 +62,16 @@ def notes(table: Table) -> list[str]:
         f"Published: the whole {table.data} (Buranaburustam et al., 2025). Ours: what the runs are of. They are not the same stays.",
         *(f"{COLUMNS[name].capitalize()}: {stays(runs)}" for name, runs in table.runs.items()),
         "In brackets the 95 % interval over patients; of several seeds the mean ± SD over them, and from the lowest end of their "
-        "intervals to the highest. Best (bold, on the terminal *): its interval is wholly better than that of every other. "
-        "Published numbers have none.",
+        "intervals to the highest. Best (bold, on the terminal *): its interval is wholly better than that of every other, and "
+        f"there are {FEWEST_EVENTS} test stays or more with the outcome. Published numbers have none.",
     ]
     if any(metric in HIGHER for _, _, metric in table.cells):
         found.append(
-            "Ours is the AUROC of a model's own risks; of runs with cv the mean of the folds', each of its own test stays, as a "
-            "published number is of one test split. Risks of all folds together come from as many models and calibrators, whose "
-            "scales differ, which may cost one method and not another: what AUROC they have, own and calibrated, stands "
-            "beside it, of every method."
+            "Ours is the AUROC of a model's own risks, the mean of the folds', each of its own test stays, as a published number is "
+            "of one test split. Risks of all folds together come from as many models and calibrators, whose scales differ, which may "
+            "cost one method and not another: what AUROC they have, own and calibrated, stands beside it, of every method."
+            if of_folds(table)
+            else "Ours is the AUROC of a model's own risks, of one test split; that of the calibrated ones stands beside it."
         )
     if any(column == "mtdm" and row == "lstm" for row, column, _ in table.cells):
         found.append(
@@ -71,6 +84,17 @@ def notes(table: Table) -> list[str]:
     if table.others:
         found.append(f"In no cell of this table: {', '.join(table.others)}.")
     return found
+
+
+def smoke(runs: Iterable[Sequence[Run]]) -> str:
+    """What stands before a title if the runs of a protocol have too few events to rank anything."""
+    few = [events(found) for found in runs if too_few(found)]
+    return f"SMOKE, too few to rank anything ({min(few)} test stays with the outcome): " if few else ""
+
+
+def of_folds(table: Table) -> bool:
+    """Whether the runs are cross-validations; of one table all are or none."""
+    return any(not run.test["fold"].null_count() for found in table.runs.values() for run in found)
 
 
 def stays(runs: Sequence[Run]) -> str:
@@ -116,6 +140,8 @@ def heading(row: str, metric: str) -> str:
 
 
 def name_of(method: str) -> str:
+    if method.startswith(PYPOTS):
+        return f"PyPOTS' {method.removeprefix(PYPOTS)}"
     return NAMES.get(method, method)
 
 
@@ -148,7 +174,9 @@ def markdown(table: Table) -> str:
     for row, metric in rows:
         lines.append(line([heading(row, metric), *_cells(table.cells, row, metric, columns, "**{}**".format)]))
     if three := three_aurocs(table):
-        lines += ["", "Each AUROC of ours in three ways:", "", line(three[0]), line(["---"] * 3 + ["---:"] * 4)]
+        ways = len(three[0]) - 3
+        told = "in three ways" if of_folds(table) else "of own and of calibrated risks"
+        lines += ["", f"Each AUROC of ours {told}:", "", line(three[0]), line(["---"] * 3 + ["---:"] * ways)]
         lines += map(line, three[1])
     for what, heads, rows_of in errors_in_units(table):
         lines += ["", f"{what}:", "", line(heads), line(["---"] + ["---:"] * (len(heads) - 1)), *map(line, rows_of)]
@@ -193,23 +221,20 @@ def rows_in_units(table: Table) -> pl.DataFrame:
 
 
 def three_aurocs(table: Table) -> tuple[list[str], list[list[str]]] | None:
-    """Headings, and a row a cell and protocol: the folds' mean and SD, and all stays together; None for errors."""
-    heads = [
-        "predictor",
-        "imputer",
-        "protocol",
-        "mean of folds",
-        "SD over folds",
-        "pooled, own risks",
-        "pooled, calibrated",
-    ]
+    """Headings, and a row a cell and protocol: the folds' mean and SD, if there are folds, and all stays; None for errors."""
+    folds = of_folds(table)
+    heads = ["predictor", "imputer", "protocol"]
+    heads += (
+        ["mean of folds", "SD over folds", "pooled, own risks", "pooled, calibrated"]
+        if folds
+        else ["own risks", "calibrated"]
+    )
     rows = [
         [
             heading(row, metric),
             name_of(column),
             p,
-            with_interval(ours),
-            _sd(ours),
+            *([with_interval(ours), _sd(ours)] if folds else []),
             with_interval(ours.pooled),
             with_interval(ours.calibrated),
         ]
@@ -258,6 +283,7 @@ def csv_rows(table: Table) -> pl.DataFrame:
     """A row a cell; of each protocol value, sd, low, high, seeds and whether it is best; of AUROC also the others of `Ours`."""
     runs = [run for found in table.runs.values() for run in found]
     facts = {"table": table.name, "published_data": table.data, "our_data": runs[0].data, "synthetic": table.synthetic}
+    facts |= {"too_few_events": bool(smoke(table.runs.values()))}
     names = ["value", "sd", "low", "high", "seeds", "best"]
     if any(metric in HIGHER for _, _, metric in table.cells):
         names += [

@@ -149,6 +149,26 @@ def test_the_text_has_each_protocol_apart_and_every_error(result):
     assert latex(found).count(r"\toprule") == 2
 
 
+@pytest.mark.parametrize("cap", [None, 20])
+def test_budgets_are_told_and_a_cap_that_makes_two_settings_one(result, cap):
+    def given(stage2: int) -> dict:
+        return FULL | {
+            "model__epochs": {"stage1": 5, "stage2": stage2},
+            "model__patience": 15,
+            "trainer__max_epochs": cap,
+        }
+
+    runs = [result(**given(25)), result(**given(25), seed=1), result(**given(50))]
+    told = notes(filled(runs, synthetic=False))
+    (budgets,) = [note for note in told if note.startswith("Budgets")]
+    both = ["multi_siamese (clean)", "multi_siamese, model.epochs.stage2=50 (clean)"]
+    if cap is None:
+        assert f"at most 30 epochs, patience 15: {both[0]}; at most 55 epochs, patience 15: {both[1]}." in budgets
+    else:
+        assert f"at most 25 epochs, patience 15: {both[0]}, {both[1]}." in budgets
+    assert any("settings of model.epochs above it are one" in note for note in told) == (cap is not None)
+
+
 def test_what_cannot_stand_in_one_ablation_is_refused(result, make_run):
     with pytest.raises(UserError, match=r"-m experiment=ablation"):
         filled([result(names__model="two_stage")], synthetic=False)

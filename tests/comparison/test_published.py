@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.compare import compare_published
+from icu_lightning.comparison import published
 from icu_lightning.comparison.published import TABLES, facts, filled
 from icu_lightning.comparison.published_text import (
     csv_rows,
@@ -28,6 +29,12 @@ from icu_lightning.errors import UserError
 from tests.comparison.conftest import table
 
 RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
+
+
+@pytest.fixture(autouse=True)
+def enough(monkeypatch):
+    """The made-up runs have 65 test stays with the outcome."""
+    monkeypatch.setattr(published, "FEWEST_EVENTS", 65)
 
 
 def two_stage(imputer: str, predictor: str, **more) -> dict:
@@ -191,6 +198,39 @@ def test_what_the_paper_does_not_have_stands_behind_its_rows_and_columns(result)
     assert errors.cells["10", "saits", "rmse"].ours["clean"].value == 0.75
     assert [row[0] for row in terminal_rows(errors, "clean")[1]] == [heading(r, m) for r, m in grid(errors)[0]]
     assert len(grid(errors)[0]) == 10
+
+
+@pytest.mark.parametrize(("fewest", "few"), [(65, False), (66, True)])
+def test_of_too_few_events_nothing_is_best_and_the_title_says_smoke(result, monkeypatch, fewest, few):
+    """As the open demos of MIMIC-III and MIMIC-IV, of 30 and 14."""
+    assert published.FEWEST_EVENTS == 65 == int(table().filter(split="test")["label"].sum())
+    monkeypatch.setattr(published, "FEWEST_EVENTS", fewest)
+    runs = [result(0.7, **two_stage("knn", "lstm")), result(0.5, **two_stage("zero", "lstm"))]
+    found = filled("table6", runs, synthetic=False)
+    assert found.cells["lstm", "knn", "auroc"].ours["clean"].best == (not few)
+    assert ("**0.700" in markdown(found)) == (not few)
+    assert title(found).startswith("SMOKE, too few to rank anything (65 test stays with the outcome): table6") == few
+    assert csv_rows(found)["too_few_events"].unique().to_list() == [few]
+
+
+def test_without_folds_there_is_no_mean_of_them(result):
+    found = filled("table6", [result(0.7, **two_stage("knn", "lstm"))], synthetic=False)
+    heads, rows = three_aurocs(found)
+    assert heads == ["predictor", "imputer", "protocol", "own risks", "calibrated"]
+    assert rows == [["LSTM", "KNN", "clean", "0.700 (0.680 to 0.720)", "0.670 (0.650 to 0.690)"]]
+    assert "mean of folds" not in markdown(found)
+    assert not any("fold" in note for note in notes(found))
+
+
+def test_models_of_pypots_stand_beside_each_other_each_under_its_name(result):
+    runs = [
+        result(value, **two_stage("pypots", "lstm", model__imputer={"name": name}))
+        for name, value in (("SAITS", 0.7), ("BRITS", 0.6))
+    ]
+    columns, rows = terminal_rows(filled("table6", [*runs, result(0.5, **A)], synthetic=False), "clean")
+    assert columns[-2:] == ["PyPOTS' BRITS", "PyPOTS' SAITS"]
+    lstm = next(row for row in rows if row[0] == "LSTM")
+    assert [cell.split()[0] for cell in lstm[-2:]] == ["0.600", "0.700"]
 
 
 @pytest.mark.parametrize(("second", "told"), [(0.60, True), (0.67, False)])

@@ -94,12 +94,18 @@ class MTDM(nn.Module):
         check_observed(data.train)
         common: dict[str, Any] = {"network": self.network, "weights": self.weights, **self.optimisation}
         epochs = self.epochs["stage1"] + (0 if self.weights.imputation else self.epochs["stage2"])
+        cap = getattr(trainer, "max_epochs", None)
+        epochs = epochs if cap is None else min(epochs, cap)
         if epochs:
             of_stage1 = [
                 epoch for epoch in self.snapshots if epoch < epochs
             ]  # stage 2 begins with the next, and keeps it
+            # A warm-up is not stopped early; what stage 1 alone trains is, as what is trained jointly
+            patience = epochs if self.weights.imputation else self.patience
             stage: MTDMStage = WarmUp(snapshots=of_stage1, **common)
-            trainer.fit(stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=epochs)
+            trainer.fit(
+                stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=patience
+            )
         rankable = monitored(data.val)[0] == "val/auroc"
         stage = Joint(
             rankable=rankable,

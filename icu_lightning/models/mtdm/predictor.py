@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape
-from icu_lightning.errors import check_widths
+from icu_lightning.errors import UserError, check_widths
 
 
 class MortalityLSTM(nn.Module):
@@ -30,6 +30,8 @@ class MortalityLSTM(nn.Module):
         dropout: after each LSTM and the dense layer.
         mask: also feed which cells were observed; the paper feeds values only.
         static: also feed age, sex and ethnicity, to the dense layer; not in the paper's equations.
+
+    Raises UserError for widths that cannot be meant, and for static features that the data does not have.
     """
 
     def __init__(
@@ -45,6 +47,10 @@ class MortalityLSTM(nn.Module):
     ) -> None:
         super().__init__()
         check_widths("model.predictor", hidden=hidden, embedding=embedding, reduced=reduced)
+        if static and not shape.n_static:
+            raise UserError(
+                "model.predictor.static=true feeds the features of data.static, which is empty: data.static=[age,sex]."
+            )
         self.mask, self.static, self.width = mask, static, embedding
         self.lstm_1 = nn.LSTM(shape.n_variables * (1 + mask), hidden, batch_first=True)
         self.lstm_2 = nn.LSTM(hidden, embedding, batch_first=True)

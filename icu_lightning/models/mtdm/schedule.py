@@ -16,9 +16,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from icu_lightning.errors import unknown_name, whole_number
+from icu_lightning.errors import UserError, unknown_name, whole_number
 
 COSINE_OFFSET, LARGEST_BETA = 0.008, 0.999  # of the cosine schedule: s of Eq. 17, and the bound below it
+LARGEST_SIGNAL = (
+    0.02  # share of the variance that may be left of the series where sampling begins; of 20 steps of CSDI's .015
+)
 
 
 def quad(steps: int, beta_first: float, beta_last: float) -> Tensor:
@@ -48,6 +51,8 @@ class NoiseSchedule:
         kind: one of SCHEDULES.
         steps: K, at least 1.
         beta_first, beta_last: variance of the noise added in the first and the last step, in (0, 1); cosine has its own.
+
+    Raises UserError for one that does not end in noise: samplers begin with noise alone, and would be wrong by what is left.
     """
 
     def __init__(self, *, kind: str, steps: int, beta_first: float, beta_last: float) -> None:
@@ -58,6 +63,11 @@ class NoiseSchedule:
         self.steps = whole_number("the schedule's steps", steps, 1)
         beta = SCHEDULES[kind](steps, beta_first, beta_last)
         self.alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - beta, dim=0)])
+        if (left := self.at(steps)) > LARGEST_SIGNAL:
+            raise UserError(
+                f"The noise schedule must end in noise, with which sampling begins: after {steps} steps of {kind}, {left:.1%} of the "
+                f"series' variance is left, and at most {LARGEST_SIGNAL:.0%} may be. Set more schedule.steps or a larger beta_last."
+            )
 
     def at(self, k: int) -> float:
         """alpha_bar_k."""

@@ -1,6 +1,6 @@
 """The two stages of training, each a LightningModule around the same network.
 
-    stage1   L_imp + L_con, the embedding being that of the series as the imputer fills it
+    stage1   L_imp + contrastive_stage1 L_con, the embedding being that of the series as the imputer fills it
     stage2   imputation L_imp + mortality (bce BCE + mse MSE) + contrastive L_con              (section 6.4 of the paper)
 
 In stage 2 the LSTM's loss reaches the imputer through the last denoising step: the paper's feedback.
@@ -29,6 +29,7 @@ class Weights:
 
     feedback: whether the mortality and contrastive losses reach the imputer.
     death_weight: of deaths within mortality, where survivors have 1; above 0.
+    contrastive_stage1: of the contrastive loss beside imputation's 1 in stage 1, if it has a weight in stage 2; 0: imputing alone.
 
     Raises ValueError for a negative weight.
     """
@@ -40,11 +41,12 @@ class Weights:
     mse: float
     feedback: bool
     death_weight: float
+    contrastive_stage1: float
 
     def __post_init__(self) -> None:
         if not self.death_weight > 0:
             raise ValueError(f"death_weight must be above 0; it is {self.death_weight}")
-        for name in ("imputation", "mortality", "contrastive", "bce", "mse"):
+        for name in ("imputation", "mortality", "contrastive", "bce", "mse", "contrastive_stage1"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"the weight {name} must be 0 or more; it is {getattr(self, name)}")
 
@@ -117,7 +119,8 @@ class WarmUp(MTDMStage):
     """stage1: imputing, and the embedding by its contrastive loss alone."""
 
     def terms(self, batch: StayBatch) -> dict[str, Tensor]:
-        read = bool(self.weights.contrastive)
+        weight = self.weights.contrastive_stage1
+        read = bool(self.weights.contrastive and weight)
         series = self.network.fill(batch, feedback=False) if read or self.network.completes else None
         imputation = self.network.imputation_loss(batch, series)
         if series is None or not read:
@@ -125,7 +128,7 @@ class WarmUp(MTDMStage):
         _, embedding = self.network.read(series, batch)
         pairs: Pairs = self.network.siamese(embedding, batch.label)
         named = {"imputation": imputation, "contrastive": pairs.loss, "alike": pairs.alike, "unlike": pairs.unlike}
-        return {"loss": imputation + pairs.loss, **named}
+        return {"loss": imputation + weight * pairs.loss, **named}
 
     def validation_step(self, batch: StayBatch, _: int) -> Tensor:
         series = self.network.fill(batch, feedback=False) if self.network.completes else None

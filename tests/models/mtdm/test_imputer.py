@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from icu_lightning.errors import UserError
@@ -153,6 +154,30 @@ def test_other_hours_or_variables_than_the_networks_are_told(make_model):
     batch, _ = gaussian_stays(3, hours=HOURS + 2)
     with pytest.raises(UserError, match="made for 8 hours of 3 variables"):
         make_model().predict(batch)
+
+
+def test_training_asks_for_every_share_of_targets_and_every_step(make_model, monkeypatch):
+    """CSDI's random target strategy: r ~ U(0, 1) of each stay's observed cells, k ~ U{1, ..., K}; METHODS B.2."""
+    network, seen = make_model().network.imputer, {}
+    batch, _ = gaussian_stays(4000, missing=0.0)
+
+    def errors(_, x_0, targets, k, epsilon):
+        seen.update(targets=targets, k=k)
+        return torch.zeros_like(x_0)
+
+    monkeypatch.setattr(network, "_errors", errors)
+    torch.manual_seed(0)
+    network.loss(batch, None)
+    share, k = seen["targets"].double().mean((1, 2)), seen["k"]
+    cells = HOURS * VARIABLES  # of r uniform, how many of n cells are chosen is uniform over 0 ... n
+    counts = torch.bincount((share * cells).round().long(), minlength=cells + 1)
+    assert scipy.stats.chisquare(counts).pvalue > 0.001
+    counts = torch.bincount(k, minlength=51)
+    assert (int(counts[0]), len(counts)) == (0, 51)
+    assert scipy.stats.chisquare(counts[1:]).pvalue > 0.001
+    few = dataclasses.replace(batch, observed=batch.observed & (torch.arange(HOURS) < 2).view(1, -1, 1))
+    network.loss(few, None)
+    assert not seen["targets"][:, 2:].any(), "of observed cells alone"
 
 
 def test_losses_of_a_batch_without_measurements_are_0_and_finite(make_model):

@@ -15,6 +15,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.models.mtdm import model as mtdm
 from icu_lightning.models.mtdm.predictor import mortality_loss
 from icu_lightning.models.mtdm.stages import Joint, WarmUp
+from icu_lightning.training.snapshots import earlier_models
 from icu_lightning.training.stages import StageTrainer, read_metrics
 from tests.conftest import composed
 from tests.models.mtdm.conftest import HOURS, conf, gaussian_stays, shape
@@ -99,6 +100,21 @@ def test_stage_1_draws_a_series_only_where_something_reads_it(tasks, completion,
     model.network.imputer.denoiser.register_forward_hook(lambda *_: asked.append(1))
     stage.terms(gaussian_stays(8)[0])
     assert len(asked) == calls, "one for the loss, and four steps"
+
+
+def test_the_contrastive_term_of_stage_1_has_a_weight_which_may_be_0(make_model):
+    losses = {}
+    for weight in (0.0, 0.5, 1.0):
+        model = make_model(f"model.weights.contrastive_stage1={weight}")
+        stage = WarmUp(network=model.network.train(), weights=model.weights, optimizer=None, decay_at=[])
+        torch.manual_seed(0)
+        losses[weight] = {name: float(term.detach()) for name, term in stage.terms(gaussian_stays(16)[0]).items()}
+    assert "contrastive" not in losses[0.0], "imputing alone"
+    for weight in (0.5, 1.0):
+        of = losses[weight]
+        assert of["loss"] == pytest.approx(of["imputation"] + weight * of["contrastive"], rel=1e-6)
+    with pytest.raises(UserError, match="contrastive_stage1 must be 0 or more"):
+        make_model("model.weights.contrastive_stage1=-1")
 
 
 def test_an_hour_of_one_stay_can_be_learnt_from():
@@ -186,11 +202,38 @@ def test_the_papers_numbers():
     assert composed("model=mtdm").plain["model"]["imputer"]["denoiser"]["channels"] == 16, "small is the default"
 
 
-@pytest.mark.parametrize("options", ["mask", "static"])
-def test_mask_and_static_features_can_be_fed(make_model, options):
-    batch, _ = gaussian_stays(4)
-    model = make_model(f"model.predictor.{options}=true")
-    assert model.predict(batch).shape == (4, 2)
+@pytest.mark.parametrize("fed", [True, False])
+@pytest.mark.parametrize("option", ["mask", "static"])
+def test_mask_and_static_features_move_a_risk_where_they_are_fed_and_only_there(option, fed):
+    batch, described = gaussian_stays(4)[0], BatchShape(HOURS, shape().variables, ("age", "weight"))
+    torch.manual_seed(0)
+    model = built(conf(f"model.predictor.{option}={fed}"), shape=described).eval()
+    static = torch.arange(8.0).view(4, 2)
+    other = {"mask": (~batch.observed, static), "static": (batch.observed, static + 1)}[option]
+    logits = [model.network.predictor(batch.values, *own)[0] for own in ((batch.observed, static), other)]
+    assert ((logits[0] - logits[1]).abs() > 1e-4).tolist() == [fed] * 4
+
+
+def test_static_features_that_there_are_not_are_refused(make_model):
+    with pytest.raises(
+        UserError, match=r"model.predictor.static=true feeds the features of data.static, which is empty"
+    ):
+        make_model("model.predictor.static=true")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_the_lstm_drops_out_in_training_and_only_then(make_model, share):
+    """Two readings of one series; the embedding, too, is of dropped states."""
+    batch, reader = gaussian_stays(16)[0], make_model(f"model.predictor.dropout={share}").network.predictor
+
+    def same() -> list[bool]:
+        one, other = (reader(batch.values, batch.observed, batch.static) for _ in range(2))
+        return [torch.equal(a, b) for a, b in zip(one, other, strict=True)]
+
+    reader.train()
+    assert same() == [share == 0.0] * 2
+    reader.eval()
+    assert same() == [True] * 2
 
 
 def test_the_lstm_reads_draws_in_parts_of_bounded_memory(monkeypatch):
@@ -248,6 +291,31 @@ def test_stages_of_the_ablations(make_model, data, tmp_path, tasks):
     assert ("train/alike" in rows[0]) == (tasks == "multi_siamese"), "mean distances of like and unlike pairs"
     assert not torch.equal(model.network.imputer.denoiser.out_2.weight, untrained)
     assert (tmp_path / "checkpoints" / "stage2" / "best.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "given"),
+    [("single", {"stage1": (12, 7), "stage2": (10, 7)}), ("multi", {"stage1": (2, 2), "stage2": (10, 7)})],
+)
+def test_an_imputer_that_stage_1_alone_trains_has_the_budget_of_one_that_is_trained_jointly(
+    make_model, data, tasks, given
+):
+    """As many epochs, and the same patience; a warm-up is not stopped early."""
+    seen = {}
+
+    def fit(*_, stage, max_epochs, patience, **__):
+        seen[stage] = (max_epochs, patience)
+
+    trainer = SimpleNamespace(max_epochs=None, fit=fit, keep=lambda *_, **__: None)
+    make_model(f"model/tasks={tasks}", "model.patience=7").fit(data, trainer)
+    assert seen == given
+
+
+def test_epochs_of_snapshots_count_what_a_cap_leaves_of_stage_1(make_model, data, tmp_path):
+    model = make_model("model.snapshots=[0,1,2,9]")
+    assert model.epochs["stage1"] == 2
+    model.fit(data, trainer(tmp_path, 1))
+    assert [epoch for epoch, _ in earlier_models(tmp_path, model)] == [0, 1, 2], "the end of stage 2's only epoch"
 
 
 def test_in_the_single_task_ablation_the_imputer_is_left_alone_in_stage_2(make_model, data, tmp_path):

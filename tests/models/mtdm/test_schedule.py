@@ -68,6 +68,24 @@ def test_impossible_schedules_are_refused(bad):
         NoiseSchedule(**{"kind": "quad", "steps": 50, "beta_first": 1e-4, "beta_last": 0.5} | bad)
 
 
+@pytest.mark.parametrize(
+    ("bad", "left"),
+    [
+        ({"steps": 10}, "11.2%"),
+        ({"steps": 1, "beta_first": 0.5}, "50.0%"),
+        ({"kind": "linear", "beta_last": 0.02}, "60.3%"),
+    ],
+)
+def test_a_schedule_that_does_not_end_in_noise_is_refused(bad, left):
+    """Samplers begin with noise alone: with DDPM's own linear betas, made for 1,000 steps, fifty would be wrong by what is left."""
+    with pytest.raises(
+        UserError, match=rf"{bad.get('steps', 50)} steps of \w+, {left} of the series' variance is left"
+    ):
+        NoiseSchedule(**{"kind": "quad", "steps": 50, "beta_first": 1e-4, "beta_last": 0.5} | bad)
+    for steps in (20, 50):  # METHODS B.3 names 20 for a CPU
+        assert schedule(steps=steps).at(steps) < 0.02
+
+
 def test_an_unknown_parameterisation_is_told_with_its_neighbours():
     with pytest.raises(UserError, match="Did you mean 'epsilon'"):
         parameterisation("epsilom")
