@@ -56,7 +56,7 @@ def of_imputer(run: Run, *, aurocs: bool) -> Budget | None:
     model, column = run.config["model"], _place(run)[1]
     own = model if run.model == "mtdm" else model.get("imputer") or {}
     found = _budget(own.get("joint", own), cap_of(run))
-    if found is None or column not in DRAWN:
+    if found is None or (run.model != "mtdm" and column not in DRAWN):  # model/tasks=single is in no table's column
         return found
     draws = model.get("samples") if aurocs else (run.config.get("imputation") or {}).get("draws")
     return Budget(found.epochs, found.patience, run.config["names"].get("model/size"), draws)

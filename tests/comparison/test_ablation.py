@@ -159,6 +159,8 @@ def test_budgets_are_told_and_a_cap_that_makes_two_settings_one(result, cap):
         }
 
     runs = [result(**given(25)), result(**given(25), seed=1), result(**given(50))]
+    single = given(25) | SINGLE | {"names__model/size": "lean", "model__samples": 10}
+    assert any("lean, 10 draws: single" in note for note in notes(filled([result(**single)], synthetic=False)))
     told = notes(filled(runs, synthetic=False))
     (budgets,) = [note for note in told if note.startswith("Budgets")]
     both = ["multi_siamese (clean)", "multi_siamese, model.epochs.stage2=50 (clean)"]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -193,3 +194,34 @@ def test_a_committed_file_is_small_and_its_tables_have_its_numbers(script, path)
     for row in rows if "imputation" in content else []:
         errors = content["imputation"][f"{row['row'] / 100:g}"][row["metric"]]
         assert row[f"{side}_value"] == pytest.approx(errors["value"], rel=1e-6)  # of one of the imputer's runs
+
+
+ABLATIONS = [path.parent for path in sorted(FOLDER.glob("ablation/*/ablation.csv"))]
+
+
+@pytest.mark.parametrize("folder", ABLATIONS, ids=lambda folder: folder.name)
+def test_the_rows_of_a_committed_ablation_are_the_means_of_its_files(folder):
+    rows = pl.read_csv(folder / "ablation.csv")
+    used, code = set(), (folder / "ablation.md").read_text()
+    for row in rows.iter_rows(named=True):
+        tasks, *setting = row["setting"].split(", ")
+        suffix = "".join("_{}-{}".format(*word.rsplit(".", 1)[-1].split("=")) for word in setting)
+        named = re.compile(rf"mtdm_tasks-{tasks}(_seed-\d)?{re.escape(suffix)}\.json")
+        files = {path for path in (folder / "runs").iterdir() if named.fullmatch(path.name)}
+        found = [json.loads(path.read_text()) for path in files]
+        assert len(found) == row["seeds"]
+        rate = row["missing_percent"] and f"{row['missing_percent'] / 100:g}"
+        values = [
+            run["imputation"][rate][row["metric"]]["value"]
+            if rate
+            else (run["run"]["auroc_of_folds"] or run["test"]["raw"]["auroc"])["value"]
+            for run in found
+        ]
+        assert sum(values) / len(values) == pytest.approx(row["value"], rel=1e-9)
+        assert all(run["run"]["commit"][:7] in code for run in found)
+        used |= files
+    assert used == set((folder / "runs").iterdir()) != set()
+
+
+def test_ablations_are_committed():
+    assert "eicu" in [folder.name for folder in ABLATIONS]
