@@ -205,7 +205,8 @@ def test_the_rows_of_a_committed_ablation_are_the_means_of_its_files(folder):
     used, code = set(), (folder / "ablation.md").read_text()
     for row in rows.iter_rows(named=True):
         tasks, *setting = row["setting"].split(", ")
-        suffix = "".join("_{}-{}".format(*word.rsplit(".", 1)[-1].split("=")) for word in setting)
+        changed = [word.split("=") for word in setting]
+        suffix = "".join(f"_{name.rsplit('.', 1)[-1]}-{value}" for name, value in changed)
         named = re.compile(rf"mtdm_tasks-{tasks}(_seed-\d)?{re.escape(suffix)}\.json")
         files = {path for path in (folder / "runs").iterdir() if named.fullmatch(path.name)}
         found = [json.loads(path.read_text()) for path in files]
