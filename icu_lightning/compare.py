@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from icu_lightning import __version__
 from icu_lightning.atomic import atomic_file, atomic_folder, write_text
 from icu_lightning.comparison.runs import Run, models
-from icu_lightning.comparison.statistics import Comparison, compare
+from icu_lightning.comparison.statistics import Comparison, compare, enough_replicates
 from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.plots.kinds import KINDS
 from icu_lightning.run import one_line_errors, time_and_suffix
@@ -21,9 +21,9 @@ from icu_lightning.run import one_line_errors, time_and_suffix
 if TYPE_CHECKING:  # arguments are checked before polars is loaded
     import polars as pl
 
-    from icu_lightning.comparison.published import Result
+    from icu_lightning.comparison.cells import Result
 
-USUAL: dict[str, Any] = {"bootstrap": 1000, "seed": 0, "figures": "svg"}  # arguments that --published has no use for
+USUAL: dict[str, Any] = {"bootstrap": None, "seed": 0, "figures": "svg"}  # arguments that --published has no use for
 DEEPEST = 3  # levels below a folder in which its runs are looked for
 
 
@@ -57,7 +57,11 @@ def arguments(typed: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--synthetic", action="store_true", help="with --published: also runs of synthetic stays")
     parser.add_argument("--out", help="new or empty folder for the results (default: comparisons/<time>-<suffix>)")
-    parser.add_argument("--bootstrap", type=int, help="patient resamples behind every interval (1000)")
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        help="patient resamples behind every interval (1000; of more than five models 100 a pair, up to 10000)",
+    )
     parser.add_argument("--seed", type=int, help="of the resamples (0)")
     parser.add_argument("--figures", choices=KINDS, help="in OUT/plots; png: also as PNG of 300 dpi (default: svg)")
     return parser.parse_args(typed)
@@ -74,15 +78,16 @@ def refuse_ignored(asked: argparse.Namespace) -> None:
 
 
 def compare_runs(
-    named: Sequence[str], folder: Path, *, by_data: bool, bootstrap: int, seed: int, kind: str = "svg"
+    named: Sequence[str], folder: Path, *, by_data: bool, bootstrap: int | None, seed: int, kind: str = "svg"
 ) -> None:
-    """Read, refuse or compare, print, and write into `folder`, with figures of a kind of KINDS.
+    """Read, refuse or compare, print, and write into `folder`, with figures of a kind of KINDS. bootstrap: None for what is usual.
 
     Raises UserError for runs that cannot be compared, or a folder that holds anything; then nothing is written.
     """
     from icu_lightning.comparison.refusals import refuse_unlike
 
-    whole_number("--bootstrap", bootstrap, 1)
+    if bootstrap is not None:
+        whole_number("--bootstrap", bootstrap, 1)
     whole_number("--seed", seed, 0)
     check_empty(folder)
     runs = [read_run(path) for path in run_folders(named)]
@@ -110,7 +115,8 @@ def compare_published(named: Sequence[str], folder: Path, table: str, *, by: str
         raise UserError("--by is not for --published: a table is of one database.")
     check_empty(folder)
     metrics = {path: finished_metrics(path) for path in run_folders(named)}
-    results = [(read_run(path), m) for path, m in metrics.items() if m]
+    hidden = table not in TABLES[3:]  # those are of AUROC alone
+    results = [(read_run(path, hidden=hidden), m) for path, m in metrics.items() if m]
     notes = (show_ablation if table == ablation.NAME else show_table)(table, results, folder, synthetic=synthetic)
     for note in notes:
         say(note)
@@ -133,9 +139,7 @@ def show_table(name: str, results: "Sequence[Result]", folder: Path, *, syntheti
     for what, heads, rows in text.errors_in_units(found):
         print_table(what, heads, rows)
     write_forms(name, folder, text.csv_rows(found), text.markdown(found), text.latex(found))
-    if (in_units := text.rows_in_units(found)).height:
-        with atomic_file(folder / f"{name}_units.csv") as path:
-            in_units.write_csv(path)
+    write_more(name, folder, units=text.rows_in_units(found), differences=text.rows_of_differences(found))
     return text.notes(found)
 
 
@@ -148,8 +152,19 @@ def show_ablation(name: str, results: "Sequence[Result]", folder: Path, *, synth
     found = filled(results, synthetic=synthetic)
     for protocol, heads, rows in text.terminal_tables(found):
         print_table(text.title(found, protocol), heads, rows)
+        if pairs := text.terminal_pairs(found, protocol):
+            print_table(text.DESIGNS, *pairs)
     write_forms(name, folder, text.csv_rows(found), text.markdown(found), text.latex(found))
+    write_more(name, folder, differences=text.rows_of_differences(found))
     return text.notes(found)
+
+
+def write_more(name: str, folder: Path, **tables: "pl.DataFrame") -> None:
+    """NAME_<what>.csv of each that has a row."""
+    for what, table in tables.items():
+        if table.height:
+            with atomic_file(folder / f"{name}_{what}.csv") as path:
+                table.write_csv(path)
 
 
 def write_forms(name: str, folder: Path, rows: "pl.DataFrame", markdown: str, latex: str) -> None:
@@ -175,9 +190,12 @@ def compare_alike(named: Sequence[str], folder: Path) -> str:
     return f"{folder.name}/index.html"
 
 
-def compared(parts: Sequence[Sequence[Run]], folder: Path, *, bootstrap: int, seed: int, kind: str) -> list[Comparison]:
-    """A comparison of each part, written into `folder`."""
-    comparisons = [compare(models(part), bootstrap, seed) for part in parts]
+def compared(
+    parts: Sequence[Sequence[Run]], folder: Path, *, bootstrap: int | None, seed: int, kind: str
+) -> list[Comparison]:
+    """A comparison of each part, written into `folder`. bootstrap: None for enough_replicates of the models in it."""
+    named = [models(part) for part in parts]
+    comparisons = [compare(each, bootstrap or enough_replicates(len(each)), seed) for each in named]
     write(comparisons, folder, runs=sum(len(part) for part in parts), seed=seed)
     if kind != "none":
         write_figures(comparisons, folder / "plots", png=kind == "png")
@@ -216,12 +234,16 @@ def _runs_at_or_below(path: Path) -> list[Path]:
     return []
 
 
-def read_run(folder: Path) -> Run:
-    """The Run of a folder. Raises UserError if it is not finished, damaged or altered, or has no test stays."""
+def read_run(folder: Path, *, hidden: bool = False) -> Run:
+    """The Run of a folder; `hidden`: with its errors in hidden cells, if it has any.
+
+    Raises UserError if it is not finished, damaged or altered, or has no test stays.
+    """
     import polars as pl
 
     from icu_lightning import runfolder
-    from icu_lightning.evaluation.stored import read
+    from icu_lightning.evaluation.imputation import patient_errors
+    from icu_lightning.evaluation.stored import read, read_imputations
     from icu_lightning.results import finished_metrics, stored_digest
 
     config = runfolder.configuration(folder)
@@ -237,7 +259,17 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{folder} has no test stays: there is nothing to compare.")
     commit = runfolder.stored_environment(folder)[0].get("git commit", "unknown")
     epochs = epochs_of(folder / "metrics.csv")
-    return Run(name=str(folder), config=config, test=test, facts=stored.facts, epochs=epochs, commit=commit)
+    digest = stored_digest(metrics, "imputations")
+    imputed = read_imputations(folder / "imputations.parquet", digest) if hidden else None
+    return Run(
+        name=str(folder),
+        config=config,
+        test=test,
+        facts=stored.facts,
+        epochs=epochs,
+        commit=commit,
+        hidden=patient_errors(imputed.table) if imputed else None,
+    )
 
 
 def epochs_of(path: Path) -> "pl.DataFrame | None":
@@ -252,7 +284,7 @@ def epochs_of(path: Path) -> "pl.DataFrame | None":
 
 def show(comparisons: Sequence[Comparison], folder: Path) -> None:
     """The tables on the terminal, and where everything is."""
-    from icu_lightning.comparison.tables import counts, difference_rows, ranking_rows
+    from icu_lightning.comparison.tables import counts, difference_rows, ranking_rows, told_of_p
     from icu_lightning.terminal import print_table, say
 
     for comparison in comparisons:
@@ -261,6 +293,7 @@ def show(comparisons: Sequence[Comparison], folder: Path) -> None:
         print_table("Mean over seeds (95 % patient-bootstrap interval), ± SD over seeds", *ranking_rows(comparison))
         if comparison.differences:
             print_table("Differences, paired on the same stays", *difference_rows(comparison.differences))
+            say(told_of_p(comparison))
         if comparison.events in (0, comparison.n):
             say("All test stays have the same outcome: what needs both is undefined.")
     say(f"Comparison: {folder / 'index.html'}")
@@ -277,7 +310,7 @@ def write(comparisons: Sequence[Comparison], folder: Path, *, runs: int, seed: i
         "By": f"icu_lightning {__version__}, code {git_commit()}",
         "Command": shlex.join(["python", "-m", "icu_lightning.compare", *sys.argv[1:]]),
         "Runs": str(runs),
-        "Resamples": f"{comparisons[0].replicates:,} of patients, seed {seed}",
+        "Resamples": f"{', '.join(f'{c.replicates:,}' for c in comparisons)} of patients, seed {seed}",
     }
     csv = {"models": tables.summary_table, "runs": tables.run_table, "differences": tables.difference_table}
     for name, table in csv.items():

@@ -2,8 +2,9 @@
 
 Its rows are those of METHODS B.3, single task (the imputer alone, then the LSTM), multi-task, and with the contrastive term, and
 below them each other setting. A row has the mean over its seeds, and of AUROC also the difference to the reference, over the seeds
-that both have and the same resamples of patients. The reference is multi_siamese with the settings that most runs have; a row is named
-by what differs from those. Where as many runs have one value as another, neither is usual, and there may be no reference.
+that both have and the same resamples of patients; of the three designs each two have theirs, of the errors too. The reference is
+multi_siamese with the settings that most runs have; a row is named by what differs from those. Where as many runs have one value as
+another, neither is usual, and there may be no reference.
 
 The paper has no table of its ablation: its prose names percentages that do not agree with one another (METHODS B.5), and no number
 for the other settings. Of the three designs its tables 4, 5 and 6 imply an AUROC, which stands in `published`: the LSTM on the series
@@ -16,22 +17,16 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import polars as pl
 
 from icu_lightning.comparison.budgets import cap_of, of_commits, of_imputer
-from icu_lightning.comparison.published import (
-    Ours,
-    Result,
-    errors_at,
-    facts,
-    of_one_table,
-    over_seeds,
-    own_auroc,
-)
+from icu_lightning.comparison.cells import Ours, Result, difference, measured
+from icu_lightning.comparison.published import facts, of_one_table
 from icu_lightning.comparison.runs import Run, SeededModel, identity, models
-from icu_lightning.comparison.statistics import Estimate, own_auroc_difference
+from icu_lightning.comparison.statistics import Estimate
 from icu_lightning.errors import UserError
 
 NAME = "ablation"
@@ -71,10 +66,29 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two designs with the usual settings, over the seeds that both have: the first less the second, paired on the patients.
+
+    Arguments:
+        auroc: None where a seed's is undefined. by_seed: of each seed.
+        errors: (rate in per cent, metric) -> difference; None of those that were not read.
+    """
+
+    protocol: str
+    first: str
+    second: str
+    seeds: Sequence[int]
+    auroc: Estimate | None
+    by_seed: Sequence[float]
+    errors: Mapping[tuple[str, str], Estimate | None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ablation:
     """Rows in the order of IMPLIED, the reference before what changes one of its settings; `others`: names of runs in none."""
 
     rows: Sequence[Row]
+    pairs: Sequence[Pair]
     others: Sequence[str]
 
     @property
@@ -94,8 +108,10 @@ def filled(results: Sequence[Result], *, synthetic: bool) -> Ablation:
         )
     by_protocol = of_one_table(used, synthetic=synthetic, hidden=True)
     kept = {id(run) for run, _ in used}
+    rows = {p: _rows(p, found) for p, found in by_protocol.items()}
     return Ablation(
-        rows=[row for p, found in by_protocol.items() for row in _rows(p, found)],
+        rows=[row for found in rows.values() for row in found],
+        pairs=[pair for p, found in by_protocol.items() for pair in _pairs(p, found, rows[p])],
         others=[run.name for run, _ in results if id(run) not in kept],
     )
 
@@ -148,20 +164,64 @@ def _row(
     metrics: Mapping[int, Mapping[str, Any]],
 ) -> Row:
     runs, tasks = model.runs, str(_tasks(model.runs[0]))
+    results = _results(model, metrics)
     told = ", ".join(f"{name}={value}" for name, value in apart.items())
-    aurocs = [cell for run in runs if (cell := own_auroc(run, metrics[id(run)]))]
     return Row(
         protocol=protocol,
         setting=f"{tasks}, {told}" if told else tasks,
         model=model,
         published=None if apart else _implied(runs[0].data, tasks),
-        auroc=over_seeds(aurocs),
+        auroc=measured(results, "", "auroc"),
         reference=model is reference,
-        less_reference=own_auroc_difference(model, reference, int(runs[0].config["bootstrap"]), 0)
+        less_reference=_less(results, _results(reference, metrics), "", "auroc")
         if reference and reference is not model
         else None,
-        errors={(rate, metric): _error(model, metrics, rate, metric) for rate in RATES for metric in ERRORS},
+        errors={(rate, metric): measured(results, rate, metric) for rate in RATES for metric in ERRORS},
     )
+
+
+def _results(model: SeededModel, metrics: Mapping[int, Mapping[str, Any]]) -> list[Result]:
+    return [(run, metrics[id(run)]) for run in model.runs]
+
+
+def _shared(first: Sequence[Result], second: Sequence[Result]) -> tuple[list[Result], list[Result]]:
+    """The runs of the seeds that both have, in the order of the seeds."""
+    by_seed = [{run.seed: (run, metrics) for run, metrics in results} for results in (first, second)]
+    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+    return [by_seed[0][seed] for seed in seeds], [by_seed[1][seed] for seed in seeds]
+
+
+def _less(first: Sequence[Result], second: Sequence[Result], rate: str, metric: str) -> Estimate | None:
+    """First minus second over the seeds that both have; None if they share none, or the errors were not read."""
+    own = _shared(first, second)
+    if not own[0]:
+        return None
+    a, b = (measured(results, rate, metric) for results in own)
+    if a and b:
+        return difference(a, b)
+    return Estimate(None, None, None) if metric == "auroc" else None
+
+
+def _pairs(protocol: str, results: Sequence[Result], rows: Sequence[Row]) -> list[Pair]:
+    """Of the designs with the usual settings each two."""
+    metrics = {id(run): found for run, found in results}
+    own = {row.setting: _results(row.model, metrics) for row in rows if row.setting in IMPLIED}
+    found = []
+    for a, b in combinations(own, 2):
+        seeds = [run.seed for run, _ in _shared(own[a], own[b])[0]]
+        each = [_less([x], [y], "", "auroc") for x, y in zip(*_shared(own[a], own[b]), strict=True)]
+        found.append(
+            Pair(
+                protocol=protocol,
+                first=a,
+                second=b,
+                seeds=seeds,
+                auroc=_less(own[a], own[b], "", "auroc"),
+                by_seed=[one.value for one in each if one and one.value is not None],
+                errors={(rate, metric): _less(own[a], own[b], rate, metric) for rate in RATES for metric in ERRORS},
+            )
+        )
+    return [pair for pair in found if pair.seeds]
 
 
 def _implied(data: str, tasks: str) -> float | None:
@@ -170,11 +230,6 @@ def _implied(data: str, tasks: str) -> float | None:
     row, imputer = IMPLIED[tasks]
     found = facts(AUROCS[data]).filter(pl.col("row") == row, pl.col("imputer") == imputer)
     return float(found["value"][0])
-
-
-def _error(model: SeededModel, metrics: Mapping[int, Mapping[str, Any]], rate: str, metric: str) -> Ours | None:
-    cells = [errors_at((run, metrics[id(run)]), rate).get(metric) for run in model.runs]
-    return over_seeds([cell for cell in cells if cell])
 
 
 def budgets(found: Ablation) -> list[str]:

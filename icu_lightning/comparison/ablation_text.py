@@ -16,9 +16,13 @@ from icu_lightning.comparison.published_text import (
     with_interval,
     without_interval,
 )
+from icu_lightning.comparison.statistics import Estimate
 from icu_lightning.comparison.tables import UNDEFINED, escaped
 
 DIFFERENCE = "less the reference"
+DESIGNS = (
+    "Of each two designs the first less the second, over the seeds that both have, on the same resamples of patients"
+)
 
 
 def title(found: Ablation, protocol: str) -> str:
@@ -57,10 +61,41 @@ def _cells(row: Row) -> list[str]:
     return [row.setting, seeds, published, with_interval(row.auroc), _difference(row), *errors]
 
 
+def of_designs(found: Ablation, protocol: str) -> tuple[list[str], list[list[str]]] | None:
+    """Headings, and a row for each two designs; None where there are no two."""
+    heads = ["designs", "seeds", "AUROC", "AUROC, seed by seed", *(f"MAE at {rate} %" for rate in RATES)]
+    rows = [
+        [
+            f"{pair.first} less {pair.second}",
+            ", ".join(map(str, pair.seeds)),
+            _signed(pair.auroc),
+            ", ".join(f"{value:+.3f}" for value in pair.by_seed),
+            *(_signed(pair.errors[rate, "mae"]) for rate in RATES),
+        ]
+        for pair in found.pairs
+        if pair.protocol == protocol
+    ]
+    return (heads, rows) if rows else None
+
+
+def terminal_pairs(found: Ablation, protocol: str) -> tuple[list[str], list[list[str]]] | None:
+    """As `of_designs`, as wide as a screen."""
+    if (whole := of_designs(found, protocol)) is None:
+        return None
+    heads, rows = whole
+    kept = [i for i, head in enumerate(heads) if not head.startswith("MAE") or "50" in head]
+    return [heads[i] for i in kept], [
+        [row[i].replace(" (", "\n(").replace(" less ", "\nless ") for i in kept] for row in rows
+    ]
+
+
 def _difference(row: Row) -> str:
-    estimate = row.less_reference
+    return "the reference" if row.reference else _signed(row.less_reference)
+
+
+def _signed(estimate: Estimate | None) -> str:
     if estimate is None:
-        return "the reference" if row.reference else NOT_RUN
+        return NOT_RUN
     if estimate.value is None:
         return UNDEFINED
     ends = [f"{end:+.3f}" for end in (estimate.low, estimate.high) if end is not None]
@@ -73,7 +108,7 @@ def notes(found: Ablation) -> list[str]:
     told = [
         *(f"{COLUMNS[p].capitalize()}: {stays(runs)}" for p, runs in by_protocol.items() if runs),
         "AUROC is that of a model's own risks, with cv the mean of the folds'; in brackets the 95 % interval over patients. Of "
-        "several seeds: the mean ± SD over them, and from the lowest end of their intervals to the highest.",
+        "several seeds: the mean ± SD over them, and the interval of that mean, which holds for these seeds.",
         f"{DIFFERENCE.capitalize()}: minus {REFERENCE} with the settings that most runs have, over the seeds that both have, on the "
         f"same resamples of patients; the interval holds for these seeds, and says nothing of another training. {NOT_RUN}: there is "
         "no such run, or none of these seeds. A row is named by what differs from those settings.",
@@ -92,6 +127,9 @@ def markdown(found: Ablation) -> str:
     for protocol, heads, rows in tables(found):
         lines += [f"**{title(found, protocol)}**", "", line(heads), line(["---"] * 2 + ["---:"] * (len(heads) - 2))]
         lines += [*map(line, rows), ""]
+        if pairs := of_designs(found, protocol):
+            lines += [f"{DESIGNS}:", "", line(pairs[0]), line(["---"] * 2 + ["---:"] * (len(pairs[0]) - 2))]
+            lines += [*map(line, pairs[1]), ""]
     return "\n".join([*lines, *(f"- {note}" for note in notes(found)), ""])
 
 
@@ -109,6 +147,17 @@ def latex(found: Ablation) -> str:
         body = [" & ".join(escaped(cell).replace("±", r"$\pm$") for cell in row) + r" \\" for row in (heads, *rows)]
         lines += [body[0], r"\midrule", *body[1:], r"\bottomrule", r"\end{tabular}"]
     return "\n".join([*lines, *(f"% {escaped(note)}" for note in notes(found)), ""])
+
+
+def rows_of_differences(found: Ablation) -> pl.DataFrame:
+    """A row a protocol, two designs, metric and rate: the first less the second, and its 95 % interval."""
+    rows = []
+    for pair in found.pairs:
+        for (rate, metric), apart in ({("", "auroc"): pair.auroc} | dict(pair.errors)).items():
+            ends = {end: number(apart, end) for end in ("value", "low", "high")}
+            names = {"protocol": pair.protocol, "first": pair.first, "second": pair.second, "seeds": len(pair.seeds)}
+            rows.append(names | {"metric": metric, "missing_percent": rate or None} | ends)
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def csv_rows(found: Ablation) -> pl.DataFrame:

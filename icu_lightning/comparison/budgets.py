@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from icu_lightning.comparison.published import HIGHER, Table, predictor_and_imputer, protocol
+from icu_lightning.comparison.cells import HIGHER
+from icu_lightning.comparison.published import Table, predictor_and_imputer, protocol
 from icu_lightning.comparison.runs import Run
 
 DRAWN = ("csdi", "mtdm")  # imputers whose draws differ, and whose budget is model/size's
@@ -20,15 +21,16 @@ Name = Callable[[str], str]  # of a row or column, as it is printed
 
 @dataclass(frozen=True)
 class Budget:
-    """epochs: at most. patience: of them without a better validation. size, draws: of DRAWN alone."""
+    """epochs: at most. patience: of them without a better validation. size, draws: of DRAWN alone. then: more, of the LSTM alone."""
 
     epochs: int
     patience: int | None
     size: str | None = None
     draws: int | None = None
+    then: int | None = None
 
     def __str__(self) -> str:
-        parts = [f"at most {self.epochs} epochs"]
+        parts = [f"at most {self.epochs} epochs{f' of the imputer, then {self.then} of the LSTM' if self.then else ''}"]
         parts += [f"patience {self.patience}"] if self.patience else []
         parts += [f"model/size={self.size}"] if self.size else []
         return ", ".join([*parts, *([f"{self.draws} draws"] if self.draws else [])])
@@ -59,7 +61,14 @@ def of_imputer(run: Run, *, aurocs: bool) -> Budget | None:
     if found is None or (run.model != "mtdm" and column not in DRAWN):  # model/tasks=single is in no table's column
         return found
     draws = model.get("samples") if aurocs else (run.config.get("imputation") or {}).get("draws")
-    return Budget(found.epochs, found.patience, run.config["names"].get("model/size"), draws)
+    cap = cap_of(run)
+    epochs, then = found.epochs, None
+    if (
+        run.model == "mtdm" and own.get("weights", {}).get("imputation") == 0
+    ):  # trained by itself for both stages' epochs
+        then = _capped(own["epochs"]["stage2"], cap)
+        epochs = _capped(sum(own["epochs"].values()), cap)
+    return Budget(epochs, found.patience, run.config["names"].get("model/size"), draws, then)
 
 
 def of_predictor(run: Run) -> Budget | None:
@@ -74,8 +83,12 @@ def cap_of(run: Run) -> int | None:
 
 def _budget(settings: Mapping[str, Any], cap: int | None) -> Budget | None:
     of_stages = settings["epochs"].values() if "epochs" in settings else [settings.get("max_epochs")]
-    epochs = [stage if cap is None else min(stage, cap) for stage in of_stages if stage is not None]
+    epochs = [_capped(stage, cap) for stage in of_stages if stage is not None]
     return Budget(sum(epochs), settings.get("patience")) if epochs else None
+
+
+def _capped(epochs: int, cap: int | None) -> int:
+    return epochs if cap is None else min(epochs, cap)
 
 
 def _unequal(

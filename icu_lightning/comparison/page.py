@@ -5,7 +5,7 @@ from pathlib import Path
 
 from icu_lightning.comparison.figures import STYLES, figures, learning
 from icu_lightning.comparison.statistics import METRICS, Comparison
-from icu_lightning.comparison.tables import counts, interval, p_text
+from icu_lightning.comparison.tables import counts, interval, p_text, told_of_p
 from icu_lightning.templates import rendered
 
 
@@ -27,6 +27,7 @@ def page(comparisons: Sequence[Comparison], made: Mapping[str, str]) -> str:
         metrics=METRICS,
         interval=interval,
         p_text=p_text,
+        told_of_p=told_of_p,
         styles=STYLES,
         several=any(len(summary.model.runs) > 1 for c in comparisons for summary in c.summaries),
     )

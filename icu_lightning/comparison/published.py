@@ -1,9 +1,9 @@
 """Finished runs in the cells of tables 1 to 6 of the MTDM paper: published, ours under the paper's protocol, ours clean.
 
 The three are of different stays and never stand in one column. `published.csv` holds the paper's numbers, which have no interval. Of
-ours a cell is one setting with one or several seeds; its interval is its patients' (of several seeds the widest that holds all of
-theirs), and it is best only if its interval is wholly better than every other's and is of FEWEST_EVENTS or more. Where a run stands
-follows from its configuration:
+ours a cell is one setting with one or several seeds; its interval is that of the mean over seeds, over resampled patients. All cells
+see the same resamples, so that two of them can be paired: a cell is best only if the interval of its difference to every other lies
+wholly on the better side of 0, and of FEWEST_EVENTS or more. Where a run stands follows from its configuration:
 
     model=two_stage                   predictor x imputer; of imputer=mtdm AUROC alone
     model=two_stage, mtdm + lstm      a row of its own: the LSTM that learns after the imputer
@@ -20,16 +20,27 @@ References: Multi-Task Diffusion Mortality (Buranaburustam et al., 2025), tables
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from icu_lightning.comparison.cells import (
+    HIGHER,
+    Key,
+    Ours,
+    Result,
+    differences,
+    errors_at,
+    measured,
+    number_of,
+    with_best,
+)
 from icu_lightning.comparison.refusals import refuse_unlike
 from icu_lightning.comparison.runs import Run, identity
-from icu_lightning.comparison.statistics import auroc_of_folds
+from icu_lightning.comparison.statistics import Estimate
 from icu_lightning.errors import UserError
 
 FACTS = Path(__file__).with_name("published.csv")
@@ -38,7 +49,6 @@ PROTOCOLS = ("paper", "clean")
 OF_MTDM = {"multi": "lstm", "multi_siamese": "siamese"}  # model/tasks -> row of an AUROC table
 AFTER = "lstm_after"  # row of the LSTM that learns from what the MTDM filled in, after it
 PYPOTS = "pypots:"  # before the class, in the column of imputer=pypots
-HIGHER = ("auroc",)  # is better; of the others lower
 FEWEST_EVENTS = 100  # of test stays, below which nothing is ranked: Collins, Ogundimu, Altman, Stat Med 35:214 (2016)
 HIDDEN = ("pattern", "seed")  # of `imputation`: which cells are hidden
 SCORED = ("draws", "stays")  # of `imputation`: how much of them is filled in
@@ -46,27 +56,6 @@ FOLDS = ("cv",)  # of the whole: each fold's training stays are more, the more f
 CAP = ("max_epochs",)  # of `trainer`
 # Of `data`: what models see, and errors are measured in
 SEEN = ("variables", "outliers", "before_split", "undersample")
-Result = tuple[Run, Mapping[str, Any]]  # and its metrics.json
-Key = tuple[str, str, str]  # row, column (the imputer), metric
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ours:
-    """Mean over seeds; `sd` over them, None of one; the interval None where there is none.
-
-    Of an AUROC also: `pooled` and `calibrated`, of own and of calibrated risks of all test stays together; `fold_sd`, the SD over the
-    folds, averaged over seeds, None without folds.
-    """
-
-    value: float
-    sd: float | None
-    low: float | None
-    high: float | None
-    seeds: int
-    best: bool = False
-    pooled: "Ours | None" = None
-    calibrated: "Ours | None" = None
-    fold_sd: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +82,7 @@ class Table:
         data: that the paper's numbers are of.
         cells: (row, column, metric) -> cell, in the paper's order, then those that it does not have. A row is a missing rate in per
             cent, or a predictor.
+        differences: by protocol, of two cells the first less the second, as `differences` has them.
         in_units: by protocol, (row, column, variable) -> ours, of errors that have them.
         runs: by protocol, those that stand in it.
         others: names of runs that are in no cell.
@@ -101,6 +91,7 @@ class Table:
     name: str
     data: str
     cells: Mapping[Key, Cell]
+    differences: Mapping[str, Mapping[tuple[Key, Key], Estimate]]
     in_units: Mapping[str, Mapping[Key, InUnit]]
     runs: Mapping[str, Sequence[Run]]
     others: Sequence[str]
@@ -140,15 +131,17 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
             f"None of the {len(results)} runs is in a cell of {name}: python -m icu_lightning.run -m experiment={name}"
         )
     by_protocol = of_one_table(used, synthetic=synthetic, hidden=of_errors)
-    ours = {}
+    ours, apart = {}, {}
     for p, of_protocol in by_protocol.items():
         cells = {key: _ours(key, [r for r in found if protocol(r[0]) == p]) for key, found in places.items()}
         known = {key: cell for key, cell in cells.items() if cell}
-        ours[p] = known if too_few([run for run, _ in of_protocol]) else _best(known)
+        ours[p] = known if too_few([run for run, _ in of_protocol]) else with_best(known)
+        apart[p] = differences(known)
     return Table(
         name=name,
         data=str(rows["data"][0]),
         cells={k: Cell(published=published.get(k), ours={p: ours[p].get(k) for p in PROTOCOLS}) for k in keys},
+        differences=apart,
         in_units={p: _in_units(places, p) for p in PROTOCOLS} if of_errors else {},
         runs={p: [run for run, _ in found] for p, found in by_protocol.items()},
         others=[run.name for run, _ in results if id(run) not in placed],
@@ -214,11 +207,6 @@ def _placed(results: Sequence[Result], keys: Sequence[Key], *, of_errors: bool) 
     }
 
 
-def errors_at(result: Result, percent: str) -> Mapping[str, Any]:
-    """The errors at a missing rate; nothing if it was not scored."""
-    return (result[1].get("imputation") or {}).get(f"{int(percent) / 100:g}", {})
-
-
 def of_one_table(used: Sequence[Result], *, synthetic: bool, hidden: bool) -> dict[str, list[Result]]:
     """The runs of each protocol. `hidden`: whether errors of hidden cells are in the table.
 
@@ -269,11 +257,18 @@ def _refuse_other_cells(first: Result, other: Result) -> None:
     """Raise UserError if the errors are of other cells."""
     _refuse_other_settings(first[0], other[0], "imputation", HIDDEN)
     errors, others = (metrics.get("imputation") or {} for _, metrics in (first, other))
-    for rate in errors.keys() & others.keys():
+    for rate in sorted(errors.keys() & others.keys()):
         a, b = errors[rate]["n"], others[rate]["n"]
         if a != b:
             raise UserError(
                 f"{first[0].name} and {other[0].name} hid {a:,} and {b:,} cells at {rate}: they are not the same cells. Leave one out."
+            )
+    mine, theirs = (run.hidden or {} for run, _ in (first, other))
+    for rate in sorted(mine.keys() & theirs.keys()):
+        a, b = mine[rate], theirs[rate]
+        if not (np.array_equal(a.patients, b.patients) and np.array_equal(a.cells, b.cells)):
+            raise UserError(
+                f"{first[0].name} and {other[0].name} hid cells of other patients at {rate}. Leave one out."
             )
 
 
@@ -281,18 +276,17 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
     """Mean over seeds. Raises UserError for two settings, or two results of one seed, in one cell."""
     row, _, metric = key
     of_errors = metric not in HIGHER
-    by_seed: dict[int, tuple[Run, Mapping[str, Any]]] = {}
-    for run, metrics in results:
-        cell = (errors_at((run, metrics), row).get(metric) if of_errors else own_auroc(run, metrics)) or {"value": None}
+    by_seed: dict[int, tuple[Result, Mapping[str, Any]]] = {}
+    for result in results:
+        run, cell = result[0], number_of(result, row, metric)
         if results[0][0] is not run:
             _refuse_two_settings(results[0][0], run, of_errors=of_errors)
-        twin = by_seed.setdefault(run.seed, (run, cell))
-        if twin[0] is not run and not (of_errors and _same(twin[1]["value"], cell["value"])):
+        (twin, _), own = by_seed.setdefault(run.seed, (result, cell))
+        if twin is not run and not (of_errors and _same(own["value"], cell["value"])):
             raise UserError(
-                f"{twin[0].name} and {run.name} are both seed {run.seed} of one cell ({', '.join(key)}). Leave one out."
+                f"{twin.name} and {run.name} are both seed {run.seed} of one cell ({', '.join(key)}). Leave one out."
             )
-    ours = over_seeds([cell for _, cell in by_seed.values()])
-    return ours if of_errors or ours is None else _with_pooled(ours, [metrics["test"] for _, metrics in results])
+    return measured([result for result, _ in by_seed.values()], row, metric)
 
 
 def _in_units(places: Mapping[Key, Sequence[Result]], of: str) -> dict[Key, InUnit]:
@@ -312,42 +306,6 @@ def _in_units(places: Mapping[Key, Sequence[Result]], of: str) -> dict[Key, InUn
             error = float(np.mean([variable["mae"]["value"] for variable in of_seeds]))
             found[row, column, name] = InUnit(unit=of_seeds[0]["unit"], mae=error)
     return found
-
-
-def own_auroc(run: Run, metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Of own risks, {value, low, high}: the mean of the folds' where there are folds, else of the test split."""
-    if run.test["fold"].null_count():
-        return metrics["test"]["raw"]["auroc"]
-    return auroc_of_folds(run.test, run.config["bootstrap"], run.seed)
-
-
-def _with_pooled(ours: Ours, tests: Sequence[Mapping[str, Any]]) -> Ours:
-    """With the AUROC of all test stays together, of own and of calibrated risks, and its SD over folds."""
-    folds = [test["raw"].get("folds", {}).get("auroc") or {} for test in tests]
-    sds = [fold["sd"] for fold in folds if fold.get("sd") is not None]
-    return replace(
-        ours,
-        pooled=over_seeds([test["raw"]["auroc"] for test in tests]),
-        calibrated=over_seeds([test["auroc"] for test in tests]),
-        fold_sd=float(np.mean(sds)) if len(sds) == len(tests) else None,
-    )
-
-
-def over_seeds(cells: Sequence[Mapping[str, Any]]) -> Ours | None:
-    """None if no seed has a value."""
-    cells = [cell for cell in cells if cell["value"] is not None]
-    if not cells:
-        return None
-    values = [cell["value"] for cell in cells]
-    ends = [(cell["low"], cell["high"]) for cell in cells if cell.get("low") is not None]
-    whole = len(ends) == len(cells)
-    return Ours(
-        value=float(np.mean(values)),
-        sd=float(np.std(values, ddof=1)) if values[1:] else None,
-        low=min(low for low, _ in ends) if whole else None,
-        high=max(high for _, high in ends) if whole else None,
-        seeds=len(values),
-    )
 
 
 def _same(a: float | None, b: float | None) -> bool:
@@ -377,22 +335,3 @@ def events(runs: Sequence[Run]) -> int:
 def too_few(runs: Sequence[Run]) -> bool:
     """Whether these runs, of one protocol, are of too few events to rank anything."""
     return bool(runs) and events(runs) < FEWEST_EVENTS
-
-
-def _best(cells: Mapping[Key, Ours]) -> dict[Key, Ours]:
-    """The cells, marked if best: of errors among the imputers at one rate, of AUROC in the whole table."""
-    known = dict(cells)
-    for contest in {(key[2], key[0] if key[2] not in HIGHER else "") for key in known}:
-        keys = [key for key in known if key[2] == contest[0] and contest[1] in ("", key[0])]
-        sign = 1 if contest[0] in HIGHER else -1
-        first, *rest = sorted(keys, key=lambda key: -sign * known[key].value)
-        if rest and all(_apart(known[first], known[other], sign) for other in rest):
-            known[first] = replace(known[first], best=True)
-    return known
-
-
-def _apart(first: Ours, second: Ours, sign: int) -> bool:
-    """Whether the first's interval is wholly on the better side of the second's."""
-    if first.low is None or first.high is None or second.low is None or second.high is None:
-        return False
-    return first.low > second.high if sign > 0 else first.high < second.low

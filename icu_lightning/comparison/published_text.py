@@ -6,15 +6,13 @@ from typing import Any
 import polars as pl
 
 from icu_lightning.comparison import budgets
+from icu_lightning.comparison.cells import HIGHER, Key, Ours
 from icu_lightning.comparison.published import (
     AFTER,
     FEWEST_EVENTS,
-    HIGHER,
     PROTOCOLS,
     PYPOTS,
     Cell,
-    Key,
-    Ours,
     Table,
     events,
     too_few,
@@ -52,7 +50,7 @@ def title(table: Table) -> str:
     runs = [run for found in table.runs.values() for run in found]
     kind = "SYNTHETIC STAYS, no patients, beside published numbers of patients: " if table.synthetic else ""
     kind += smoke(table.runs.values())
-    what = "AUROC" if any(key[2] in HIGHER for key in table.cells) else "errors of hidden cells, in SDs"
+    what = "errors of hidden cells, in SDs" if of_errors(table) else "AUROC"
     return f"{kind}{table.name} of the MTDM paper, {what}: published {table.data}, ours {runs[0].data}"
 
 
@@ -61,11 +59,13 @@ def notes(table: Table) -> list[str]:
     found = [
         f"Published: the whole {table.data} (Buranaburustam et al., 2025). Ours: what the runs are of. They are not the same stays.",
         *(f"{COLUMNS[name].capitalize()}: {stays(runs)}" for name, runs in table.runs.items()),
-        "In brackets the 95 % interval over patients; of several seeds the mean ± SD over them, and from the lowest end of their "
-        "intervals to the highest. Best (bold, on the terminal *): its interval is wholly better than that of every other, and "
-        f"there are {FEWEST_EVENTS} test stays or more with the outcome. Published numbers have none.",
+        "In brackets the 95 % interval over patients; of several seeds the mean ± SD over them, and the interval of that mean, which "
+        "holds for these seeds. Best (bold, on the terminal *): it is better than every other of its "
+        f"{'rate' if of_errors(table) else 'table'}, by a difference on the same resamples of patients whose interval does not reach "
+        f"0, and there are {FEWEST_EVENTS} test stays or more with the outcome. Published numbers have none. "
+        f"{table.name}_differences.csv has such differences of each two, not corrected for their number.",
     ]
-    if any(metric in HIGHER for _, _, metric in table.cells):
+    if not of_errors(table):
         found.append(
             "Ours is the AUROC of a model's own risks, the mean of the folds', each of its own test stays, as a published number is "
             "of one test split. Risks of all folds together come from as many models and calibrators, whose scales differ, which may "
@@ -220,6 +220,32 @@ def rows_in_units(table: Table) -> pl.DataFrame:
     )
 
 
+def rows_of_differences(table: Table) -> pl.DataFrame:
+    """A row a protocol and two cells: the first less the second, with its 95 % interval over the same resamples of patients."""
+    return pl.DataFrame(
+        [
+            {
+                "protocol": p,
+                "metric": a[2],
+                "first_row": a[0],
+                "first_imputer": a[1],
+                "second_row": b[0],
+                "second_imputer": b[1],
+                "value": apart.value,
+                "low": apart.low,
+                "high": apart.high,
+            }
+            for p, found in table.differences.items()
+            for (a, b), apart in found.items()
+        ],
+        infer_schema_length=None,
+    )
+
+
+def of_errors(table: Table) -> bool:
+    return not any(metric in HIGHER for _, _, metric in table.cells)
+
+
 def three_aurocs(table: Table) -> tuple[list[str], list[list[str]]] | None:
     """Headings, and a row a cell and protocol: the folds' mean and SD, if there are folds, and all stays; None for errors."""
     folds = of_folds(table)
@@ -285,7 +311,7 @@ def csv_rows(table: Table) -> pl.DataFrame:
     facts = {"table": table.name, "published_data": table.data, "our_data": runs[0].data, "synthetic": table.synthetic}
     facts |= {"too_few_events": bool(smoke(table.runs.values()))}
     names = ["value", "sd", "low", "high", "seeds", "best"]
-    if any(metric in HIGHER for _, _, metric in table.cells):
+    if not of_errors(table):
         names += [
             "fold_sd",
             *(f"{kind}.{name}" for kind in ("pooled", "calibrated") for name in ("value", "low", "high")),

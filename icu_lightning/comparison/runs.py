@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from icu_lightning.errors import UserError
+from icu_lightning.evaluation.imputation import PatientErrors
 
 MEMBERS = "members"  # key of the configuration of an average: the runs that it is made of
 NOT_THE_MODEL = {
@@ -39,6 +40,7 @@ class Run:
         facts: metadata of predictions.parquet: outcome, source and synthetic ("true" or "false").
         epochs: metrics.csv, a row an epoch; None for a run without any.
         commit: of the code, as environment.txt has it.
+        hidden: missing rate -> each patient's errors in hidden cells; None if they were not read, and for a run without any.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Run:
     facts: Mapping[str, str]
     epochs: pl.DataFrame | None = None
     commit: str = "unknown"
+    hidden: Mapping[str, PatientErrors] | None = None
 
     @property
     def model(self) -> str:

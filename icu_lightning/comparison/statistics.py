@@ -7,7 +7,7 @@ models see the same resamples, so differences are paired. DeLong's test is that 
 References: A simple sequentially rejective multiple test procedure (Holm, 1979); delong.py; bootstrap.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -23,6 +23,7 @@ from icu_lightning.evaluation.evaluate import of_flags, of_risk
 from icu_lightning.evaluation.metrics import discrimination, pooled
 
 Array = NDArray[np.float64]
+FEWEST_REPLICATES, MOST_REPLICATES = 1000, 10_000
 METRICS = {  # name in metrics.json -> heading, what is best
     "auroc": ("AUROC", "higher is better"),
     "auroc_own": ("AUROC, own risks", "higher is better; before calibration, of folds their mean"),
@@ -116,23 +117,38 @@ def mean_over_folds(label: Array, score: Array, fold: NDArray[Any], weight: Arra
     return np.where(defined, own, 0.0).sum(0) / np.where(n, n, np.nan)
 
 
-def own_auroc_difference(first: SeededModel, second: SeededModel, n_replicates: int, seed: int) -> Estimate | None:
-    """First minus second in what `auroc_of_folds` tells, the mean over the seeds that both have, on the same resamples of patients.
+def own_aurocs(run: Run, n_replicates: int, seed: int) -> Array:
+    """(R) what `auroc_of_folds` has its interval from: of one seed the same resamples of patients for every run on the same stays."""
+    return _drawn(
+        run.test["patient_id"].to_numpy(),
+        lambda weight: mean_over_folds(run.label, *_own_risks(run), weight),
+        n_replicates,
+        seed,
+    )
 
-    None if they share no seed.
-    """
-    runs = [{run.seed: run for run in model.runs} for model in (first, second)]
-    pairs = [[each[shared] for each in runs] for shared in sorted(runs[0].keys() & runs[1].keys())]
-    if not pairs:
+
+def risk_aurocs(run: Run, risk: str, n_replicates: int, seed: int) -> Array:
+    """(R) AUROC of a column of risks over all test stays together, on the same resamples."""
+    score = run.test[risk].to_numpy()
+    return _drawn(
+        run.test["patient_id"].to_numpy(),
+        lambda weight: discrimination(*pooled(run.label, score, weight))[0],
+        n_replicates,
+        seed,
+    )
+
+
+def hidden_errors(run: Run, rate: str, n_replicates: int, seed: int) -> dict[str, Array] | None:
+    """MAE and RMSE in cells hidden at that rate, (R) each, on the same resamples of patients; None where they were not read."""
+    own = (run.hidden or {}).get(rate)
+    if own is None:
         return None
+    chunks = [own.errors(weight) for weight in patient_weights(own.patients, n_replicates, seed)]
+    return {name: np.concatenate([np.empty(0), *(chunk[name] for chunk in chunks)]) for name in ("mae", "rmse")}
 
-    def difference(weight: Array) -> Array:
-        own = [[mean_over_folds(run.label, *_own_risks(run), weight) for run in pair] for pair in pairs]
-        return np.mean([a - b for a, b in own], axis=0)
 
-    patients = pairs[0][0].test["patient_id"].to_numpy()
-    chunks = [difference(weight) for weight in patient_weights(patients, n_replicates, seed)]
-    return _estimate(difference(np.ones((1, len(patients))))[0], np.concatenate([np.empty(0), *chunks]))
+def _drawn(patients: NDArray[Any], metric: Callable[[Array], Array], n_replicates: int, seed: int) -> Array:
+    return np.concatenate([np.empty(0), *(metric(weight) for weight in patient_weights(patients, n_replicates, seed))])
 
 
 def _own_risks(run: Run) -> tuple[Array, NDArray[Any]]:
@@ -184,9 +200,9 @@ def _summary(model: SeededModel, values: dict[str, Array], replicates: dict[str,
     seeds = range(at.start, at.stop)
     return Summary(
         model=model,
-        metrics={name: _estimate(values[name][at].mean(), replicates[name][at].mean(0)) for name in METRICS},
+        metrics={name: estimate(values[name][at].mean(), replicates[name][at].mean(0)) for name in METRICS},
         sd={name: _plain(values[name][at].std(ddof=1)) if len(seeds) > 1 else None for name in METRICS},
-        by_run=[{name: _estimate(values[name][i, 0], replicates[name][i]) for name in METRICS} for i in seeds],
+        by_run=[{name: estimate(values[name][i, 0], replicates[name][i]) for name in METRICS} for i in seeds],
     )
 
 
@@ -213,7 +229,7 @@ def _differences(
                     first=models[i].name,
                     second=models[j].name,
                     metric=name,
-                    estimate=_estimate(value[k], drawn[k]),
+                    estimate=estimate(value[k], drawn[k]),
                     p=p[k],
                     p_holm=p_holm,
                     delong=Estimate(*map(_plain, test[:3])) if test else None,
@@ -244,6 +260,24 @@ def bootstrap_p(differences: Array) -> float | None:
     return float(min(1.0, 2 * (rarer + 1) / (defined.size + 1)))
 
 
+def least_p(n_replicates: int, n_pairs: int) -> float:
+    """The least p that `bootstrap_p` can have with so many resamples, after Holm's correction over the pairs.
+
+    >>> f"{least_p(1000, 28):.3f}"
+    '0.056'
+    """
+    return min(1.0, n_pairs * 2 / (n_replicates + 1))
+
+
+def enough_replicates(n_models: int) -> int:
+    """FEWEST_REPLICATES, and of many models more, so that `least_p` of their pairs is .02; MOST_REPLICATES for the time they take.
+
+    >>> enough_replicates(2), enough_replicates(8), enough_replicates(40)
+    (1000, 2800, 10000)
+    """
+    return min(max(FEWEST_REPLICATES, 100 * n_models * (n_models - 1) // 2), MOST_REPLICATES)
+
+
 def holm(p: Sequence[float | None]) -> list[float | None]:
     """Holm's adjusted p values, in the order given; those that are None count for nothing and stay None.
 
@@ -259,7 +293,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _estimate(value: float, replicates: Array) -> Estimate:
+def estimate(value: float, replicates: Array) -> Estimate:
     """A metric that is undefined on the stays themselves has no interval either."""
     if not np.isfinite(value):
         return Estimate(None, None, None)

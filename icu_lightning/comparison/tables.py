@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from icu_lightning.comparison.statistics import METRICS, Comparison, Difference, Estimate
+from icu_lightning.comparison.statistics import METRICS, Comparison, Difference, Estimate, least_p
 
 TERMINAL = {  # what is as wide as a screen
     "auroc": "AUROC",
@@ -101,6 +101,17 @@ def difference_rows(differences: Sequence[Difference]) -> tuple[list[str], list[
             both = f"{p_text(d.p)} ({p_text(d.p_holm)})"
             rows.append([f"{d.first} − {d.second}", TERMINAL[d.metric], interval(d.estimate), both, delong])
     return heads, rows
+
+
+def told_of_p(comparison: Comparison) -> str:
+    """What the resamples allow a p to be, for a reader of the differences."""
+    n = len(comparison.summaries)
+    pairs, r = n * (n - 1) // 2, comparison.replicates
+    told = f"With {r:,} resamples a bootstrap p is at least {p_text(least_p(r, 1))}"
+    if pairs == 1:
+        return f"{told}."
+    told += f", after Holm's correction over {pairs} pairs {p_text(least_p(r, pairs))}"
+    return f"{told}, so none can be below .05: raise --bootstrap." if least_p(r, pairs) >= 0.05 else f"{told}."
 
 
 # ---- CSV ----------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ that long stays count for what they hold. Of a run they are computed from imputa
 References: CSDI (Tashiro, Song, Song, Ermon, 2021), appendix D; Strictly Proper Scoring Rules (Gneiting, Raftery, 2007), Eq. 20, 21.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,9 +69,7 @@ def _of_rate(cells: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any
     per_cell |= {"absolute_mean": np.abs(truth), "squared_mean": truth**2}
     if several:
         per_cell |= {"pinball": _pinball(truth, draws).mean(0), "covered": _covered(truth, draws).astype(float)}
-    patients, of_cell = np.unique(cells["patient_id"].to_numpy(), return_inverse=True)
-    # By bincount: a group-by of polars adds up in any order, and the last digit with it
-    columns = {name: np.bincount(of_cell, weights=x, minlength=len(patients)) for name, x in per_cell.items()}
+    patients, columns = _by_patient(cells, per_cell)
 
     def metrics(weight: Array) -> dict[str, Any]:
         total = {name: weight @ column for name, column in columns.items()}
@@ -87,6 +87,44 @@ def _of_rate(cells: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, Any
 
     found = counts | with_intervals(metrics, patients, n_replicates, seed)
     return found if "sd" not in cells.columns else found | {"variables": clinical_errors(cells, n_replicates, seed)}
+
+
+def _by_patient(cells: pl.DataFrame, per_cell: Mapping[str, Array]) -> tuple[NDArray[Any], dict[str, Array]]:
+    """(P) patients, sorted, and of each name (P) sums over their cells.
+
+    By bincount: a group-by of polars adds up in any order, and the last digit with it.
+    """
+    patients, of_cell = np.unique(cells["patient_id"].to_numpy(), return_inverse=True)
+    return patients, {name: np.bincount(of_cell, x, len(patients)).astype(float) for name, x in per_cell.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class PatientErrors:
+    """Of one missing rate: (P) patients, sorted, and (P) sums of their cells' absolute and squared errors, and the number of cells."""
+
+    patients: NDArray[Any]
+    absolute: Array
+    squared: Array
+    cells: Array
+
+    def errors(self, weight: Array) -> dict[str, Array]:
+        """(R, P) weights -> MAE and RMSE of the point estimate, (R) each, as `evaluate_imputations` has them."""
+        n = weight @ self.cells
+        return {"mae": weight @ self.absolute / n, "rmse": np.sqrt(weight @ self.squared / n)}
+
+
+def patient_errors(table: pl.DataFrame) -> dict[str, PatientErrors]:
+    """missing rate -> the errors behind the metrics of `evaluate_imputations`, of the same table."""
+    found = {}
+    for (rate,), cells in table.partition_by("rate", as_dict=True, maintain_order=True).items():
+        error = (
+            np.median(cells["draws"].to_numpy().astype(np.float64), axis=1) - cells["truth"].cast(pl.Float64).to_numpy()
+        )
+        patients, sums = _by_patient(
+            cells, {"absolute": np.abs(error), "squared": error**2, "cells": np.ones_like(error)}
+        )
+        found[f"{rate:g}"] = PatientErrors(patients, **sums)
+    return found
 
 
 def clinical_errors(cells: pl.DataFrame, n_replicates: int, seed: int) -> dict[str, dict[str, Any]]:

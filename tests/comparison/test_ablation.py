@@ -7,15 +7,28 @@ from sklearn.metrics import roc_auc_score
 
 from icu_lightning.compare import compare_published
 from icu_lightning.comparison.ablation import filled
-from icu_lightning.comparison.ablation_text import csv_rows, latex, markdown, notes, tables, terminal_tables
+from icu_lightning.comparison.ablation_text import (
+    csv_rows,
+    latex,
+    markdown,
+    notes,
+    of_designs,
+    rows_of_differences,
+    tables,
+    terminal_tables,
+)
 from icu_lightning.comparison.statistics import auroc_of_folds
 from icu_lightning.errors import UserError
+from icu_lightning.evaluation.bootstrap import patient_weights
 from tests.comparison.conftest import table
 
 RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
 FULL = {"names__model": "mtdm", "names__model/tasks": "multi_siamese", "model__weights": {"contrastive": 0.2}}
 MULTI = FULL | {"names__model/tasks": "multi", "model__weights": {"contrastive": 0.0}}
-SINGLE = FULL | {"names__model/tasks": "single", "model__weights": {"contrastive": 0.0, "mortality": 1.0}}
+SINGLE = FULL | {
+    "names__model/tasks": "single",
+    "model__weights": {"imputation": 0.0, "contrastive": 0.0, "mortality": 1.0},
+}
 
 
 @pytest.fixture
@@ -111,6 +124,8 @@ def test_an_auroc_that_is_undefined_is_not_told_as_missing(result):
     (run, metrics), other = result(**FULL), result(**MULTI)
     for each in (run, other[0]):
         object.__setattr__(each, "test", each.test.with_columns(label=pl.lit(0.0)))
+    for _, own in ((run, metrics), other):
+        own["test"]["raw"]["auroc"] = {"value": None, "low": None, "high": None}
     found = filled([(run, metrics), other], synthetic=False)
     assert found.rows[0].less_reference.value is None
     assert next(tables(found))[2][0][4] == "undefined"
@@ -126,6 +141,38 @@ def test_the_same_risks_differ_by_nothing_and_like_ones_by_less_than_unpaired_on
         own = auroc_of_folds(run.test.with_columns(fold=0), run.config["bootstrap"], 0)
         widths.append(own["high"] - own["low"])
     assert paired.high - paired.low < np.hypot(*widths) / 2
+
+
+def test_each_two_designs_have_their_difference_paired_on_seeds_and_patients(result):
+    """By brute force; a design with another setting is in none."""
+    runs = {
+        (tasks["names__model/tasks"], seed): result(quality, noise=seed, error=0.4 + quality / 10, seed=seed, **tasks)
+        for tasks, quality in ((SINGLE, 1.4), (MULTI, 0.8), (FULL, 1.0))
+        for seed in ((0, 1, 2) if tasks is FULL else (0, 1))
+    }
+    found = filled([*runs.values(), result(2.0, **FULL, model__hidden=32)], synthetic=False)
+    pairs = {(pair.first, pair.second): pair for pair in found.pairs}
+    assert list(pairs) == [("single", "multi"), ("single", "multi_siamese"), ("multi", "multi_siamese")]
+    pair = pairs["single", "multi_siamese"]
+    assert pair.seeds == [0, 1], "the third has no partner"
+
+    def auroc(tasks: str, seed: int, weight=None) -> float:
+        run = runs[tasks, seed][0]
+        return roc_auc_score(run.label, run.test["risk_raw"], sample_weight=weight)
+
+    each = [auroc("single", seed) - auroc("multi_siamese", seed) for seed in (0, 1)]
+    assert pair.by_seed == pytest.approx(each)
+    assert pair.auroc.value == pytest.approx(np.mean(each))
+    run = runs["single", 0][0]
+    weights = np.concatenate(list(patient_weights(run.test["patient_id"].to_numpy(), run.config["bootstrap"], 0)))
+    drawn = [np.mean([auroc("single", s, w) - auroc("multi_siamese", s, w) for s in (0, 1)]) for w in weights]
+    assert (pair.auroc.low, pair.auroc.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+    assert pair.errors["50", "mae"] is None, "the patients' errors were not read"
+    heads, rows = of_designs(found, "clean")
+    assert rows[1][heads.index("designs")] == "single less multi_siamese"
+    assert rows[1][heads.index("AUROC, seed by seed")] == ", ".join(f"{one:+.3f}" for one in each)
+    assert of_designs(found, "paper") is None
+    assert rows_of_differences(found).height == 3 * (1 + 2 * 5)
 
 
 def test_the_text_has_each_protocol_apart_and_every_error(result):
@@ -160,7 +207,11 @@ def test_budgets_are_told_and_a_cap_that_makes_two_settings_one(result, cap):
 
     runs = [result(**given(25)), result(**given(25), seed=1), result(**given(50))]
     single = given(25) | SINGLE | {"names__model/size": "lean", "model__samples": 10}
-    assert any("lean, 10 draws: single" in note for note in notes(filled([result(**single)], synthetic=False)))
+    alone = " ".join(notes(filled([result(**single)], synthetic=False)))
+    trained = (
+        "at most 30 epochs of the imputer, then 25" if cap is None else "at most 20 epochs of the imputer, then 20"
+    )
+    assert f"{trained} of the LSTM, patience 15, model/size=lean, 10 draws: single" in alone
     told = notes(filled(runs, synthetic=False))
     (budgets,) = [note for note in told if note.startswith("Budgets")]
     both = ["multi_siamese (clean)", "multi_siamese, model.epochs.stage2=50 (clean)"]
@@ -190,7 +241,12 @@ def test_the_command_writes_three_forms(make_folder, tmp_path, capsys):
     for tasks in (FULL, MULTI):
         make_folder(tasks["names__model/tasks"], **tasks)
     compare_published([str(tmp_path / "runs")], tmp_path / "out", "ablation", by=None, synthetic=False)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ablation.csv", "ablation.md", "ablation.tex"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "ablation.csv",
+        "ablation.md",
+        "ablation.tex",
+        "ablation_differences.csv",
+    ]
     assert "multi_siamese" in (tmp_path / "out" / "ablation.md").read_text()
     assert "| - |" in (tmp_path / "out" / "ablation.md").read_text(), "errors of hidden cells were not measured"
     assert "ablation.md" in capsys.readouterr().out

@@ -21,11 +21,14 @@ from icu_lightning.comparison.published_text import (
     markdown,
     notes,
     rows_in_units,
+    rows_of_differences,
     terminal_rows,
     three_aurocs,
     title,
 )
 from icu_lightning.errors import UserError
+from icu_lightning.evaluation.bootstrap import patient_weights
+from icu_lightning.evaluation.imputation import PatientErrors
 from tests.comparison.conftest import table
 
 RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
@@ -90,20 +93,41 @@ def test_errors_of_each_variable_stand_in_its_unit_below_a_table_of_errors(resul
     assert (errors_in_units(of_risks), rows_in_units(of_risks).height) == ([], 0)
 
 
+def of_patients(error: float, half: float, noise: int, n: int = 100) -> PatientErrors:
+    """A cell of each patient, some hard for everybody; the error of the run apart by `half` in each."""
+    hard, own = np.random.default_rng(0).uniform(-0.3, 0.3, n), np.random.default_rng(noise + 1).uniform(-half, half, n)
+    absolute = error + hard - hard.mean() + own
+    return PatientErrors(np.arange(n), absolute, (1.5 * absolute) ** 2, np.ones(n))
+
+
 @pytest.fixture
 def result(make_run):
     """A function: AUROC, or errors at every rate, and changes of the configuration -> a run with the metrics of its file."""
     made = []
 
-    def make(auroc: float = 0.6, error: float | None = None, n: int = 100, half: float = 0.02, folds=None, **changes):
+    def make(
+        auroc: float = 0.6,
+        error: float | None = None,
+        n: int = 100,
+        half: float = 0.02,
+        folds=None,
+        predicted=None,
+        **changes,
+    ):
         folds = {} if folds is None else {"folds": {"auroc": folds}}
         metrics: dict = {"test": {"auroc": interval(auroc - 0.03), "raw": {"auroc": interval(auroc, half), **folds}}}
         if error is not None:
             metrics["imputation"] = {
                 r: {"n": n, "mae": interval(error, half), "rmse": interval(error * 1.5, half)} for r in RATES
             }
-        made.append(make_run(f"runs/{len(made)}", **changes))
-        return made[-1], metrics
+        run = make_run(f"runs/{len(made)}", predicted, **changes)
+        if predicted is not None:
+            own = roc_auc_score(run.label, run.test["risk_raw"])
+            metrics["test"]["raw"]["auroc"] = interval(own)
+        if error is not None:
+            run = dataclasses.replace(run, hidden={r: of_patients(error, half, len(made)) for r in RATES})
+        made.append(run)
+        return run, metrics
 
     return make
 
@@ -120,15 +144,18 @@ def test_the_facts_are_whole():
 
 
 def test_a_cell_has_the_mean_over_its_seeds_and_one_seed_its_interval(result):
-    runs = [result(0.6 + 0.1 * seed, seed=seed, **two_stage("csdi", "lstm")) for seed in (0, 1)]
+    seeds = [table(1.5, noise=seed) for seed in (0, 1)]
+    runs = [result(predicted=own, seed=seed, **two_stage("csdi", "lstm")) for seed, own in enumerate(seeds)]
     runs += [result(0.55, **mtdm("multi")), result(0.65, **mtdm("multi_siamese"))]
     found = filled("table6", runs, synthetic=False)
     several = found.cells["lstm", "csdi", "auroc"]
     assert several.published == 0.821
     ours = several.ours["clean"]
-    assert (ours.value, ours.seeds) == (pytest.approx(0.65), 2)
-    assert ours.sd == pytest.approx(0.1 / 2**0.5)
-    assert (ours.low, ours.high) == (pytest.approx(0.58), pytest.approx(0.72)), "the widest, not their mean"
+    each = [metrics["test"]["raw"]["auroc"]["value"] for _, metrics in runs[:2]]
+    assert (ours.value, ours.seeds) == (pytest.approx(np.mean(each)), 2)
+    assert ours.sd == pytest.approx(np.std(each, ddof=1))
+    drawn = np.mean([resampled(run) for run, _ in runs[:2]], axis=0)
+    assert (ours.low, ours.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975])), "of the mean in each resample"
     assert found.cells["lstm", "mtdm", "auroc"].ours["clean"].value == 0.55
     assert found.cells["siamese", "mtdm", "auroc"].ours["clean"].value == 0.65
     assert found.cells["knn", "mtdm", "auroc"].ours == {"paper": None, "clean": None}
@@ -140,8 +167,16 @@ def test_a_cell_has_the_mean_over_its_seeds_and_one_seed_its_interval(result):
     assert found.cells["lstm_after", "mtdm", "auroc"].published is None
     assert not found.others
     row = {cells[0]: cells for cells in terminal_rows(found, "clean")[1]}
-    assert row["LSTM"][1:] == ["-", "-", "-", "-", "-", "0.650\n± 0.071\n0.580 to\n0.720", "0.550\n0.530 to\n0.570"]
+    told = f"{ours.value:.3f}\n± {ours.sd:.3f}\n{ours.low:.3f} to\n{ours.high:.3f}"
+    assert row["LSTM"][1:] == ["-", "-", "-", "-", "-", told, "0.550\n0.530 to\n0.570"]
     assert row["BRITS"][1:] == ["-", *[""] * 6], "the paper has no other cell in this row"
+
+
+def resampled(run) -> list[float]:
+    """Brute force."""
+    score, patients = run.test["risk_raw"], run.test["patient_id"].to_numpy()
+    weights = np.concatenate(list(patient_weights(patients, run.config["bootstrap"], 0)))
+    return [roc_auc_score(run.label, score, sample_weight=weight) for weight in weights]
 
 
 def test_three_numbers_of_a_cell_stand_in_three_columns(result):
@@ -205,10 +240,14 @@ def test_of_too_few_events_nothing_is_best_and_the_title_says_smoke(result, monk
     """As the open demos of MIMIC-III and MIMIC-IV, of 30 and 14."""
     assert published.FEWEST_EVENTS == 65 == int(table().filter(split="test")["label"].sum())
     monkeypatch.setattr(published, "FEWEST_EVENTS", fewest)
-    runs = [result(0.7, **two_stage("knn", "lstm")), result(0.5, **two_stage("zero", "lstm"))]
+    runs = [
+        result(predicted=table(2.0), **two_stage("knn", "lstm")),
+        result(predicted=table(0.5), **two_stage("zero", "lstm")),
+    ]
     found = filled("table6", runs, synthetic=False)
-    assert found.cells["lstm", "knn", "auroc"].ours["clean"].best == (not few)
-    assert ("**0.700" in markdown(found)) == (not few)
+    ours = found.cells["lstm", "knn", "auroc"].ours["clean"]
+    assert ours.best == (not few)
+    assert (f"**{ours.value:.3f}" in markdown(found)) == (not few)
     assert title(found).startswith("SMOKE, too few to rank anything (65 test stays with the outcome): table6") == few
     assert csv_rows(found)["too_few_events"].unique().to_list() == [few]
 
@@ -233,22 +272,67 @@ def test_models_of_pypots_stand_beside_each_other_each_under_its_name(result):
     assert [cell.split()[0] for cell in lstm[-2:]] == ["0.600", "0.700"]
 
 
-@pytest.mark.parametrize(("second", "told"), [(0.60, True), (0.67, False)])
-def test_best_is_only_what_its_interval_sets_apart(result, second, told):
-    paper = [result(0.9, **two_stage("zero", "lstm", names__protocol="paper"))]  # has no second, and beats no clean run
-    runs = [result(0.7, **two_stage("csdi", "lstm")), result(second, **two_stage("knn", "lstm")), *paper]
-    text = markdown(filled("table5", runs, synthetic=False))
-    assert ("**0.700 (0.680 to 0.720)**" in text) == told
-    assert text.count("**") == 2 + 2 * told, "the title, and no published number"
+@pytest.mark.parametrize(("second", "told"), [(1.4, True), (1.48, False)])
+def test_best_is_only_what_its_difference_sets_apart(result, second, told):
+    """Of noise that the two share, so that their own intervals overlap though the difference is clear of 0."""
+    paper = result(predicted=table(9.0), **two_stage("zero", "lstm", names__protocol="paper"))  # beats no clean run
+    runs = [
+        result(predicted=table(1.5), **two_stage("csdi", "lstm")),
+        result(predicted=table(second, noise=0 if told else 3), **two_stage("knn", "lstm")),
+        paper,
+    ]
+    found = filled("table5", runs, synthetic=False)
+    first, other = (found.cells["lstm", name, "auroc"].ours["clean"] for name in ("csdi", "knn"))
+    assert (first.best, other.best) == (told, False)
+    assert first.low < other.high, "bold would not follow from the intervals"
+    assert markdown(found).count("**") == 2 + 2 * told, "the title, and no published number"
 
 
 def test_best_is_better_than_every_other_and_not_the_second_alone(result):
-    runs = [result(auroc, half=half, **two_stage(imputer, "lstm")) for auroc, half, imputer in BEST]
-    assert "**0.700 (" not in markdown(filled("table5", runs, synthetic=False)), "the third may be as good"
-    assert "**0.700 (" in markdown(filled("table5", runs[:2], synthetic=False))
+    runs = [
+        result(predicted=table(quality, noise), **two_stage(imputer, "lstm"))
+        for quality, noise, imputer in ((1.5, 0, "csdi"), (1.2, 0, "knn"), (1.4, 5, "brits"))
+    ]
+
+    def best(found) -> bool:
+        return found.cells["lstm", "csdi", "auroc"].ours["clean"].best
+
+    assert not best(filled("table5", runs, synthetic=False)), "the third may be as good"
+    assert best(filled("table5", runs[:2], synthetic=False))
 
 
-BEST = ((0.70, 0.02, "csdi"), (0.65, 0.02, "knn"), (0.62, 0.10, "brits"))
+def test_differences_are_paired_and_of_cells_with_a_predictor_or_an_imputer_in_common(result):
+    kinds = [("csdi", "lstm", 1.5), ("knn", "lstm", 1.2), ("csdi", "transformer", 1.3), ("knn", "kmeans", 0.5)]
+    runs = [result(predicted=table(quality), **two_stage(i, p)) for i, p, quality in kinds]
+    rows = rows_of_differences(filled("table6", runs, synthetic=False)).to_dicts()
+    pairs = {(r["first_row"], r["first_imputer"], r["second_row"], r["second_imputer"]): r for r in rows}
+    assert len(pairs) == 3, "none of CSDI with a Transformer and KNN with K-means"
+    ((names, row),) = [(names, r) for names, r in pairs.items() if names[0] == names[2]]
+    first, second = (next(run for run, _ in runs if run.config["names"]["imputer"] == name) for name in names[1::2])
+    drawn = np.subtract(resampled(first), resampled(second))
+    assert (row["low"], row["high"]) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+    errors = [result(error=e, **two_stage(i, "lstm")) for i, e in (("csdi", 0.4), ("knn", 0.41), ("zero", 0.7))]
+    found = rows_of_differences(filled("table3", errors, synthetic=False))
+    assert found.height == 3 * 5 * 2
+    assert set(found["first_row"]) == {"10", "30", "50", "70", "90"}
+    assert (found["first_row"] == found["second_row"]).all()
+
+
+def test_without_the_errors_of_patients_there_is_no_difference_and_nothing_is_best(result):
+    runs = [result(error=0.4, **two_stage("csdi", "lstm")), result(error=0.7, **two_stage("knn", "lstm"))]
+    runs = [(dataclasses.replace(run, hidden=None), metrics) for run, metrics in runs]
+    found = filled("table3", runs, synthetic=False)
+    assert found.differences["clean"] == {}
+    assert not any(cell.ours["clean"] and cell.ours["clean"].best for cell in found.cells.values())
+    assert found.cells["10", "csdi", "mae"].ours["clean"].low == pytest.approx(0.38), "its own"
+
+
+def test_errors_of_other_patients_are_refused(result):
+    runs = [result(error=0.4, **two_stage("csdi", "lstm")), result(error=0.7, **two_stage("knn", "lstm"))]
+    other = {rate: dataclasses.replace(of, patients=of.patients + 1) for rate, of in runs[1][0].hidden.items()}
+    runs[1] = dataclasses.replace(runs[1][0], hidden=other), runs[1][1]
+    with pytest.raises(UserError, match=r"runs/0 and runs/1 hid cells of other patients at 0\.1"):
+        filled("table3", runs, synthetic=False)
 
 
 def test_of_errors_the_lowest_is_best_at_its_rate(result):

@@ -1,9 +1,19 @@
 """Imputation metrics against their definitions, by brute force."""
 
 import numpy as np
+import polars as pl
 import pytest
 
-from icu_lightning.evaluation.imputation import LEVELS, coverage, crps, imputation_metrics, quantile_crps
+from icu_lightning.evaluation.bootstrap import patient_weights, percentile_interval
+from icu_lightning.evaluation.imputation import (
+    LEVELS,
+    coverage,
+    crps,
+    evaluate_imputations,
+    imputation_metrics,
+    patient_errors,
+    quantile_crps,
+)
 
 
 @pytest.fixture
@@ -65,3 +75,28 @@ def test_what_cannot_be_known_is_none(cells):
     assert set(imputation_metrics(truth[:0], draws[:, :0]).values()) == {None}
     with pytest.raises(ValueError, match="must be"):
         imputation_metrics(truth, draws.T)
+
+
+def test_the_errors_of_patients_make_the_metrics_and_their_intervals():
+    """On the same resamples, so that two models can be paired."""
+    rng = np.random.default_rng(0)
+    n = 300
+    table = pl.DataFrame(
+        {
+            "stay_id": rng.integers(0, 50, n),
+            "patient_id": [f"p{i}" for i in rng.integers(0, 30, n)],
+            "rate": np.repeat([0.1, 0.5], n // 2),
+            "truth": rng.normal(size=n),
+            "draws": rng.normal(size=(n, 5)),
+        },
+        schema_overrides={"draws": pl.Array(pl.Float64, 5)},
+    )
+    whole = evaluate_imputations(table, 50, seed=3)
+    for rate, own in patient_errors(table).items():
+        alone = own.errors(np.ones((1, len(own.patients))))
+        drawn = [own.errors(weight) for weight in patient_weights(own.patients, 50, 3)]
+        for name in ("mae", "rmse"):
+            assert alone[name][0] == pytest.approx(whole[rate][name]["value"])
+            ends = percentile_interval(np.concatenate([chunk[name] for chunk in drawn]))
+            assert ends == pytest.approx((whole[rate][name]["low"], whole[rate][name]["high"]))
+    assert set(whole) == {"0.1", "0.5"}
