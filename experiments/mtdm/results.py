@@ -19,7 +19,7 @@ from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.compare import read_run
 from icu_lightning.comparison.runs import MEMBERS, models
-from icu_lightning.errors import UserError
+from icu_lightning.errors import UserError, unknown_name
 from icu_lightning.results import finished_metrics
 
 METRICS = ("auroc", "auprc")
@@ -85,10 +85,13 @@ def typed(command: str) -> str:
 
 def of_models(rows: list[dict[str, Any]], against: str) -> dict[str, Any]:
     """By name, averages of more members apart: each fold's mean over the seeds, its mean and SD over folds, and the paired
-    difference from `against`."""
+    difference from `against`. Raises UserError if no run has that name."""
     same: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         same.setdefault(f"{row['name']} ({n} members)" if (n := len(row["members"])) else row["name"], []).append(row)
+
+    if against not in same:
+        raise unknown_name("model in --against", against, same)
 
     def folds(name: str, metric: str) -> np.ndarray:
         return np.mean([row["folds"][metric]["values"] for row in same[name]], axis=0)

@@ -144,6 +144,10 @@ def test_models_of_one_name_and_several_settings_are_apart_in_results_too(script
     found = [row["name"] for row in script.results.named(rows, [*folders, Path("an average")])]
     assert found == [f"focal_lstm (model.hidden={n})" for n in (64, 64, 32)] + ["focal_lstm"]
     assert [row["name"] for row in script.results.named(rows[:2], folders[:2])] == ["focal_lstm"] * 2
+    with pytest.raises(
+        UserError, match=r"Unknown model in --against 'lightgbm'\. Known: focal_lstm, focal_lstm \(1 members\)"
+    ):
+        script.results.of_models(rows, "lightgbm")
 
 
 def test_two_runs_of_one_name_are_refused(script, make, make_folder, monkeypatch, tmp_path):
