@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import UserError, whole_number
+from icu_lightning.errors import UserError, unknown_name, whole_number
 from icu_lightning.models.base import Data, StageTrainer, check_observed, monitored
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM
@@ -26,6 +26,9 @@ from icu_lightning.models.siamese import Siamese
 from icu_lightning.models.stage import optimizer_of
 
 HOURS_AT_ONCE = 2**15  # of all draws, in a call of the LSTM: bounds its memory, 4 KB an hour for the gates of 128 units
+
+
+BEST = {"joint": "val/loss", "mortality": "val/mortality"}  # of validation, least at the epoch that is kept
 
 
 class MTDM(nn.Module):
@@ -40,7 +43,9 @@ class MTDM(nn.Module):
         seed: of the noise of imputations outside training.
         epochs: of the two stages, at most. An imputer that only stage 1 trains (imputation has no weight in stage 2) has both stages'
             epochs there: as many as one that is trained jointly.
-        patience: epochs of stage 2 without a better val/loss, after which it stops.
+        best: what decides about the best epoch of stage 2: joint, its loss; or mortality, that of the labels alone, of which the joint
+            loss can be long past the least when imputing has still to improve. Both of validation.
+        patience: epochs of stage 2 without a better one, after which it stops.
         snapshots: numbers of epochs, counted over both stages, after which the weights are kept, to look at what was learnt by then.
         optimizer, decay_at: of both stages.
 
@@ -65,6 +70,7 @@ class MTDM(nn.Module):
         snapshots: "list[int]",
         optimizer: "partial[torch.optim.Optimizer]",
         decay_at: "list[float]",
+        best: str = "joint",
     ) -> None:
         super().__init__()
         reader = predictor(shape=shape)
@@ -86,6 +92,9 @@ class MTDM(nn.Module):
             raise UserError(
                 f"model.decay_at must be shares of a stage's epochs, above 0 and at most 1; {wrong[0]} is none."
             )
+        if best not in BEST:
+            raise unknown_name("loss in model.best", best, BEST)
+        self.best = best
         optimizer_of(optimizer, self.network)  # else told when training begins
         self.optimisation = {"optimizer": optimizer, "decay_at": list(decay_at)}
 
@@ -114,8 +123,8 @@ class MTDM(nn.Module):
             **common,
         )
         until: dict[str, Any] = {"max_epochs": self.epochs["stage2"], "patience": self.patience}
-        # The joint loss, not AUROC: of a few validation deaths an early epoch has the highest by chance, before the imputer has learnt
-        trainer.fit(stage, data, stage="stage2", monitor="val/loss", mode="min", **until)
+        # A loss, not AUROC: of a few validation deaths an early epoch has the highest by chance, before the imputer has learnt
+        trainer.fit(stage, data, stage="stage2", monitor=BEST[self.best], mode="min", **until)
         trainer.keep(self, name="imputer", beside={"prior_odds": data.prior_odds})  # for imputer=mtdm of these settings
 
     @torch.no_grad()

@@ -311,6 +311,20 @@ def test_an_imputer_that_stage_1_alone_trains_has_the_budget_of_one_that_is_trai
     assert seen == given
 
 
+@pytest.mark.parametrize(("best", "column"), [("joint", "val/loss"), ("mortality", "val/mortality")])
+def test_the_epoch_that_is_kept_has_the_least_of_the_loss_that_was_asked(make_model, data, tmp_path, best, column):
+    """Validation's labels are the others', so that their loss rises while imputing, which weighs most here, gets better."""
+    data.val = dataclasses.replace(data.val, label=1 - data.val.label)
+    settings = ("model.epochs.stage2=8", "model.patience=8", "model.optimizer.lr=0.03", "model.weights.imputation=50")
+    model = make_model(f"model.best={best}", "model.epochs.stage1=0", *settings)
+    model.fit(data, trainer(tmp_path, 8))
+    rows = [row for row in read_metrics(tmp_path / "metrics.csv") if row["stage"] == "stage2"]
+    least = {name: min(rows, key=lambda row: float(row[name]))["epoch"] for name in ("val/loss", "val/mortality")}
+    assert least["val/loss"] != least["val/mortality"], "else this tells nothing"
+    kept = torch.load(tmp_path / "checkpoints" / "stage2" / "best.ckpt", weights_only=True)
+    assert int(kept["epoch"]) == int(least[column])
+
+
 def test_epochs_of_snapshots_count_what_a_cap_leaves_of_stage_1(make_model, data, tmp_path):
     model = make_model("model.snapshots=[0,1,2,9]")
     assert model.epochs["stage1"] == 2
@@ -421,6 +435,7 @@ def test_every_sampler_is_chosen_by_its_name_in_every_size(path, make_model):
         (["model.decay_at=[1.5]"], "shares of a stage's epochs"),
         (["model.weights.mortality=-1"], "weight mortality must be 0 or more"),
         (["model.imputer.denoiser.step_embedding=2"], "the former at least 4"),
+        (["model.best=mortalty"], "Unknown loss in model.best 'mortalty'. Did you mean 'mortality'"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
