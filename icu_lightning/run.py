@@ -35,6 +35,7 @@ from icu_lightning.sweep.sweeper import OF_A_SWEEP, PLUGIN, Sweep
 from icu_lightning.training import preemption
 from icu_lightning.training.ranks import check_devices, quiet, started
 from icu_lightning.trust import check_trusted
+from icu_lightning.words import in_full
 
 if TYPE_CHECKING:
     from icu_lightning.training.crew import Crew
@@ -76,7 +77,8 @@ def main() -> None:
 
 
 def answer(hydra_command: Callable[[], None]) -> None:
-    """Call what hydra.main made; a mistake that Hydra finds is one message and exit code 1."""
+    """Call what hydra.main made, with short words in full; a mistake that Hydra finds is one message and exit code 1."""
+    sys.argv = [sys.argv[0], *map(in_full, sys.argv[1:])]  # where Hydra reads them
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on, instead of printing them its own way
     try:
         hydra_command()
@@ -117,9 +119,11 @@ def nearest(error: hydra.errors.HydraException, typed: Sequence[str]) -> str:
     unknown = UNKNOWN.match(str(error))
     if unknown is None:
         return ""
-    if unknown["key"] in runfolder.PARTS:
+    word, known = unknown["key"] or unknown["away"], known_keys(typed)
+    part = word.removeprefix("model.").split(".")[0]
+    if part in runfolder.PARTS and (word == part or f"model.{part}" not in known):
         return f" Only model=two_stage has an {' and a '.join(runfolder.PARTS)}."
-    found = get_close_matches(unknown["key"] or unknown["away"], known_keys(typed), n=1)
+    found = get_close_matches(word, known, n=1)
     return f" Did you mean {'~' * (unknown['key'] is None)}{found[0]}?" if found else ""
 
 

@@ -39,6 +39,7 @@ ROOMS = {
         "runfolder",
         "pipeline",
         "terminal",
+        "words",
     },  # it starts runs
     "training": SHARED | {"build", "data", "evaluation", "loggers", "models", "runfolder", "terminal", "trust"},
     "transferring": (SHARED - {"batch"}) | {"description", "evaluation", "terminal"},  # of description, its words

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from hydra.core.override_parser.types import Override
 
 from icu_lightning.errors import UserError
+from icu_lightning.words import in_full
 
 Parse = Callable[[list[str]], list[Override]]
 
@@ -30,7 +31,7 @@ def lines_of(grids: Sequence[str], typed: Sequence[Override], parse: Parse) -> l
     """
     if not grids:
         return [list(typed)]
-    own = [{o.get_key_element(): _values(o) for o in parse(shlex.split(line))} for line in grids]
+    own = [{o.get_key_element(): _values(o) for o in parse(_words(line))} for line in grids]
     narrowing = {key: _values(o) for o in typed if any((key := o.get_key_element()) in line for line in own)}
     beside = [o for o in typed if o.get_key_element() not in narrowing]
     for key, wanted in narrowing.items():
@@ -49,6 +50,10 @@ def lines_of(grids: Sequence[str], typed: Sequence[Override], parse: Parse) -> l
     return [parse([f"{key}={','.join(values)}" for key, values in line.items()]) + beside for line in left]
 
 
+def _words(line: str) -> list[str]:
+    return [in_full(word) for word in shlex.split(line)]
+
+
 def _values(override: Override) -> list[str]:
     """What a word gives its setting, one or several. Raises UserError for a range without steps."""
     if not override.is_sweep_override():
@@ -61,7 +66,7 @@ def _values(override: Override) -> list[str]:
 def refuse_alone(grids: Sequence[str], overrides: Sequence[str]) -> None:
     """Raise UserError for an experiment of many runs that was started as a single one, unless it is one of them."""
     typed = {word.split("=")[0] for word in overrides}
-    lines = [{word.split("=")[0] for word in shlex.split(line)} for line in grids]
+    lines = [{word.split("=")[0] for word in _words(line)} for line in grids]
     if lines and not any(line <= typed for line in lines):
         words = shlex.join(overrides)
         raise UserError(f"This experiment is many runs: python -m icu_lightning.run -m {words}")
