@@ -399,6 +399,20 @@ def test_a_loss_that_is_no_number_names_the_stays(make_model, data, tmp_path, ki
     assert "best" not in str(told.value), "there is none in the first epoch"
 
 
+@pytest.mark.parametrize("kind", [WarmUp, Joint])
+def test_where_weights_are_no_numbers_the_stays_are_not_blamed(make_model, data, tmp_path, kind):
+    """As after a step along a gradient that was too large for its type, whose own loss was a number."""
+    model = make_model()
+    model.epochs["stage1"] = int(kind is WarmUp)
+    with torch.no_grad():
+        model.network.imputer.denoiser.out_2.weight[0] = float("nan")
+    with pytest.raises(
+        UserError, match=r"The training loss is nan in epoch 0 \(.*\)\. .*last\.ckpt.* no stay is to blame: try a lower"
+    ) as told:
+        model.fit(data, trainer(tmp_path))
+    assert "the stays" not in str(told.value)
+
+
 def test_stage_1_reaches_the_imputer_in_mixed_precision(make_model):
     """Though the series that its loss noises is filled without a gradient first, in the same autocast."""
     model = make_model()
