@@ -60,7 +60,7 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     from icu_lightning.data.module import ICUDataModule
     from icu_lightning.data.settings import source_and_settings
     from icu_lightning.disclosure import is_open
-    from icu_lightning.evaluation.predictions import write
+    from icu_lightning.evaluation.predictions import MEASURED, write
     from icu_lightning.models.base import draws_of
     from icu_lightning.training.checkpoint import trained
 
@@ -81,6 +81,10 @@ def predict(config: Mapping[str, Any], typed: Sequence[str]) -> None:
     say(
         f"{source.name}: {table.height:,} {kind}, {known:,} with a known {settings.outcome}; {int(table['flagged'].sum()):,} flagged"
     )
+    if nothing := int((table[MEASURED] == 0).sum()):
+        say(
+            f"Stays without a single measurement, whose risk is that of nobody in particular: {nothing:,} ({MEASURED} = 0)"
+        )
     say(f"Predictions: {out}")
 
 

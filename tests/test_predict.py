@@ -1,6 +1,7 @@
 """python -m icu_lightning.predict: the run's own risks again, on any database, and a checkpoint that is data, not code."""
 
 import copy
+import dataclasses
 import json
 
 import polars as pl
@@ -10,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from icu_lightning import runfolder
+from icu_lightning.data.module import ICUDataModule
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.errors import UserError
 from icu_lightning.evaluate import evaluate_runs
@@ -89,6 +91,28 @@ def test_columns_of_the_meds_evaluation_schema_and_ours(finished, tmp_path):
     assert table["predicted_boolean_probability"].equals(table["risk"].rename("predicted_boolean_probability"))
     assert table["predicted_boolean_value"].to_list() == (table["risk"] >= table["threshold"]).to_list()
     assert table["prediction_time"].unique().dt.timestamp("ms").to_list() == [48 * 3600 * 1000]
+
+
+@pytest.mark.parametrize("nothing", [0, 3])
+def test_stays_without_a_single_measurement_are_counted_on_the_terminal(
+    finished, tmp_path, capsys, monkeypatch, nothing
+):
+    """Of such a stay an imputer draws what it would of anybody; of none nothing is said."""
+    whole = ICUDataModule.apply
+
+    def apply(*asked):
+        stays = whole(*asked)
+        return dataclasses.replace(
+            stays, observed=stays.observed & (torch.arange(len(stays)) >= nothing)[:, None, None]
+        )
+
+    monkeypatch.setattr(ICUDataModule, "apply", apply)
+    out = tmp_path / "risks.parquet"
+    predict_here(f"checkpoint={finished}", "data.stays=300", f"out={out}")
+    assert (pl.read_parquet(out)["n_measured"] == 0).sum() == nothing
+    told = [line for line in capsys.readouterr().out.splitlines() if "single measurement" in line]
+    said = "Stays without a single measurement, whose risk is that of nobody in particular: 3 (n_measured = 0)"
+    assert told == [said] * (nothing > 0)
 
 
 def test_unknown_outcomes_are_predicted_and_stay_unknown(finished):

@@ -1,6 +1,7 @@
 """A stage of training that minimises a sum of named terms, of a model that has several stages.
 
-Each term is logged once an epoch, the optimiser's refusals are told in words, and a sum that is no number names the stays.
+Each term is logged once an epoch, the optimiser's refusals are told in words, and a sum that is no number names the stays, unless
+the weights are none already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ class Stage(lightning.LightningModule):
 
     def training_step(self, batch: StayBatch, _: int) -> Tensor:
         terms = self.terms(batch)
-        check_number(terms, batch, self.current_epoch, self.undefined)
+        check_number(terms, batch, self, self.current_epoch, self.undefined)
         self.seen.append({name: term.detach() for name, term in terms.items()})
         return terms["loss"]
 
@@ -71,23 +72,40 @@ def optimizer_of(make: "partial[torch.optim.Optimizer]", network: nn.Module) -> 
         raise UserError(f"model.optimizer has a value that torch refuses: {error}") from error
 
 
-def check_number(terms: Mapping[str, Tensor], batch: StayBatch, epoch: int, undefined: Sequence[str] = ()) -> None:
-    """Raise UserError, which names the stays and the terms to blame, if the loss of a batch is no number.
+def check_number(
+    terms: Mapping[str, Tensor], batch: StayBatch, network: nn.Module, epoch: int, undefined: Sequence[str] = ()
+) -> None:
+    """Raise UserError, which names the terms and the stays (or else the weights) to blame, if the loss of a batch is no number.
 
     Arguments:
         terms: () each: `loss`, and what it is the sum of, if anything.
+        network: whose weights have met the batch.
         undefined: terms that may be NaN.
     """
     if terms["loss"].isfinite():
         return
     wrong = [name for name, term in terms.items() if not term.isfinite() and name not in ("loss", *undefined)]
     blamed = f" ({', '.join(wrong)})" if wrong else ""
+    where, advice = to_blame(network, batch.stay_id)
     best = ", the best so far in best.ckpt" if epoch else ""  # the first epoch has not been validated yet
     raise UserError(
-        f"The training loss is {float(terms['loss'].detach())} in epoch {epoch}{blamed}, in the batch of {named(batch.stay_id)}. "
-        f"The weights as they were when this epoch began are in last.ckpt{best}, of this stage's folder in checkpoints/. "
-        f"Look at those stays' values, or {LOWER_RATE}."
+        f"The training loss is {float(terms['loss'].detach())} in epoch {epoch}{blamed}{where}. "
+        f"The weights as they were when this epoch began are in last.ckpt{best}, of this stage's folder in checkpoints/. {advice}."
     )
+
+
+def to_blame(network: nn.Module, stays: "Sequence[Any] | NDArray[Any] | None") -> tuple[str, str]:
+    """In words, where a loss is from that is no number, and what can be done.
+
+    Arguments:
+        network: as it met the stays, which are innocent where a weight is no number.
+        stays: of the batch; None if it is not known.
+    """
+    if not all(weight.isfinite().all() for weight in network.parameters()):
+        return "", f"Weights are no numbers either, so that no stay is to blame: {LOWER_RATE}"
+    if stays is None:
+        return "", LOWER_RATE.capitalize()
+    return f", in the batch of {named(stays)}", f"Look at those stays' values, or {LOWER_RATE}"
 
 
 def named(stays: "Sequence[Any] | NDArray[Any]") -> str:

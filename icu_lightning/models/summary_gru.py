@@ -135,7 +135,7 @@ class SummaryGRU(RiskModule):
         if self.tasks.contrastive:
             terms["contrastive"] = self.tasks.contrastive * self.siamese(learnt.embedding, batch.label).loss
         loss = cast(Tensor, sum(terms.values()))
-        check_number({"loss": loss, **terms}, batch, self.current_epoch)
+        check_number({"loss": loss, **terms}, batch, self, self.current_epoch)
         self.seen.append((loss.detach(), mean_logit(learnt.logits).detach(), batch.label))
         return loss
 

@@ -33,6 +33,7 @@ class Evidence:
         epochs: rows of metrics.csv as text; none for a model without epochs.
         replicates, seed: patient resamples behind every band.
         imputation: what metrics.json has about hidden cells, by missing rate; empty for a model that does not impute.
+        draws: asked for of each of these cells; None where it is not known. stratified: they share strata (models/noise.py).
     """
 
     model: str
@@ -45,6 +46,8 @@ class Evidence:
     replicates: int
     seed: int
     imputation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    draws: int | None = None
+    stratified: bool = False
 
     @cached_property
     def label(self) -> Array:
@@ -149,7 +152,16 @@ def read(folder: Path, config: Mapping[str, Any], stays: pl.DataFrame, facts: Ma
         replicates=settings["bootstrap"],
         seed=settings["seed"],
         imputation=metrics.get("imputation", {}),
+        draws=(config.get("imputation") or {}).get("draws"),
+        stratified=_stratified(config.get("model")),
     )
+
+
+def _stratified(model: Any) -> bool:
+    """Whether a part of a model's configuration, however deep, draws from stratified noise."""
+    if not isinstance(model, Mapping):
+        return False
+    return model.get("stratified") is True or any(_stratified(part) for part in model.values())
 
 
 def _numbers(points: Sequence[float | None]) -> Array:

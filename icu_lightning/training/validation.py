@@ -5,10 +5,9 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from torch import nn
 
 from icu_lightning.errors import UserError
-from icu_lightning.models.stage import LOWER_RATE, named
+from icu_lightning.models.stage import to_blame
 
 
 class CheckedLoss(lightning.Callback):
@@ -41,17 +40,9 @@ class CheckedLoss(lightning.Callback):
         """Raises UserError."""
         loss = trainer.callback_metrics.get("val/loss")
         if loss is not None and not torch.isfinite(loss):
-            where, advice = self._blamed(pl_module)
+            stays = next((ids for loss, ids in self.validated if not loss.isfinite().all()), None)
+            where, advice = to_blame(pl_module, stays)
             best = f" The best epoch so far is in {self.best}." if self.best.exists() else ""
             raise UserError(
                 f"The validation loss is {float(loss)} in epoch {trainer.current_epoch}{where}.{best} {advice}."
             )
-
-    def _blamed(self, module: nn.Module) -> tuple[str, str]:
-        """Whose loss is no number, and what can be done."""
-        if not all(weight.isfinite().all() for weight in module.parameters()):
-            return "", f"Weights are no numbers either, so that no stay is to blame: {LOWER_RATE}"
-        stays = next((ids for loss, ids in self.validated if not loss.isfinite().all()), None)
-        if stays is None:
-            return "", LOWER_RATE.capitalize()
-        return f", in the batch of {named(stays)}", f"Look at those stays' values, or {LOWER_RATE}"

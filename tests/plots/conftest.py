@@ -44,7 +44,7 @@ def evidence(predicted: pl.DataFrame, replicates: int = 30, **changes) -> Eviden
     facts = {"model": "focal_lstm", "data": "eicu", "outcome": "died_in_hospital", "synthetic": False, "epochs": EPOCHS}
     metrics = evaluate(predicted, replicates, seed=0)["test"]
     return Evidence(**{**facts, "stays": rows, "metrics": metrics, "replicates": replicates, "seed": 0,
-                       "imputation": evaluate_imputations(hidden_cells(), 20, 0), **changes})  # fmt: skip
+                       "imputation": evaluate_imputations(hidden_cells(), 20, 0), "draws": 9, **changes})  # fmt: skip
 
 
 def one_class(dead: bool) -> pl.DataFrame:

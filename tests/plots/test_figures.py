@@ -7,11 +7,13 @@ from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve as reference_calibration
 
 from icu_lightning.evaluation.bootstrap import patient_weights
-from icu_lightning.plots import calibration, discrimination, learning, summary, thresholds
+from icu_lightning.evaluation.imputation import coverage
+from icu_lightning.plots import calibration, discrimination, imputation, learning, summary, thresholds
 from icu_lightning.plots.discrimination import treat_all
-from icu_lightning.plots.evidence import SHARES
+from icu_lightning.plots.evidence import SHARES, read
 from icu_lightning.plots.run import FIGURES
 from tests.comparison.conftest import table
+from tests.conftest import composed
 from tests.plots.conftest import evidence, folds, grouped
 
 
@@ -226,3 +228,53 @@ def test_reliability_shows_the_prior_correction_between_raw_and_calibrated():
     ]
     same = evidence(table(1.5).with_columns(risk_prior=pl.col("risk")))
     assert list(calibration.kinds(same)) == ["risk", "risk_raw"]
+
+
+@pytest.mark.parametrize("draws", [2, 10, 20, 40])
+def test_the_coverage_that_so_many_draws_attain_is_that_of_exact_draws(draws):
+    rng = np.random.default_rng(0)
+    found = coverage(rng.normal(size=200_000), rng.normal(size=(draws, 200_000)))
+    assert imputation.attainable(draws) == pytest.approx(found, abs=0.004), "SE .001"
+
+
+def test_where_an_end_of_the_band_is_a_draw_the_attainable_coverage_is_that_of_ranks():
+    for draws, ranks in ((21, 2), (41, 3), (101, 6)):
+        assert imputation.attainable(draws) == pytest.approx(1 - 2 * ranks / (draws + 1), abs=3e-4)
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_coverage_is_held_to_what_its_draws_attain(stratified):
+    run = evidence(table(1.5), stratified=stratified)
+    figure = imputation.imputation_errors(run)
+    found = lines(figure, 3)
+    assert found["90 %, as promised"][1] == pytest.approx(0.9)
+    assert found["74 %, of 9 exact draws"][1] == pytest.approx(imputation.attainable(9))
+    said = " ".join(text.get_text() for text in reversed(figure.texts))
+    assert "The estimate is the median of 9 draws" in said
+    assert ("These are stratified" in said) == stratified
+
+
+def test_without_a_number_of_draws_or_a_spread_nothing_is_said_of_draws():
+    single = {rate: {**of, "coverage90": None} for rate, of in evidence(table(1.5)).imputation.items()}
+    for run in (evidence(table(1.5), draws=None), evidence(table(1.5), imputation=single)):
+        figure = imputation.imputation_errors(run)
+        assert not any("exact draws" in name for name in lines(figure, 3))
+        assert not any("median" in text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize(
+    ("words", "stratified"),
+    [
+        (["model=mtdm"], True),
+        (["model=mtdm", "model.imputer.stratified=false"], False),
+        (["model=two_stage", "imputer=csdi"], True),
+        (["model=two_stage", "imputer=mtdm"], True),
+        (["model=two_stage", "imputer=brits"], False),
+    ],
+    ids=["mtdm", "mtdm independent", "csdi", "imputer mtdm", "brits"],
+)
+def test_draws_and_whether_they_are_stratified_are_read_from_the_runs_configuration(words, stratified, tmp_path):
+    config = {"names": {"model": "m", "data": "synthetic"}, **composed(*words).plain}
+    (tmp_path / "metrics.json").write_text('{"evaluation": {"bootstrap": 1, "seed": 0}, "test": {}}')
+    run = read(tmp_path, config, table(1.5), {})
+    assert (run.draws, run.stratified) == (20, stratified)

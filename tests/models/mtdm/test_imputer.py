@@ -16,7 +16,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.evaluation.imputation import imputation_metrics
 from icu_lightning.models.mtdm import imputer
 from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver
-from tests.models.mtdm.conftest import HOURS, VARIABLES, conf, covariance, gaussian_stays, shape
+from tests.models.mtdm.conftest import HOURS, VARIABLES, conf, covariance, gaussian_stays, shape, stays_of
 
 
 @pytest.mark.parametrize("completion", ["zero", "imputed"])
@@ -77,6 +77,20 @@ def test_stays_taken_side_by_side_are_imputed_as_one_after_another(make_model, m
         assert (set(threads), torch.get_num_threads()) == ({1}, 3)
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_seed_of_imputations_is_the_models(make_model):
+    """And of all that is not training: its risks, embeddings and validation."""
+    batch, _ = gaussian_stays(6)
+    series = []
+    for seed in (0, 1, 1):
+        model = make_model(f"model.seed={seed}", "model.fill_steps=2")
+        network = model.network.eval()
+        series.append((model.impute(batch, 3), network.fill(batch, feedback=False),
+                       network.validation_loss(batch, None)[0], model.predict(batch), model.embed(batch)))  # fmt: skip
+    for zero, one, again in zip(*series, strict=True):
+        assert torch.equal(one, again)
+        assert not torch.equal(zero, one)
 
 
 def test_the_series_the_lstm_learns_from_shows_no_hidden_truth(make_model):
@@ -154,6 +168,10 @@ def test_other_hours_or_variables_than_the_networks_are_told(make_model):
     batch, _ = gaussian_stays(3, hours=HOURS + 2)
     with pytest.raises(UserError, match="made for 8 hours of 3 variables"):
         make_model().predict(batch)
+    three, _ = gaussian_stays(3)
+    four = stays_of(*(torch.cat([x, x[..., :1]], dim=2) for x in (three.values, three.observed)), three.label)
+    with pytest.raises(UserError, match="the stays have 8 hours of 4"):
+        make_model().predict(four)
 
 
 def test_training_asks_for_every_share_of_targets_and_every_step(make_model, monkeypatch):
@@ -178,6 +196,18 @@ def test_training_asks_for_every_share_of_targets_and_every_step(make_model, mon
     few = dataclasses.replace(batch, observed=batch.observed & (torch.arange(HOURS) < 2).view(1, -1, 1))
     network.loss(few, None)
     assert not seen["targets"][:, 2:].any(), "of observed cells alone"
+
+
+def test_losses_are_means_over_target_cells_alone(make_model, monkeypatch):
+    """Eq. 12: the more cells are shown or were never measured, the smaller a mean over all cells would be."""
+    network = make_model().network.imputer
+    monkeypatch.setattr(network, "_errors", lambda batch, x_0, targets, *_: torch.where(targets, 3.0, 0.0))
+    for missing in (0.1, 0.9):
+        batch, _ = gaussian_stays(20, missing=missing)
+        assert float(network.loss(batch, None)) == pytest.approx(3)
+        loss, cells = network.validation_loss(batch, 0, None)
+        assert float(loss) == pytest.approx(3)
+        assert float(cells) == pytest.approx(float(batch.observed.sum()) / 2, rel=0.3), "half of the observed"
 
 
 def test_losses_of_a_batch_without_measurements_are_0_and_finite(make_model):

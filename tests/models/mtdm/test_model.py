@@ -1,5 +1,6 @@
 """The joint model: what each loss term reaches, stages, ablations, a loss that is no number, and the paper's constants."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape
 from icu_lightning.build import built
@@ -15,6 +17,7 @@ from icu_lightning.errors import UserError
 from icu_lightning.models.mtdm import model as mtdm
 from icu_lightning.models.mtdm.predictor import mortality_loss
 from icu_lightning.models.mtdm.stages import Joint, WarmUp
+from icu_lightning.models.siamese import Pairs
 from icu_lightning.training.snapshots import earlier_models
 from icu_lightning.training.stages import StageTrainer, read_metrics
 from tests.conftest import composed
@@ -148,6 +151,32 @@ def test_the_mortality_loss_is_bce_and_brier():
     assert float(mortality_loss(logit, label, 0.5, 0.5, 1.0)) == pytest.approx(0.5 * bce + 0.5 * brier, rel=1e-5)
 
 
+def test_bce_and_mse_weigh_what_they_are_named_for(make_model):
+    """In training and in what chooses the epoch; by default both are .5, which would hide it."""
+    batch, _ = gaussian_stays(16)
+    stage, logits = joint(make_model(), bce=0.9, mse=0.1), []
+    stage.network.predictor.register_forward_hook(lambda _, __, out: logits.append(out[0].detach()))
+    stage.log_dict = lambda *_: None
+    found = [stage.terms(batch)["mortality"].detach()]
+    stage.network.eval()
+    found.append(stage.validation_step(batch, 0)[0].detach())
+    for loss, logit in zip(found, logits, strict=True):
+        brier = (logit.sigmoid() - batch.label).square().mean()
+        expected = 0.9 * F.binary_cross_entropy_with_logits(logit, batch.label) + 0.1 * brier
+        assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [WarmUp, Joint])
+def test_distances_of_pairs_are_logged_by_their_names(make_model, kind):
+    model = make_model()
+    told = Pairs(loss=torch.tensor(1.0), alike=torch.tensor(2.0), unlike=torch.tensor(3.0))
+    model.network.siamese.forward = lambda *_: told
+    settings = {"network": model.network.train(), "weights": model.weights, "optimizer": None, "decay_at": []}
+    stage = kind(**settings, **({"rankable": True, "survivor_weight": 1.0} if kind is Joint else {}))
+    terms = stage.terms(gaussian_stays(8)[0])
+    assert [float(terms[name]) for name in ("contrastive", "alike", "unlike")] == [1, 2, 3]
+
+
 def test_deaths_may_weigh_more_than_survivors(make_model):
     """A weight of 3 is as if each death were there three times, but for the number that the mean is over; the default is 1."""
     logit, label = torch.tensor([0.3, -1.2, 2.0]), torch.tensor([1.0, 0.0, 0.0])
@@ -197,9 +226,31 @@ def test_the_papers_numbers():
     assert sum(conf["epochs"].values()) == 200
     denoiser = conf["imputer"]["denoiser"]
     assert [denoiser[name] for name in ("layers", "channels", "heads", "feedforward")] == [4, 64, 8, 64]
-    assert conf["imputer"]["schedule"]["kind"] == "quad"
+    schedule = conf["imputer"]["schedule"]
+    assert [schedule[name] for name in ("kind", "steps", "beta_first", "beta_last")] == ["quad", 50, 1e-4, 0.5]
+    embeddings = [denoiser[f"{of}_embedding"] for of in ("step", "time", "variable")]
+    assert embeddings == [128, 128, 16]
     assert composed("model=mtdm").plain["data"]["batch_size"] == 64
     assert composed("model=mtdm").plain["model"]["imputer"]["denoiser"]["channels"] == 16, "small is the default"
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["model=mtdm"], []),
+        (["model=two_stage", "imputer=mtdm"], ["imputer", "joint"]),
+        (["model=two_stage", "imputer=csdi"], ["imputer"]),
+    ],
+    ids=["mtdm", "imputer mtdm", "imputer csdi"],
+)
+def test_csdis_optimisation(words, place):
+    """METHODS B.2, wherever a diffusion is trained."""
+    settings = composed(*words).plain["model"]
+    for name in place:
+        settings = settings[name]
+    assert settings["optimizer"]["_target_"] == "torch.optim.Adam"
+    assert settings["optimizer"]["weight_decay"] == 1e-6
+    assert settings["decay_at"] == [0.75, 0.9]
 
 
 @pytest.mark.parametrize("fed", [True, False])
@@ -282,12 +333,15 @@ def data():
 
 @pytest.mark.parametrize("tasks", ["single", "multi", "multi_siamese"])
 def test_stages_of_the_ablations(make_model, data, tmp_path, tasks):
-    model = make_model(f"model/tasks={tasks}")
+    model = make_model(f"model/tasks={tasks}", "model.weights.mortality=0.7")
     untrained = model.network.imputer.denoiser.out_2.weight.clone()
     model.fit(data, trainer(tmp_path))
     rows = read_metrics(tmp_path / "metrics.csv")
     assert [row["stage"] for row in rows] == ["stage1"] * 2 + ["stage2"] * 2
     assert all(row["val/auroc"] for row in rows[2:])
+    for row in rows[2:]:  # what chooses the epoch: the joint loss without its contrastive part
+        parts = 0.7 * float(row["val/mortality"]) + model.weights.imputation * float(row["val/imputation"])
+        assert float(row["val/loss"]) == pytest.approx(parts, rel=1e-4)
     assert ("train/alike" in rows[0]) == (tasks == "multi_siamese"), "mean distances of like and unlike pairs"
     assert not torch.equal(model.network.imputer.denoiser.out_2.weight, untrained)
     assert (tmp_path / "checkpoints" / "stage2" / "best.ckpt").exists()
@@ -359,6 +413,20 @@ def test_a_loss_that_is_no_number_names_the_stays(make_model, data, tmp_path, ki
     assert "best" not in str(told.value), "there is none in the first epoch"
 
 
+@pytest.mark.parametrize("kind", [WarmUp, Joint])
+def test_where_weights_are_no_numbers_the_stays_are_not_blamed(make_model, data, tmp_path, kind):
+    """As after a step along a gradient that was too large for its type, whose own loss was a number."""
+    model = make_model()
+    model.epochs["stage1"] = int(kind is WarmUp)
+    with torch.no_grad():
+        model.network.imputer.denoiser.out_2.weight[0] = float("nan")
+    with pytest.raises(
+        UserError, match=r"The training loss is nan in epoch 0 \(.*\)\. .*last\.ckpt.* no stay is to blame: try a lower"
+    ) as told:
+        model.fit(data, trainer(tmp_path))
+    assert "the stays" not in str(told.value)
+
+
 def test_stage_1_reaches_the_imputer_in_mixed_precision(make_model):
     """Though the series that its loss noises is filled without a gradient first, in the same autocast."""
     model = make_model()
@@ -407,11 +475,26 @@ def test_the_learning_rate_falls_at_its_shares(make_model):
     stage._trainer = SimpleNamespace(max_epochs=20)
     _, [scheduler] = stage.configure_optimizers()
     assert sorted(scheduler.milestones) == [15, 18]
+    rates = []
+    for _ in range(20):
+        rates += scheduler.get_last_lr()
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([1.0] * 15 + [0.1] * 3 + [0.01] * 2), "METHODS B.2"
 
 
-def test_embeddings_are_of_the_papers_width(make_model):
-    batch, _ = gaussian_stays(5)
-    assert make_model().embed(batch).shape == (5, 64)
+def test_an_embedding_is_the_mean_of_those_of_the_draws(make_model):
+    """Of the paper's width; and a risk a draw."""
+    batch, model = gaussian_stays(5)[0], make_model("model.samples=3")
+    reader, risks, embeddings = copy.deepcopy(model.network.predictor).double().eval(), [], []
+    for draw in model.impute(batch, 3).unbind(1):
+        logit, embedding = reader(draw.double(), batch.observed, batch.static.double())
+        risks.append(logit.sigmoid())
+        embeddings.append(embedding)
+    assert (embeddings[0] - embeddings[1]).abs().max() > 1e-3, "or the law says nothing"
+    assert model.embed(batch).shape == (5, 64)
+    assert torch.allclose(model.embed(batch), torch.stack(embeddings).mean(0).float(), atol=1e-6)
+    assert torch.allclose(model.predict(batch), torch.stack(risks, dim=1), atol=1e-9)
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "model" / "sampler").glob("*.yaml")), ids=lambda path: path.stem)
