@@ -72,8 +72,8 @@ def refuse_ignored(asked: argparse.Namespace) -> None:
     for name in USUAL:
         if getattr(asked, name) is not None:
             raise UserError(
-                f"--{name} is not for --published: its intervals are those of each run (its own bootstrap and seed), and it draws no "
-                "figures. Leave it out."
+                f"--{name} is not for --published: its intervals are a run's own, or of the same 1,000 resamples for all, and "
+                "it draws no figures. Leave it out."
             )
 
 

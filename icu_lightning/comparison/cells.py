@@ -20,10 +20,9 @@ from icu_lightning.comparison.statistics import (
     own_aurocs,
     risk_aurocs,
 )
-from icu_lightning.evaluation.bootstrap import percentile_interval
 
 HIGHER = ("auroc",)  # is better; of the others lower
-RESAMPLING = 0  # the seed of the resamples, whatever a run's own
+RESAMPLES, RESAMPLING = 1000, 0  # of patients, and their seed: the same for all cells, whatever a run's own
 Result = tuple[Run, Mapping[str, Any]]  # and its metrics.json
 Key = tuple[str, str, str]  # row, column (the imputer), metric
 
@@ -52,24 +51,20 @@ class Ours:
 
 def measured(results: Sequence[Result], row: str, metric: str) -> Ours | None:
     """One setting, a run a seed: the mean over its seeds, and its interval over patients. `row`: of errors the missing rate."""
-    of_errors = metric not in HIGHER
-    runs = [run for run, _ in results]
-    drawn = [_drawn(run, row, metric) for run in runs]
-    ours = over_seeds([number_of(result, row, metric) for result in results], drawn)
-    return ours if of_errors or ours is None else _with_pooled(ours, results)
+    drawn = [_drawn(run, row, metric) for run, _ in results]
+    return over_seeds([number_of(result, row, metric) for result in results], drawn)
 
 
 def number_of(result: Result, row: str, metric: str) -> Mapping[str, Any]:
-    """{value, low, high} of one run."""
+    """{value, low, high} of one run; of folds without an interval, which `measured` has."""
     found = own_auroc(*result) if metric in HIGHER else errors_at(result, row).get(metric)
     return found or {"value": None}
 
 
 def _drawn(run: Run, row: str, metric: str) -> NDArray[np.float64] | None:
-    n = int(run.config["bootstrap"])
     if metric in HIGHER:
-        return own_aurocs(run, n, RESAMPLING)
-    found = hidden_errors(run, f"{int(row) / 100:g}", n, RESAMPLING)
+        return own_aurocs(run, RESAMPLES, RESAMPLING)
+    found = hidden_errors(run, f"{int(row) / 100:g}", RESAMPLES, RESAMPLING)
     return None if found is None else found[metric]
 
 
@@ -79,19 +74,19 @@ def errors_at(result: Result, percent: str) -> Mapping[str, Any]:
 
 
 def own_auroc(run: Run, metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Of own risks, {value, low, high}: the mean of the folds' where there are folds, else of the test split."""
+    """Of own risks: the mean of the folds' where there are folds, else of the test split, with its interval."""
     if run.test["fold"].null_count():
         return metrics["test"]["raw"]["auroc"]
-    return auroc_of_folds(run.test, run.config["bootstrap"], RESAMPLING)
+    return auroc_of_folds(run.test, 0, RESAMPLING)
 
 
-def _with_pooled(ours: Ours, results: Sequence[Result]) -> Ours:
+def with_pooled(ours: Ours, results: Sequence[Result]) -> Ours:
     """With the AUROC of all test stays together, of own and of calibrated risks, and its SD over folds."""
     tests = [metrics["test"] for _, metrics in results]
 
     def together(cells: Sequence[Mapping[str, Any]], risk: str) -> Ours | None:
         several = len(results) > 1  # the interval of one is its own
-        drawn = [risk_aurocs(run, risk, int(run.config["bootstrap"]), RESAMPLING) for run, _ in results if several]
+        drawn = [risk_aurocs(run, risk, RESAMPLES, RESAMPLING) for run, _ in results if several]
         return over_seeds(cells, drawn)
 
     folds = [test["raw"].get("folds", {}).get("auroc") or {} for test in tests]
@@ -111,7 +106,8 @@ def over_seeds(cells: Sequence[Mapping[str, Any]], drawn: Sequence[NDArray[np.fl
         cells: {value, low, high} of each seed.
         drawn: (R) of each seed, of the same resamples of patients.
 
-    Of one seed the interval is its own, of several that of their mean in each resample; without `drawn` of each there is none.
+    Of one seed the interval is its own, if it has one, else that of the seeds' mean in each resample; without `drawn` of each there is
+    none.
     """
     known = [i for i, cell in enumerate(cells) if cell["value"] is not None]
     if not known:
@@ -120,11 +116,13 @@ def over_seeds(cells: Sequence[Mapping[str, Any]], drawn: Sequence[NDArray[np.fl
     own = [drawn[i] for i in known if i < len(drawn)]
     whole = [replicates for replicates in own if replicates is not None]
     mean = np.mean(whole, axis=0) if len(whole) == len(known) else None
-    low, high = percentile_interval(mean) if mean is not None and values[1:] else (None, None)
-    if not values[1:]:
-        low, high = (cells[known[0]].get(end) for end in ("low", "high"))
+    value, alone = float(np.mean(values)), {} if values[1:] else cells[known[0]]
+    low, high = alone.get("low"), alone.get("high")
+    if low is None and mean is not None:
+        found = estimate(value, mean)
+        low, high = found.low, found.high
     return Ours(
-        value=float(np.mean(values)),
+        value=value,
         sd=float(np.std(values, ddof=1)) if values[1:] else None,
         low=low,
         high=high,

@@ -37,6 +37,7 @@ from icu_lightning.comparison.cells import (
     measured,
     number_of,
     with_best,
+    with_pooled,
 )
 from icu_lightning.comparison.refusals import refuse_unlike
 from icu_lightning.comparison.runs import Run, identity
@@ -286,7 +287,9 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
             raise UserError(
                 f"{twin.name} and {run.name} are both seed {run.seed} of one cell ({', '.join(key)}). Leave one out."
             )
-    return measured([result for result, _ in by_seed.values()], row, metric)
+    seeds = [result for result, _ in by_seed.values()]
+    ours = measured(seeds, row, metric)
+    return ours if of_errors or ours is None else with_pooled(ours, seeds)
 
 
 def _in_units(places: Mapping[Key, Sequence[Result]], of: str) -> dict[Key, InUnit]:

@@ -107,10 +107,10 @@ def told_of_p(comparison: Comparison) -> str:
     """What the resamples allow a p to be, for a reader of the differences."""
     n = len(comparison.summaries)
     pairs, r = n * (n - 1) // 2, comparison.replicates
-    told = f"With {r:,} resamples a bootstrap p is at least {p_text(least_p(r, 1))}"
+    told = f"With {r:,} resamples a bootstrap p is at least {least_p(r, 1):.2g}"
     if pairs == 1:
         return f"{told}."
-    told += f", after Holm's correction over {pairs} pairs {p_text(least_p(r, pairs))}"
+    told += f", after Holm's correction over {pairs} pairs {least_p(r, pairs):.2g}"
     return f"{told}, so none can be below .05: raise --bootstrap." if least_p(r, pairs) >= 0.05 else f"{told}."
 
 

@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.compare import compare_published
+from icu_lightning.comparison import cells
 from icu_lightning.comparison.ablation import filled
 from icu_lightning.comparison.ablation_text import (
     csv_rows,
@@ -29,6 +30,11 @@ SINGLE = FULL | {
     "names__model/tasks": "single",
     "model__weights": {"imputation": 0.0, "contrastive": 0.0, "mortality": 1.0},
 }
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(cells, "RESAMPLES", 20)
 
 
 @pytest.fixture
@@ -164,7 +170,7 @@ def test_each_two_designs_have_their_difference_paired_on_seeds_and_patients(res
     assert pair.by_seed == pytest.approx(each)
     assert pair.auroc.value == pytest.approx(np.mean(each))
     run = runs["single", 0][0]
-    weights = np.concatenate(list(patient_weights(run.test["patient_id"].to_numpy(), run.config["bootstrap"], 0)))
+    weights = np.concatenate(list(patient_weights(run.test["patient_id"].to_numpy(), 20, 0)))
     drawn = [np.mean([auroc("single", s, w) - auroc("multi_siamese", s, w) for s in (0, 1)]) for w in weights]
     assert (pair.auroc.low, pair.auroc.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
     assert pair.errors["50", "mae"] is None, "the patients' errors were not read"

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from icu_lightning.compare import compare_published
-from icu_lightning.comparison import published
+from icu_lightning.comparison import cells, published
 from icu_lightning.comparison.published import TABLES, facts, filled
 from icu_lightning.comparison.published_text import (
     csv_rows,
@@ -38,6 +38,7 @@ RATES = ("0.1", "0.3", "0.5", "0.7", "0.9")
 def enough(monkeypatch):
     """The made-up runs have 65 test stays with the outcome."""
     monkeypatch.setattr(published, "FEWEST_EVENTS", 65)
+    monkeypatch.setattr(cells, "RESAMPLES", 20)
 
 
 def two_stage(imputer: str, predictor: str, **more) -> dict:
@@ -175,7 +176,7 @@ def test_a_cell_has_the_mean_over_its_seeds_and_one_seed_its_interval(result):
 def resampled(run) -> list[float]:
     """Brute force."""
     score, patients = run.test["risk_raw"], run.test["patient_id"].to_numpy()
-    weights = np.concatenate(list(patient_weights(patients, run.config["bootstrap"], 0)))
+    weights = np.concatenate(list(patient_weights(patients, 20, 0)))
     return [roc_auc_score(run.label, score, sample_weight=weight) for weight in weights]
 
 
@@ -325,6 +326,17 @@ def test_without_the_errors_of_patients_there_is_no_difference_and_nothing_is_be
     assert found.differences["clean"] == {}
     assert not any(cell.ours["clean"] and cell.ours["clean"].best for cell in found.cells.values())
     assert found.cells["10", "csdi", "mae"].ours["clean"].low == pytest.approx(0.38), "its own"
+
+
+def test_runs_of_other_numbers_of_resamples_are_paired_on_the_tables_own(result):
+    runs = [
+        result(predicted=table(1.5), bootstrap=7, **two_stage("csdi", "lstm")),
+        result(predicted=table(1.2), **two_stage("knn", "lstm")),
+    ]
+    (((first, _), apart),) = filled("table6", runs, synthetic=False).differences["clean"].items()
+    in_order = runs if first[1] == "csdi" else runs[::-1]
+    drawn = np.subtract(*(resampled(run) for run, _ in in_order))
+    assert (apart.low, apart.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
 
 
 def test_errors_of_other_patients_are_refused(result):
