@@ -119,7 +119,8 @@ def averaged_predictions(grouped: Sequence[SeededModel], by: str, calibration: s
         _refuse_other_validation(
             [run for model in grouped for run in model.runs], [own for seeds in members for own in seeds]
         )
-        table = calibrate(averaged(members, by), CALIBRATORS[calibration](), rule)
+        mean, alone = averaged(members, by)
+        table = calibrate(mean, CALIBRATORS[calibration](), rule, alone)
         tables.append(table.filter(split="test").with_columns(fold=pl.lit(i, pl.Int32)) if folds else table)
     whole = pl.concat(tables)
     return whole.select(columns(whole))

@@ -216,8 +216,9 @@ def scored(folder: Path, config: Mapping[str, Any], data: ICUDataModule, model: 
     outcome = data.settings.outcome
     fitted = built(config["calibration"])
     calibrator = fitted if data.prior_odds is None else AfterPrior(data.prior_odds, fitted)
-    raw = prediction_table.raw_predictions(data.stays, outcome, draws(model, data), n_measured(data))
-    table = prediction_table.calibrate(raw, calibrator, config["threshold"])
+    drawn = draws(model, data)
+    raw = prediction_table.raw_predictions(data.stays, outcome, drawn, n_measured(data))
+    table = prediction_table.calibrate(raw, calibrator, config["threshold"], drawn)
     source = data.source
     kind = {"synthetic": source.synthetic, "open_data": is_open(source)}
     prediction_table.write(table, folder / "predictions.parquet", outcome=outcome, source=source.name, **kind)

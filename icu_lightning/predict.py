@@ -162,11 +162,12 @@ def predictions(stays: Any, outcome: str, draws: Any, n_measured: Any, model: An
     """
     import polars as pl
 
-    from icu_lightning.evaluation.predictions import MEASURED, SUBGROUPS, raw_predictions
+    from icu_lightning.evaluation.predictions import MEASURED, SUBGROUPS, raw_predictions, spread_of
 
     raw = raw_predictions(stays.with_columns(split=pl.lit("none")), outcome, draws, n_measured)
     risk = model.calibrator.transform(raw["risk_raw"].to_numpy())
-    table = raw.with_columns(risk=pl.Series(risk), threshold=pl.lit(model.threshold))
+    spread = spread_of(draws, model.calibrator)
+    table = raw.with_columns(spread, risk=pl.Series(risk), threshold=pl.lit(model.threshold))
     return table.select(
         subject_id=pl.coalesce(pl.col("patient_id").cast(pl.Int64, strict=False), "stay_id"),
         prediction_time=pl.lit(datetime(1970, 1, 1) + timedelta(hours=hours)),

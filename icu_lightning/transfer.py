@@ -171,13 +171,15 @@ def scored(model: "Trained", data: "ICUDataModule", stays: Any) -> "pl.DataFrame
     """A row a stay, as predictions.py describes it, with the run's calibrator and threshold."""
     import polars as pl
 
-    from icu_lightning.evaluation.predictions import raw_predictions
+    from icu_lightning.evaluation.predictions import raw_predictions, spread_of
     from icu_lightning.pipeline import draws_of
 
     as_test = data.stays.with_columns(split=pl.lit("test"))
-    raw = raw_predictions(as_test, data.settings.outcome, draws_of(model.model, stays), stays.n_measured)
+    draws = draws_of(model.model, stays)
+    raw = raw_predictions(as_test, data.settings.outcome, draws, stays.n_measured)
     risk = model.calibrator.transform(raw["risk_raw"].to_numpy())
-    return raw.with_columns(risk=pl.Series(risk, dtype=pl.Float64), threshold=pl.lit(model.threshold))
+    spread = spread_of(draws, model.calibrator)
+    return raw.with_columns(spread, risk=pl.Series(risk, dtype=pl.Float64), threshold=pl.lit(model.threshold))
 
 
 def variables(folder: Path, data: "ICUDataModule", stays: Any, unmeasured: Sequence[str]) -> "pl.DataFrame":

@@ -36,23 +36,23 @@ def rank(score: Array, val: Array) -> Array:
     return np.interp(score, [*low, *level, *high], [*low, *share, *high])
 
 
-def averaged(models: Sequence[Sequence[pl.DataFrame]], by: str) -> pl.DataFrame:
+def averaged(models: Sequence[Sequence[pl.DataFrame]], by: str) -> tuple[pl.DataFrame, Array]:
     """Predictions before calibration, as `predictions.raw_predictions` gives them, of the validation and test stays.
+
+    Beside them (n, models) the scores that each model would give alone, or each seed where there is one model: where they differ,
+    the average is less sure.
 
     Arguments:
         models: of each model, of each of its seeds: predictions of one split or fold; the same stays, which nobody checks here.
         by: one of WAYS.
-
-    risk_sd is the SD over the models, on the scale on which they are averaged; over the seeds where there is one model.
     """
     tables = [[own.filter(pl.col("split").is_in(SPLITS)).sort("stay_id") for own in seeds] for seeds in models]
     mapped = [np.stack([WAYS[by][0](score_of(own), _val(own)) for own in seeds]) for seeds in tables]  # (seeds, n) each
     means = np.stack([scores.mean(0) for scores in mapped])  # (models, n)
     spread = means if len(means) > 1 else mapped[0]
-    first = tables[0][0].with_columns(
-        risk_raw=pl.Series(WAYS[by][1](means.mean(0))), risk_sd=pl.Series(spread.std(axis=0, ddof=1))
-    )
-    return first.drop("risk", "threshold", PRIOR, strict=False)
+    back = WAYS[by][1]
+    first = tables[0][0].with_columns(risk_raw=pl.Series(back(means.mean(0))))
+    return first.drop("risk", "risk_sd", "threshold", PRIOR, strict=False), back(spread).T
 
 
 def score_of(predictions: pl.DataFrame) -> Array:

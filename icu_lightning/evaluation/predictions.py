@@ -9,7 +9,7 @@
 | risk_raw | the model's score, the mean of its draws |
 | risk_prior | the score with its odds corrected for undersampled training; only in runs that undersampled |
 | risk | calibrated; of a validation stay by calibrators that did not see its patient |
-| risk_sd | SD of the draws' scores; null for a model with one draw |
+| risk_sd | SD of the calibrated risks of a stay's draws; null for a model with one draw |
 | n_measured | cells of the stay's window that showed the model a value; a stay of 0 has the risk of nobody in particular |
 | threshold | a risk at or above it flags the stay |
 | sex, age, ethnicity, unit_type, insurance, marital_status, language | for subgroups |
@@ -60,7 +60,7 @@ def columns(table: pl.DataFrame) -> list[str]:
 def raw_predictions(
     stays: pl.DataFrame, outcome: str, draws: NDArray[np.floating], n_measured: NDArray[np.integer] | None = None
 ) -> pl.DataFrame:
-    """Predictions before calibration.
+    """Predictions before calibration, which gives `risk_sd` its values.
 
     Arguments:
         stays: (B rows) with the id columns, `split`, the outcome and the subgroup columns.
@@ -75,11 +75,6 @@ def raw_predictions(
         raise UserError(
             f"The model gave {int(wrong.sum())} of {len(wrong)} stays a risk that is no number in [0, 1] (stays {first}, ...)."
         )
-    spread = (
-        pl.Series("risk_sd", draws.std(axis=1, ddof=1))
-        if draws.shape[1] > 1
-        else pl.lit(None, pl.Float64).alias("risk_sd")
-    )
     return stays.select(
         "stay_id",
         "patient_id",
@@ -88,17 +83,29 @@ def raw_predictions(
         pl.lit(None, pl.Int32).alias("fold"),
         pl.col(outcome).cast(pl.Float64).alias("label"),
         pl.Series("risk_raw", draws.mean(axis=1), dtype=pl.Float64),
-        spread,
+        pl.lit(None, pl.Float64).alias("risk_sd"),
         *([] if n_measured is None else [pl.Series(MEASURED, n_measured, dtype=pl.Int32)]),
         *SUBGROUPS,
     )
 
 
-def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: Rule) -> pl.DataFrame:
-    """Fit calibrator and threshold on the validation rows, apply them to all: adds `risk`, `threshold` and perhaps `risk_prior`.
+def spread_of(draws: NDArray[np.floating], calibrator: Calibrator) -> pl.Series:
+    """(B) `risk_sd`: SD over a stay's draws (B, S) of their calibrated risks, so on the scale of `risk`; null of one draw."""
+    if draws.shape[1] == 1:
+        return pl.Series("risk_sd", [None] * len(draws), dtype=pl.Float64)
+    return pl.Series("risk_sd", calibrator.transform(np.asarray(draws, float)).std(axis=1, ddof=1), dtype=pl.Float64)
+
+
+def calibrate(
+    predictions: pl.DataFrame, calibrator: Calibrator, rule: Rule, draws: NDArray[np.floating]
+) -> pl.DataFrame:
+    """Fit calibrator and threshold on the validation rows, apply them to all: `risk`, `threshold`, `risk_sd`, perhaps `risk_prior`.
 
     The calibrator sees all validation stays; their own risks, by which the threshold is chosen, come from calibrators that did
     not see their patients (`cross_fitted`), because a calibrated risk of a stay it was fitted on flatters.
+
+    Arguments:
+        draws: (B, S) scores whose mean is `risk_raw`.
 
     Raises UserError for an unknown rule.
     """
@@ -112,7 +119,7 @@ def calibrate(predictions: pl.DataFrame, calibrator: Calibrator, rule: Rule) -> 
         calibrator.transform(predictions["risk_raw"].to_numpy())
     )  # a copy: no calibration gives its input back
     risk[is_val.to_numpy()] = own
-    table = predictions.with_columns(risk=pl.Series(risk), threshold=pl.lit(threshold))
+    table = predictions.with_columns(spread_of(draws, calibrator), risk=pl.Series(risk), threshold=pl.lit(threshold))
     if isinstance(calibrator, AfterPrior):
         table = table.with_columns(pl.Series(PRIOR, calibrator.prior(table["risk_raw"].to_numpy())))
     return table.select(columns(table))

@@ -29,11 +29,11 @@ GRID = 200  # points a dimension of an integral, which is then right to three di
 @sheet(14, 12, "Cells hidden on purpose, and filled in")
 def imputation_errors(page: Sheet, run: Evidence) -> None:
     page.note(f"Areas: {run.resampled}. An SD is that of the variable among training stays.")
-    page.note("An error that does not rise with what is hidden would be a sign of leakage.")
+    page.note("Each rate hides other cells. An error that does not rise with it, where the mean's is level, points to a leak.")
     if draws := run.draws if any(of.get("coverage90") for of in run.imputation.values()) else None:
         _note_draws(page, draws, run.stratified)
     page.fit(19.8, above=1.4)
-    axes = page.panels(2, 2, left=3.4, right=1.6, above=1.4, hspace=0.34, wspace=0.22)
+    axes = page.panels(2, 2, left=3.4, right=1.6, above=1.4, hspace=0.34, wspace=0.3)
     rates = np.array([float(rate) for rate in run.imputation])
     for ax, (name, (heading, of_mean, wanted)) in zip(axes, PANELS.items(), strict=True):
         ax.set(title=heading, xlim=(0, 1))

@@ -36,7 +36,7 @@ def _imputation(run: Run) -> list[Block]:
     pattern = run.metrics.get("evaluation", {}).get("pattern", "mcar").upper()
     said = f"Measured cells of test stays were hidden on purpose ({pattern}) and filled in by the model, which saw the rest. "
     said += "Errors are in standard deviations of the training stays. The training mean in every cell is what has to be beaten; "
-    said += "errors must rise with what is hidden."
+    said += "errors must rise with what is hidden, but for chance: each rate hides other cells, as the mean's own error shows."
     rows = [
         row(f"{float(rate):.0%}", Cell(f"{of['n']:,}", of["n"]), *(estimate_cell(of.get(name)) for name in ERRORS))
         for rate, of in found.items()

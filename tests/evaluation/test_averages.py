@@ -12,6 +12,10 @@ from icu_lightning.evaluation.predictions import SUBGROUPS
 N, VAL = 300, 80
 
 
+def mean_of(models, by) -> pl.DataFrame:
+    return averaged(models, by)[0]
+
+
 def predicted(seed: int, sharpness: float = 1.0) -> pl.DataFrame:
     """Predictions of N stays, VAL of them validation; every seed sees another noise."""
     world, own = np.random.default_rng(0), np.random.default_rng(seed)
@@ -47,8 +51,8 @@ def test_a_rank_is_that_among_validation_stays_and_no_two_become_one():
 @pytest.mark.parametrize("by", WAYS)
 def test_a_stays_average_depends_on_no_other_test_stay(by):
     members = [predicted(1), predicted(2, 3.0)]
-    whole = averaged([[m] for m in members], by)
-    few = averaged([[m.filter((pl.col("split") == "val") | (pl.col("stay_id") % 7 == 0))] for m in members], by)
+    whole = mean_of([[m] for m in members], by)
+    few = mean_of([[m.filter((pl.col("split") == "val") | (pl.col("stay_id") % 7 == 0))] for m in members], by)
     assert few["risk_raw"].to_list() == whole.join(few.select("stay_id"), on="stay_id")["risk_raw"].to_list()
     assert set(whole["split"]) == {"val", "test"}
 
@@ -56,10 +60,10 @@ def test_a_stays_average_depends_on_no_other_test_stay(by):
 @pytest.mark.parametrize("by", WAYS)
 def test_the_average_of_a_model_with_itself_ranks_as_it_does(by):
     one = predicted(1)
-    mean = averaged([[one], [one]], by)
+    mean, alone = averaged([[one], [one]], by)
     own = one.filter(pl.col("split") != "train")["risk_raw"].to_numpy()
     assert (np.argsort(mean["risk_raw"].to_numpy()) == np.argsort(own)).all()
-    assert mean["risk_sd"].to_numpy() == pytest.approx(0.0)
+    assert alone == pytest.approx(np.stack([mean["risk_raw"].to_numpy()] * 2, axis=1))
     if by != "rank":
         assert mean["risk_raw"].to_numpy() == pytest.approx(own)
 
@@ -67,8 +71,8 @@ def test_the_average_of_a_model_with_itself_ranks_as_it_does(by):
 @pytest.mark.parametrize("by", WAYS)
 def test_every_model_counts_the_same_however_many_seeds_it_has(by):
     a, b = predicted(1), predicted(2)
-    assert averaged([[a, a, a], [b]], by)["risk_raw"].to_list() == pytest.approx(
-        averaged([[a], [b]], by)["risk_raw"].to_list()
+    assert mean_of([[a, a, a], [b]], by)["risk_raw"].to_list() == pytest.approx(
+        mean_of([[a], [b]], by)["risk_raw"].to_list()
     )
 
 
@@ -76,14 +80,14 @@ def test_ranks_do_not_ask_for_the_scale_and_logits_and_risks_do():
     def share_of_first(by: str) -> float:
         """How far the average follows the first model when the second one's risks are all pressed towards one half."""
         flat = predicted(2).with_columns(risk_raw=0.5 + (pl.col("risk_raw") - 0.5) / 50)
-        mean = averaged([[predicted(1)], [flat]], by)["risk_raw"].to_numpy()
+        mean = mean_of([[predicted(1)], [flat]], by)["risk_raw"].to_numpy()
         own = predicted(1).filter(pl.col("split") != "train")["risk_raw"].to_numpy()
         return float(np.corrcoef(rankdata(mean), rankdata(own))[0, 1])
 
     assert share_of_first("rank") < 0.9 < share_of_first("risk")
     assert share_of_first("logit") > 0.9
-    plain = averaged([[predicted(1)], [predicted(2)]], "rank")["risk_raw"]
-    pressed = averaged([[predicted(1)], [predicted(2).with_columns(risk_raw=pl.col("risk_raw") ** 3)]], "rank")[
+    plain = mean_of([[predicted(1)], [predicted(2)]], "rank")["risk_raw"]
+    pressed = mean_of([[predicted(1)], [predicted(2).with_columns(risk_raw=pl.col("risk_raw") ** 3)]], "rank")[
         "risk_raw"
     ]
     between = np.abs(plain.to_numpy() - pressed.to_numpy())
@@ -93,7 +97,7 @@ def test_ranks_do_not_ask_for_the_scale_and_logits_and_risks_do():
 def test_undersampled_training_is_corrected_first():
     own = predicted(1)
     corrected = own.with_columns(risk_prior=pl.col("risk_raw") / 10)
-    mean = averaged([[corrected], [corrected]], "risk")
+    mean = mean_of([[corrected], [corrected]], "risk")
     assert mean["risk_raw"].to_list() == pytest.approx(
         (own.filter(pl.col("split") != "train")["risk_raw"] / 10).to_list()
     )

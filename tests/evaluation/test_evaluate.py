@@ -52,19 +52,23 @@ def draws(table: pl.DataFrame, s: int = 1) -> np.ndarray:
 
 def predictions(n: int = 400, s: int = 1, deaths: float = 0.25) -> pl.DataFrame:
     table = stays(n, deaths)
-    return calibrate(raw_predictions(table, "died_in_hospital", draws(table, s)), Isotonic(), "f1")
+    return calibrated(table, Isotonic(), draws(table, s))
+
+
+def calibrated(table, calibrator, risks, rule="f1", n_measured=None) -> pl.DataFrame:
+    return calibrate(raw_predictions(table, "died_in_hospital", risks, n_measured), calibrator, rule, risks)
 
 
 def test_calibrator_and_threshold_come_from_validation_alone():
-    table = stays()
-    raw = raw_predictions(table, "died_in_hospital", draws(table))
-    first = calibrate(raw, Isotonic(), "f1")
+    table, risks = stays(), draws(stays())
+    raw = raw_predictions(table, "died_in_hospital", risks)
+    first = calibrate(raw, Isotonic(), "f1", risks)
     flipped = raw.with_columns(label=pl.when(pl.col("split") == "val").then("label").otherwise(1 - pl.col("label")))
-    second = calibrate(flipped, Isotonic(), "f1")
+    second = calibrate(flipped, Isotonic(), "f1", risks)
     assert first["risk"].equals(second["risk"])
     assert first["threshold"].equals(second["threshold"])
     other_val = raw.with_columns(label=pl.when(pl.col("split") == "val").then(1 - pl.col("label")).otherwise("label"))
-    assert not calibrate(other_val, Isotonic(), "f1")["risk"].equals(first["risk"])
+    assert not calibrate(other_val, Isotonic(), "f1", risks)["risk"].equals(first["risk"])
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
@@ -107,15 +111,24 @@ def test_several_draws_give_their_mean_and_spread():
     risks = draws(table, 5)
     raw = raw_predictions(table, "died_in_hospital", risks)
     assert raw["risk_raw"].to_numpy() == pytest.approx(risks.mean(1))
-    assert raw["risk_sd"].to_numpy() == pytest.approx(risks.std(1, ddof=1))
-    assert raw_predictions(table, "died_in_hospital", risks[:, :1])["risk_sd"].null_count() == table.height
+    own = calibrate(raw, Identity(), "f1", risks)
+    assert own["risk_sd"].to_numpy() == pytest.approx(risks.std(1, ddof=1))
+    assert calibrated(table, Identity(), risks[:, :1])["risk_sd"].null_count() == table.height
+
+
+def test_the_spread_is_of_the_risks_and_not_of_the_scores_before_prior_and_calibrator():
+    table, risks = stays(), draws(stays(), 5)
+    calibrator = AfterPrior(0.02, Identity())
+    told = calibrated(table, calibrator, risks)
+    assert told["risk_sd"].to_numpy() == pytest.approx(calibrator.transform(risks).std(1, ddof=1))
+    assert told["risk_sd"].median() < np.median(risks.std(1, ddof=1)) / 2
 
 
 def test_a_table_says_how_much_was_measured_and_old_ones_need_not(tmp_path):
     table, risks = stays(), draws(stays())
     n_measured = np.arange(table.height, dtype=np.int32)
     for counts, more in ((None, set()), (n_measured, {"n_measured"})):
-        told = calibrate(raw_predictions(table, "died_in_hospital", risks, counts), Isotonic(), "f1")
+        told = calibrated(table, Isotonic(), risks, n_measured=counts)
         assert set(told.columns) - {*COLUMNS, *LATER} == more
         write(told, tmp_path / "predictions.parquet", outcome="died_in_hospital", source="x", synthetic=False)
         assert set(read(tmp_path / "predictions.parquet", None).table.columns) == {*COLUMNS, *LATER, *more}
@@ -151,7 +164,7 @@ def test_of_deaths_alone_no_model_is_perfect():
 def test_an_unknown_threshold_rule_lists_the_known():
     table = stays()
     with pytest.raises(UserError, match="Known: alert_rate, f1"):
-        calibrate(raw_predictions(table, "died_in_hospital", draws(table)), Isotonic(), "f2")
+        calibrated(table, Isotonic(), draws(table), "f2")
 
 
 def test_a_validation_stay_is_calibrated_without_its_patient():
@@ -228,7 +241,7 @@ def test_calibration_is_told_before_and_after():
         died_in_hospital=pl.Series(rng.random(6000) < 1 / (1 + np.exp(-x))),
     )
     bent = (1 / (1 + np.exp(-3 * x)))[:, None]
-    result = evaluate(calibrate(raw_predictions(table, "died_in_hospital", bent), Isotonic(), "f1"), 100)["test"]
+    result = evaluate(calibrated(table, Isotonic(), bent), 100)["test"]
     assert result["raw"]["calibration_slope"]["value"] == pytest.approx(1 / 3, abs=0.04)
     assert result["calibration_slope"]["value"] == pytest.approx(1, abs=0.15)
     low, high = (result["observed_to_expected"][side] for side in ("low", "high"))
@@ -238,8 +251,8 @@ def test_calibration_is_told_before_and_after():
 
 
 def test_without_calibration_risks_are_the_models_own():
-    raw = raw_predictions(stays(), "died_in_hospital", draws(stays()))
-    assert calibrate(raw, Identity(), "f1")["risk"].to_list() == raw["risk_raw"].to_list()
+    own = calibrated(stays(), Identity(), draws(stays()))
+    assert own["risk"].to_list() == own["risk_raw"].to_list()
 
 
 def test_splits_have_a_smooth_calibration_curve_before_and_after_and_subgroups_none():
@@ -258,9 +271,9 @@ def test_splits_have_a_smooth_calibration_curve_before_and_after_and_subgroups_n
 
 
 def test_prior_corrected_numbers_stand_between_raw_and_calibrated():
-    table = stays()
-    raw = raw_predictions(table, "died_in_hospital", draws(table))
-    corrected = calibrate(raw, AfterPrior(0.1, Isotonic()), "f1")
+    table, risks = stays(), draws(stays())
+    raw = raw_predictions(table, "died_in_hospital", risks)
+    corrected = calibrate(raw, AfterPrior(0.1, Isotonic()), "f1", risks)
     assert corrected.columns[corrected.columns.index("risk_raw") + 1] == "risk_prior"
     assert corrected["risk_prior"].to_numpy() == pytest.approx(prior_corrected(raw["risk_raw"].to_numpy(), 0.1))
     result = evaluate(corrected, 20)["test"]
@@ -271,16 +284,15 @@ def test_prior_corrected_numbers_stand_between_raw_and_calibrated():
     assert result["prior"]["auroc"] == result["raw"]["auroc"], "the order is the model's"
     assert set(result["prior"]) == set(result["raw"])
     assert result["calibration_curve"].keys() == {"risk", "risk_raw", "risk_prior"}
-    plain = evaluate(calibrate(raw, Isotonic(), "f1"), 20)["test"]
+    plain = evaluate(calibrate(raw, Isotonic(), "f1", risks), 20)["test"]
     assert "prior" not in plain
     assert plain["raw"] == result["raw"], "what the model said is told either way"
 
 
 def test_a_prior_that_changes_nothing_changes_no_number():
-    table = stays()
-    raw = raw_predictions(table, "died_in_hospital", draws(table))
-    plain = evaluate(calibrate(raw, Isotonic(), "f1"), 20)
-    beside = evaluate(calibrate(raw, AfterPrior(1.0, Isotonic()), "f1"), 20)
+    table, risks = stays(), draws(stays())
+    plain = evaluate(calibrated(table, Isotonic(), risks), 20)
+    beside = evaluate(calibrated(table, AfterPrior(1.0, Isotonic()), risks), 20)
     for split in ("test", "val"):
         assert beside[split].pop("prior") == plain[split]["raw"]
         beside[split]["calibration_curve"].pop("risk_prior")

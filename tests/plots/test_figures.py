@@ -196,6 +196,13 @@ def test_what_was_not_logged_is_said():
     assert [bool(ax.texts) for ax in figure.axes] == [False, True, True, True]
 
 
+def test_a_loss_that_training_alone_has_is_told():
+    row = {"stage": "fit", "epoch": "0", "train/loss": "1", "val/loss": "2"}
+    for more, told in (({}, False), ({"train/contrastive": "0.7"}, True)):
+        figure = learning.learning_curves(evidence(folds(), 2, epochs=[row | more]))
+        assert ("is in the training loss alone" in " ".join(text.get_text() for text in figure.texts)) == told
+
+
 def test_thresholds_of_folds_are_all_marked_and_flags_are_each_stays_own():
     run = evidence(folds())
     assert run.thresholds == pytest.approx([0.2, 0.22, 0.24, 0.26, 0.28])
