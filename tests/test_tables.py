@@ -104,6 +104,8 @@ def cell_of(words: dict[str, str]) -> tuple[str, str]:
     if words["model"] == "mtdm":
         return OF_MTDM[words["model/tasks"]], "mtdm"
     found = words["predictor"], words["imputer"]
+    if found[0] == "kmeans" and (clusters := words.get("model.predictor.clusters")):
+        return f"kmeans:{clusters}", found[1]
     return (AFTER, "mtdm") if found == ("lstm", "mtdm") else found
 
 
@@ -111,6 +113,7 @@ MORE = {  # what the paper does not have
     *((predictor, imputer) for imputer in ("locf", "saits") for predictor in ("kmeans", "knn", "lstm", "transformer")),
     *((predictor, "locf") for predictor in ("gru_d", "logistic_regression", "lightgbm")),
     (AFTER, "mtdm"),
+    *(("kmeans:10", imputer) for imputer in ("zero", "mean", "knn", "locf", "brits")),
 }
 
 
@@ -196,15 +199,15 @@ def test_one_command_runs_a_table_goes_on_and_is_printed(cli):
     ]  # fmt: skip
     done = cli(*line)
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "2 finished" in done.stdout
+    assert "3 finished" in done.stdout
     again = cli(*line)
     assert again.returncode == 0
-    assert "Sweep of 2 jobs in sweeps/table4-" in again.stdout
-    assert ", 2 finished" in again.stdout
+    assert "Sweep of 3 jobs in sweeps/table4-" in again.stdout
+    assert ", 3 finished" in again.stdout
     shown = cli("sweeps", "--published", "table4", "--synthetic", module="icu_lightning.compare")
     assert shown.returncode == 0, shown.stderr
     assert "SYNTHETIC STAYS" in shown.stdout
-    assert "runs: 2." in shown.stdout
+    assert "runs: 3." in shown.stdout
     errors = cli("sweeps", "--published", "table1", "--synthetic", "--out", "errors", module="icu_lightning.compare")
     assert errors.returncode == 0, errors.stderr
     alone = cli("experiment=table4")

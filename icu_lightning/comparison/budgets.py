@@ -50,7 +50,23 @@ def notes(table: Table, name_of: Name) -> list[str]:
             "AUROC of model=mtdm (its own LSTM, Siamese network) is of the mean of the risks over its draws; that of a two-stage "
             "model with imputer=csdi or mtdm is of one risk, read from the median of the draws."
         )
-    return [*told, commits(runs, name_of)]
+    return [*told, *_unequal_seeds(table, name_of, aurocs=aurocs), commits(runs, name_of)]
+
+
+def _unequal_seeds(table: Table, name_of: Name, *, aurocs: bool) -> list[str]:
+    """A warning for each protocol whose cells have several numbers of seeds: which rows of AUROCs, or columns of errors, have which."""
+    found = []
+    for p in table.runs:
+        groups: dict[int, dict[str, None]] = {}
+        for (row, column, _), cell in table.cells.items():
+            if ours := cell.ours[p]:
+                groups.setdefault(ours.seeds, {})[name_of(row if aurocs else column)] = None
+        if len(groups) > 1:
+            told = "; ".join(f"{n}: {', '.join(groups[n])}" for n in sorted(groups))
+            found.append(
+                f"WARNING, unequal numbers of seeds, {p}: {told}. Another seed may tell two such cells apart, or not."
+            )
+    return found
 
 
 def of_imputer(run: Run, *, aurocs: bool) -> Budget | None:

@@ -3,9 +3,11 @@
 The three are of different stays and never stand in one column. `published.csv` holds the paper's numbers, which have no interval. Of
 ours a cell is one setting with one or several seeds; its interval is that of the mean over seeds, over resampled patients. All cells
 see the same resamples, so that two of them can be paired: a cell is best only if the interval of its difference to every other lies
-wholly on the better side of 0, and of FEWEST_EVENTS or more. Where a run stands follows from its configuration:
+wholly on the better side of 0, and of FEWEST_EVENTS or more, and an error of FEWEST_SCORED stays or more. Where a run stands follows
+from its configuration:
 
     model=two_stage                   predictor x imputer; of imputer=mtdm AUROC alone
+    model=two_stage, kmeans           of another number of clusters than two a row of its own
     model=two_stage, mtdm + lstm      a row of its own: the LSTM that learns after the imputer
     model=mtdm, multi_siamese         the paper's Siamese network
     model=mtdm, multi                 the paper's LSTM on the MTDM's series: its own LSTM, trained jointly without the contrastive term
@@ -49,8 +51,10 @@ TABLES = ("table1", "table2", "table3", "table4", "table5", "table6")
 PROTOCOLS = ("paper", "clean")
 OF_MTDM = {"multi": "lstm", "multi_siamese": "siamese"}  # model/tasks -> row of an AUROC table
 AFTER = "lstm_after"  # row of the LSTM that learns from what the MTDM filled in, after it
+CLUSTERS = 2  # of predictor=kmeans, as conf has it, in the paper's row
 PYPOTS = "pypots:"  # before the class, in the column of imputer=pypots
 FEWEST_EVENTS = 100  # of test stays, below which nothing is ranked: Collins, Ogundimu, Altman, Stat Med 35:214 (2016)
+FEWEST_SCORED = 100  # test stays whose hidden cells were filled in, below which no error is ranked. [D]
 HIDDEN = ("pattern", "seed")  # of `imputation`: which cells are hidden
 SCORED = ("draws", "stays")  # of `imputation`: how much of them is filled in
 FOLDS = ("cv",)  # of the whole: each fold's training stays are more, the more folds there are
@@ -84,6 +88,7 @@ class Table:
         cells: (row, column, metric) -> cell, in the paper's order, then those that it does not have. A row is a missing rate in per
             cent, or a predictor.
         differences: by protocol, of two cells the first less the second, as `differences` has them.
+        scored: by protocol, how many test stays' hidden cells were filled in, of the run and rate with fewest; none of AUROCs.
         in_units: by protocol, (row, column, variable) -> ours, of errors that have them.
         runs: by protocol, those that stand in it.
         others: names of runs that are in no cell.
@@ -93,6 +98,7 @@ class Table:
     data: str
     cells: Mapping[Key, Cell]
     differences: Mapping[str, Mapping[tuple[Key, Key], Estimate]]
+    scored: Mapping[str, int]
     in_units: Mapping[str, Mapping[Key, InUnit]]
     runs: Mapping[str, Sequence[Run]]
     others: Sequence[str]
@@ -132,17 +138,20 @@ def filled(name: str, results: Sequence[Result], *, synthetic: bool) -> Table:
             f"None of the {len(results)} runs is in a cell of {name}: python -m icu_lightning.run -m experiment={name}"
         )
     by_protocol = of_one_table(used, synthetic=synthetic, hidden=of_errors)
+    scored = {p: n for p, found in by_protocol.items() if (n := _scored(found))} if of_errors else {}
     ours, apart = {}, {}
     for p, of_protocol in by_protocol.items():
         cells = {key: _ours(key, [r for r in found if protocol(r[0]) == p]) for key, found in places.items()}
         known = {key: cell for key, cell in cells.items() if cell}
-        ours[p] = known if too_few([run for run, _ in of_protocol]) else with_best(known)
+        small = too_few([run for run, _ in of_protocol]) or scored.get(p, FEWEST_SCORED) < FEWEST_SCORED
+        ours[p] = known if small else with_best(known)
         apart[p] = differences(known)
     return Table(
         name=name,
         data=str(rows["data"][0]),
         cells={k: Cell(published=published.get(k), ours={p: ours[p].get(k) for p in PROTOCOLS}) for k in keys},
         differences=apart,
+        scored=scored,
         in_units={p: _in_units(places, p) for p in PROTOCOLS} if of_errors else {},
         runs={p: [run for run, _ in found] for p, found in by_protocol.items()},
         others=[run.name for run, _ in results if id(run) not in placed],
@@ -167,6 +176,9 @@ def predictor_and_imputer(run: Run) -> tuple[str, str] | None:
         found = str(names["predictor"]), str(names["imputer"])
         if found[1] == "pypots":
             return found[0], f"{PYPOTS}{run.config['model']['imputer']['name']}"
+        clusters = (run.config["model"].get("predictor") or {}).get("clusters", CLUSTERS)
+        if found[0] == "kmeans" and clusters != CLUSTERS:
+            return f"kmeans:{clusters}", found[1]
         return (AFTER, "mtdm") if found == ("lstm", "mtdm") else found
     row = OF_MTDM.get(names.get("model/tasks")) if names["model"] == "mtdm" else None
     return (row, "mtdm") if row else None
@@ -290,6 +302,12 @@ def _ours(key: Key, results: Sequence[Result]) -> Ours | None:
     seeds = [result for result, _ in by_seed.values()]
     ours = measured(seeds, row, metric)
     return ours if of_errors or ours is None else with_pooled(ours, seeds)
+
+
+def _scored(results: Sequence[Result]) -> int | None:
+    """The fewest test stays whose hidden cells were filled in; None where no run tells."""
+    each = [of.get("stays") for _, metrics in results for of in (metrics.get("imputation") or {}).values()]
+    return min((n for n in each if n is not None), default=None)
 
 
 def _in_units(places: Mapping[Key, Sequence[Result]], of: str) -> dict[Key, InUnit]:

@@ -1,6 +1,7 @@
 """A table of the paper as text: for the terminal, as Markdown, LaTeX with booktabs, and CSV. `-` is what was not run."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,7 @@ from icu_lightning.comparison.cells import HIGHER, Key, Ours
 from icu_lightning.comparison.published import (
     AFTER,
     FEWEST_EVENTS,
+    FEWEST_SCORED,
     PROTOCOLS,
     PYPOTS,
     Cell,
@@ -49,7 +51,7 @@ def title(table: Table) -> str:
     """What the table is, of which data; SYNTHETIC first, where it is, and SMOKE where it has too few events to rank."""
     runs = [run for found in table.runs.values() for run in found]
     kind = "SYNTHETIC STAYS, no patients, beside published numbers of patients: " if table.synthetic else ""
-    kind += smoke(table.runs.values())
+    kind += smoke(table.runs.values()) or smoke_of_errors(table)
     what = "errors of hidden cells, in SDs" if of_errors(table) else "AUROC"
     return f"{kind}{table.name} of the MTDM paper, {what}: published {table.data}, ours {runs[0].data}"
 
@@ -58,11 +60,13 @@ def notes(table: Table) -> list[str]:
     """What a reader has to know."""
     found = [
         f"Published: the whole {table.data} (Buranaburustam et al., 2025). Ours: what the runs are of. They are not the same stays.",
-        *(f"{COLUMNS[name].capitalize()}: {stays(runs)}" for name, runs in table.runs.items()),
+        *(f"{COLUMNS[name].capitalize()}: {stays(runs)}{scored(table, name)}" for name, runs in table.runs.items()),
         "In brackets the 95 % interval over patients; of several seeds the mean ± SD over them, and the interval of that mean, which "
         "holds for these seeds. Best (bold, on the terminal *): it is better than every other of its "
         f"{'rate' if of_errors(table) else 'table'}, by a difference on the same resamples of patients whose interval does not reach "
-        f"0, and there are {FEWEST_EVENTS} test stays or more with the outcome. Published numbers have none. "
+        f"0, and there are {FEWEST_EVENTS} test stays or more with the outcome"
+        f"{f', and {FEWEST_SCORED} or more whose hidden cells were filled in' if of_errors(table) else ''}. "
+        "Published numbers have none. "
         f"{table.name}_differences.csv has such differences of each two, not corrected for their number.",
     ]
     if not of_errors(table):
@@ -82,14 +86,32 @@ def notes(table: Table) -> list[str]:
         found.append("Cells without a published number are of methods, or pairs of them, that the paper does not have.")
     found += budgets.notes(table, name_of)
     if table.others:
-        found.append(f"In no cell of this table: {', '.join(table.others)}.")
+        found.append(f"In no cell of this table: {', '.join(map(folder, table.others))}.")
     return found
+
+
+def folder(name: str) -> str:
+    """A run's folder, as typed; of a whole path what is not of one machine: `sweep/runs/name`."""
+    path = Path(name)
+    return "/".join(path.parts[-3:]) if path.is_absolute() else name
 
 
 def smoke(runs: Iterable[Sequence[Run]]) -> str:
     """What stands before a title if the runs of a protocol have too few events to rank anything."""
     few = [events(found) for found in runs if too_few(found)]
     return f"SMOKE, too few to rank anything ({min(few)} test stays with the outcome): " if few else ""
+
+
+def smoke_of_errors(table: Table) -> str:
+    """The same, of too few stays whose hidden cells were filled in."""
+    few = [n for n in table.scored.values() if n < FEWEST_SCORED]
+    return f"SMOKE, too few to rank anything (hidden cells of {min(few)} test stays): " if few else ""
+
+
+def scored(table: Table, protocol: str) -> str:
+    """Of a table of errors, of how many of the test stays they are."""
+    n = table.scored.get(protocol)
+    return f" Errors are of hidden cells of {n:,} of these stays, or more where fewer are hidden." if n else ""
 
 
 def of_folds(table: Table) -> bool:
@@ -142,6 +164,8 @@ def heading(row: str, metric: str) -> str:
 def name_of(method: str) -> str:
     if method.startswith(PYPOTS):
         return f"PyPOTS' {method.removeprefix(PYPOTS)}"
+    if method.startswith("kmeans:"):
+        return f"{NAMES['kmeans']} of {method.removeprefix('kmeans:')} clusters"
     return NAMES.get(method, method)
 
 
@@ -309,7 +333,7 @@ def csv_rows(table: Table) -> pl.DataFrame:
     """A row a cell; of each protocol value, sd, low, high, seeds and whether it is best; of AUROC also the others of `Ours`."""
     runs = [run for found in table.runs.values() for run in found]
     facts = {"table": table.name, "published_data": table.data, "our_data": runs[0].data, "synthetic": table.synthetic}
-    facts |= {"too_few_events": bool(smoke(table.runs.values()))}
+    facts |= {"too_few_events": bool(smoke(table.runs.values())), "too_few_scored": bool(smoke_of_errors(table))}
     names = ["value", "sd", "low", "high", "seeds", "best"]
     if not of_errors(table):
         names += [

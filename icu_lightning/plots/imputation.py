@@ -29,7 +29,9 @@ GRID = 200  # points a dimension of an integral, which is then right to three di
 @sheet(14, 12, "Cells hidden on purpose, and filled in")
 def imputation_errors(page: Sheet, run: Evidence) -> None:
     page.note(f"Areas: {run.resampled}. An SD is that of the variable among training stays.")
-    page.note("Each rate hides other cells. An error that does not rise with it, where the mean's is level, points to a leak.")
+    page.note(
+        "Each rate hides other cells. An error that does not rise with it, where the mean's is level, points to a leak."
+    )
     if draws := run.draws if any(of.get("coverage90") for of in run.imputation.values()) else None:
         _note_draws(page, draws, run.stratified)
     page.fit(19.8, above=1.4)

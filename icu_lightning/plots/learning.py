@@ -18,7 +18,9 @@ Row = Mapping[str, str]
 def learning_curves(page: Sheet, run: Evidence) -> None:
     page.note("Solid: validation; dashed: training, in which dropout is at work and the weights still move.")
     if any(row.get("train/contrastive") for row in run.epochs):
-        page.note("The contrastive term, of pairs within a batch, is in the training loss alone: its distance to validation's is no gap.")
+        page.note(
+            "The contrastive term, of pairs within a batch, is in the training loss alone: its distance to validation's is no gap."
+        )
     axes = page.panels(2, 2, left=3.6, above=2.2, hspace=0.36, wspace=0.22)
     stages = by_stage(run.epochs)
     for ax, (title, lines) in zip(axes, PANELS.items(), strict=True):

@@ -253,6 +253,48 @@ def test_of_too_few_events_nothing_is_best_and_the_title_says_smoke(result, monk
     assert csv_rows(found)["too_few_events"].unique().to_list() == [few]
 
 
+@pytest.mark.parametrize(("scored", "few"), [(100, False), (24, True)])
+def test_of_few_scored_stays_no_error_is_best_and_the_table_says_of_how_many(result, scored, few):
+    runs = [result(error=error, **two_stage(name, "lstm")) for name, error in (("knn", 0.5), ("mean", 0.9))]
+    for _, metrics in runs:
+        for of in metrics["imputation"].values():
+            of["stays"] = scored
+    found = filled("table3", runs, synthetic=False)
+    assert found.scored == {"clean": scored}
+    assert found.cells["50", "knn", "mae"].ours["clean"].best == (not few)
+    assert (f"SMOKE, too few to rank anything (hidden cells of {scored} test stays)" in title(found)) == few
+    assert csv_rows(found)["too_few_scored"].unique().to_list() == [few]
+    assert any(f"Errors are of hidden cells of {scored} of these stays" in note for note in notes(found))
+    aurocs = filled("table6", runs, synthetic=False)
+    assert not any("hidden cells" in note for note in notes(aurocs))
+
+
+def test_another_number_of_clusters_is_a_row_of_its_own(result):
+    model = {"imputer": {}, "predictor": {"clusters": 10}}
+    runs = [result(0.6, **two_stage("knn", "kmeans")), result(0.7, **two_stage("knn", "kmeans", model=model))]
+    found = filled("table6", runs, synthetic=False)
+    assert found.cells["kmeans", "knn", "auroc"].ours["clean"].value == 0.6
+    assert found.cells["kmeans:10", "knn", "auroc"].ours["clean"].value == 0.7
+    assert terminal_rows(found, "clean")[1][-1][0] == "K-means of 10 clusters"
+
+
+def test_cells_of_other_numbers_of_seeds_are_told(result):
+    runs = [result(0.6, **two_stage("knn", "lstm", seed=i)) for i in range(2)] + [
+        result(0.7, **two_stage("knn", "kmeans"))
+    ]
+    told = [note for note in notes(filled("table6", runs, synthetic=False)) if "seeds" in note and "WARNING" in note]
+    assert [note.split(". ")[0] for note in told] == ["WARNING, unequal numbers of seeds, clean: 1: K-means; 2: LSTM"]
+    assert not any("numbers of seeds" in note for note in notes(filled("table6", runs[:2], synthetic=False)))
+
+
+def test_folders_of_other_machines_are_named_from_their_sweep_on(result):
+    run, metrics = result(0.6, **two_stage("knn", "lstm"))
+    other, more = result(0.6, **mtdm("single"))
+    other = dataclasses.replace(other, name="/tmp/w1/sweeps/table6-0a/runs/model-mtdm_1")
+    told = notes(filled("table6", [(run, metrics), (other, more)], synthetic=False))
+    assert "In no cell of this table: table6-0a/runs/model-mtdm_1." in told
+
+
 def test_without_folds_there_is_no_mean_of_them(result):
     found = filled("table6", [result(0.7, **two_stage("knn", "lstm"))], synthetic=False)
     heads, rows = three_aurocs(found)
