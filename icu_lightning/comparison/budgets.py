@@ -54,7 +54,7 @@ def notes(table: Table, name_of: Name) -> list[str]:
 
 
 def _unequal_seeds(table: Table, name_of: Name, *, aurocs: bool) -> list[str]:
-    """A warning for each protocol whose cells have several numbers of seeds: which rows of AUROCs, or columns of errors, have which."""
+    """A warning for each protocol whose cells have several numbers of seeds: which rows (of errors columns) have which."""
     found = []
     for p in table.runs:
         groups: dict[int, dict[str, None]] = {}
