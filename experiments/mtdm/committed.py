@@ -6,7 +6,8 @@ Left out are the points of curves, subgroups, single folds' values but of AUROC 
 but the mean absolute one in its unit. All else stands where it stood, digit by digit, so that in the place of the run's own it gives
 the same table (`compare --published`).
 Before it stands `run`: what was run, on which code, its audit and attrition, and of a cross-validation the AUROC of a table's cell,
-the mean of the folds', with its interval over patients. No stay is in it.
+the mean of the folds', with its interval over patients; and of each stage of a training how many epochs it had, which of them had the
+least validation loss, by which an epoch is kept, and which the labels' least. No stay is in it.
 """
 
 import argparse
@@ -104,8 +105,33 @@ def what_was_run(folder: Path, run: Run) -> dict[str, Any]:
         "command": typed(environment["command"]),
         "commit": environment["git commit"],
         "auroc_of_folds": None if whole else auroc_of_folds(run.test, run.config["bootstrap"], run.seed),
+        "training": training(run.epochs),
         "audit": json.loads((folder / "audit.json").read_text(encoding="utf-8")),
         "attrition": pl.read_csv(folder / "attrition.csv").to_dict(as_series=False),
+    }
+
+
+def training(epochs: pl.DataFrame | None) -> list[dict[str, Any]]:
+    """Of each stage, of each fold's if there are folds, from metrics.csv; nothing of a model without epochs."""
+    if epochs is None:
+        return []
+    by = [name for name in ("fold", "stage") if name in epochs.columns]
+    return [
+        {**rows.select(by).row(0, named=True), "epochs": rows.height}
+        | {f"least {loss}": least for loss in ("val/loss", "val/mortality") if (least := least_of(rows, loss))}
+        for rows in epochs.partition_by(by, maintain_order=True)
+    ]
+
+
+def least_of(rows: pl.DataFrame, loss: str) -> dict[str, Any] | None:
+    """The epoch at which it is least, and all validation losses there; None where it was not logged."""
+    if loss not in rows.columns or not (known := rows.drop_nulls(loss)).height:
+        return None
+    losses = [name for name in ("val/loss", "val/imputation", "val/mortality") if name in rows.columns]
+    return {
+        name: v
+        for name, v in known.sort(loss).row(0, named=True).items()
+        if name in ("epoch", *losses) and v is not None
     }
 
 

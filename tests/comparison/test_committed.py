@@ -112,6 +112,22 @@ def test_what_is_left_out_and_what_is_said_before(script, make):
     assert "/home" not in json.dumps(run)
 
 
+def test_the_epochs_of_least_losses_are_kept_of_each_fold_and_stage(script, make):
+    folder = make("knn", "lstm", 0.5)
+    assert script.committed(folder)["run"]["training"] == [], "nothing was trained"
+    rows = [
+        "fold,stage,epoch,train/loss,val/loss,val/mortality",
+        "0,fit,0,2,0.9,0.3",
+        "0,fit,1,1,0.7,0.4",
+        "1,fit,0,2,0.8,",
+    ]
+    (folder / "metrics.csv").write_text("\n".join(rows) + "\n")
+    first, second = script.committed(folder)["run"]["training"]
+    assert first["least val/loss"] == {"epoch": 1, "val/loss": 0.7, "val/mortality": 0.4}
+    assert first["least val/mortality"] == {"epoch": 0, "val/loss": 0.9, "val/mortality": 0.3}
+    assert second == {"fold": 1, "stage": "fit", "epochs": 1, "least val/loss": {"epoch": 0, "val/loss": 0.8}}
+
+
 NAMES = {
     "imputer-knn_predictor-lstm.json": ({"model": "two_stage", "predictor": "lstm", "imputer": "knn"}, 0),
     "mtdm_tasks-multi_seed-2.json": ({"model": "mtdm", "model/tasks": "multi", "model/size": "small"}, 2),

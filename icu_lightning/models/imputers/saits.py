@@ -5,6 +5,9 @@
     X3 = (1 - eta) X1 + eta X2                         eta = sigmoid(W [A, M]), A the last layer's attention, over its heads
     loss = mean |X - X1|, |X - X2|, |X - X3| of shown cells / 3 + mean |X - X3| of cells that are hidden for the occasion
 
+Deviation: a layer normalises after attention and after its feed-forward part, as the Transformer that the paper cites and PyPOTS'
+SAITS; the authors' own code does before them.
+
 Notation is the paper's; cells hidden for the occasion are its masked imputation task (MIT), shown ones its reconstruction (ORT).
 
 References: SAITS: Self-Attention-based Imputation for Time Series (Du, Cote, Liu, 2023), Eq. 9 to 20.
