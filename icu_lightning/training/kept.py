@@ -111,7 +111,13 @@ class Kept:
         return self.folder / f"{name}-{digest}", json.loads(text)
 
     def _restored(
-        self, entry: Path, part: Part, name: str, reused: Callable[[list[Epoch]], None], *, tell: Callable[[str], object]
+        self,
+        entry: Path,
+        part: Part,
+        name: str,
+        reused: Callable[[list[Epoch]], None],
+        *,
+        tell: Callable[[str], object],
     ) -> bool:
         """Whether there was a state, which the part now has. Of a damaged one `tell` hears, and it is fitted again."""
         state = _read(entry, STATE, tell)
