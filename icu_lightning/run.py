@@ -77,11 +77,15 @@ def main() -> None:
 
 
 def answer(hydra_command: Callable[[], None]) -> None:
-    """Call what hydra.main made, with short words in full; a mistake that Hydra finds is one message and exit code 1."""
+    """Call what hydra.main made, with short words in full; a mistake that Hydra finds is one message and exit code 1.
+
+    An interruption outside of the job, as while the packages are imported, is one word and 130.
+    """
     sys.argv = [sys.argv[0], *map(in_full, sys.argv[1:])]  # where Hydra reads them
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on, instead of printing them its own way
     try:
-        hydra_command()
+        with stopped_in_a_word():
+            hydra_command()
     except hydra.errors.HydraException as error:
         sys.exit(f"error: {told(error, sys.argv[1:])}")
     except (UserError, OSError, OmegaConfBaseException) as error:
@@ -90,6 +94,21 @@ def answer(hydra_command: Callable[[], None]) -> None:
         if not str(error).startswith(TWO_OPTIONS):
             raise
         sys.exit("error: -m cannot be combined with --cfg or --info, which are of one run: leave -m and the lists out.")
+
+
+@contextmanager
+def stopped_in_a_word() -> Iterator[None]:
+    """SIGINT ends the block with "Stopped." and exit code 130, whatever a library that is being imported makes of it."""
+    try:
+        with preemption.heard(()):
+            yield
+    except SystemExit:
+        raise  # told already
+    except BaseException as error:
+        if preemption.told() is not signal.SIGINT and not isinstance(error, KeyboardInterrupt):
+            raise
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
 
 
 TWO_OPTIONS = "Only one of --run, --multirun, --cfg, --info"  # as Hydra's error begins
@@ -217,6 +236,7 @@ def run_alone(folder: Path, cfg: DictConfig, crew: "Crew | None") -> None:
         crew: the processes that were started together with this one.
     """
     from icu_lightning.data.settings import source_and_settings
+    from icu_lightning.models.parts import check_parts
     from icu_lightning.results import finished_metrics, show
     from icu_lightning.terminal import say
 
@@ -226,6 +246,7 @@ def run_alone(folder: Path, cfg: DictConfig, crew: "Crew | None") -> None:
         say("This run is finished; its results:")
         return show(folder, config, metrics)
     check(config)
+    check_parts(config["model"])
     source, settings = source_and_settings(**config["data"])  # a missing table is told before torch is loaded
     config = runfolder.configuration(folder) if again else runfolder.start(folder, config)
     with runfolder.locked(folder), nullcontext() if again else runfolder.undone_if_refused(folder):

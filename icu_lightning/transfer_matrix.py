@@ -27,6 +27,7 @@ from icu_lightning import __version__, runfolder
 from icu_lightning.atomic import atomic_file, atomic_folder, write_text
 from icu_lightning.data.settings import source_and_settings
 from icu_lightning.errors import UserError, unknown_name
+from icu_lightning.models.parts import check_parts
 from icu_lightning.predict import refuse_uncharted
 from icu_lightning.results import finished_metrics
 from icu_lightning.run import CONF, check
@@ -59,6 +60,7 @@ def transfer_matrix(folder: Path, config: Mapping[str, Any], typed: Sequence[str
     configs = {name: run_config(name, config, typed) for name in databases}
     for name, own in configs.items():  # whatever a person got wrong is told before the first model is trained
         check(own)
+        check_parts(own["model"])
         source, settings = source_and_settings(**own["data"])
         refuse_lacking(name, source.name, settings.variables)
     keep(folder, {"databases": databases, "runs": configs, **{name: config[name] for name in OF_THE_TRANSFER}})

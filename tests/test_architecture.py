@@ -33,6 +33,7 @@ ROOMS = {
         "build",
         "compare",
         "evaluation",
+        "models",
         "plots",
         "results",
         "run",

@@ -19,11 +19,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from icu_lightning.errors import UserError
 from icu_lightning.results import finished_metrics
 from icu_lightning.sweep import local, process
+from icu_lightning.sweep.grids import lines_of
 from icu_lightning.sweep.jobs import ELSEWHERE, LAST_LINES, Job, held_sweep, jobs_of, keep, name_of, taken
 from icu_lightning.sweep.local import THREADS, LocalLauncher, slots
+from icu_lightning.sweep.parts import refuse_senseless
 from icu_lightning.sweep.process import Here, run_jobs
 from icu_lightning.sweep.report import Row, report
-from icu_lightning.sweep.sweeper import Sweep, never, one_of_each_value, run_to_the_end, words_of_jobs
+from icu_lightning.sweep.sweeper import Sweep, never, one_of_each_value, run_to_the_end, told, words_of_jobs
 from tests.conftest import composed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -321,12 +323,45 @@ def test_mistakes_are_told_before_the_first_job(cli, tmp_path):
         ("-m", "seed=0,1", "launcher=local", "launcher.jobs=0"): r"launcher.jobs must be a whole number of at least 1",
         ("-m", "seed=0,1", "resume=x"): r"resume is of a single run",
         ("launcher=local",): r"launcher=local is of a sweep: add -m",
+        ("-m", "experiment=table6", "imputer=locf", "predictor=kmeans,lstmm", "data=synthetic"): r"'predictor/lstmm'",
     }.items():
         done = cli(*line)
         assert done.returncode == 1, line
         assert re.search(message, done.stderr), done.stderr
         assert "Traceback" not in done.stderr
     assert not list((tmp_path / "work").rglob("jobs")), "nothing was begun"
+
+
+PAIRS = ["imputer=locf predictor=kmeans", "imputer=brits predictor=kmeans,brits"]
+
+
+@pytest.mark.parametrize(
+    "typed", ["model=two_stage imputer=locf,brits predictor=kmeans,brits", "model=two_stage imputer=locf,brits"]
+)
+def test_a_pair_that_cannot_be_is_told_before_the_first_job_with_the_lines_of_the_others(typed, tmp_path):
+    """Of jobs of which every value is composed once, and the pair in none of them; or whose predictor no word chooses."""
+    jobs = [job(tmp_path, *own) for own, _ in words(*typed.split(), "seed=0,1")]
+    made: list[str] = []
+
+    def compose(one: Job) -> dict[str, object]:
+        made.append(one.name)
+        brits = () if "predictor" in typed else ("predictor=brits",)
+        return composed(*one.overrides[: -len(QUICK)], *brits).plain
+
+    some = {one.name: compose(one) for one in one_of_each_value(jobs[::-1])}
+    with pytest.raises(UserError) as told:
+        refuse_senseless(jobs, some, compose)
+    first, wrong, how, *left = str(told.value).splitlines()
+    assert first == f"2 of the {len(jobs)} jobs cannot be run, so none was begun:"
+    assert re.search(r"^    model=two_stage imputer=locf.*: predictor=brits is a head of .* LOCF does not have", wrong)
+    assert how.startswith("Run the others, ")
+    both = "predictor" in typed
+    assert left == [f"    model=two_stage {line}" for line in (PAIRS if both else ["imputer=brits"])]
+    assert len(made) == len(some), "nothing more was composed"
+    alone = [one for one in jobs if "imputer=locf" in one.overrides and "predictor=kmeans" not in one.overrides]
+    with pytest.raises(UserError, match=r"^predictor=brits is a head of imputer=brits"):
+        refuse_senseless(alone, some, compose)
+    refuse_senseless([one for one in jobs if "imputer=brits" in one.overrides], some, compose)
 
 
 class Launched:
@@ -346,6 +381,23 @@ def test_the_same_line_runs_what_failed_again_unless_it_says_not_to(tmp_path, ca
             run_to_the_end(jobs, jobs, launcher, retry=retry)
         assert launcher.names == names
         assert f"1 failed ({'again' if retry else 'not again'})" in capsys.readouterr().out
+
+
+def test_lines_that_an_experiment_brings_are_said_before_the_first_job(tmp_path, capsys):
+    parse = OverridesParser.create().parse_overrides
+    grids = [
+        "model=mtdm size=s",
+        "model=two imputer=zero,knn predictor=lstm,knn",
+        "model=two imputer=knn predictor=knn,km",
+    ]
+    lines = told(lines_of(grids, parse(["experiment=x", "seed=0,1", "size=l"]), parse), grids)
+    jobs = keep(tmp_path, "", [job(tmp_path, "seed=1")], {})
+    run_to_the_end(jobs, jobs, Launched(), retry=True, lines=lines)
+    assert capsys.readouterr().out.splitlines()[1:4] == [
+        "    2 jobs: model=mtdm size=l",
+        "    8 jobs: model=two imputer=zero,knn predictor=lstm,knn",
+        "    2 jobs: model=two imputer=knn predictor=knn,km",
+    ]
 
 
 def test_a_job_that_fails_is_told_at_the_end_the_others_finish_and_the_same_line_runs_it_alone(cli, tmp_path):

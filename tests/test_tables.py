@@ -47,6 +47,13 @@ NARROWED = {
     ("imputer=brits", "model=two"): {("brits", "brits")},
     ("imputer=saits", "model=two"): {("saits", "lstm"), ("saits", "knn")},  # new: to the first line that has imputers
     ("imputer=saits,brits", "model=two"): {("saits", "lstm"), ("saits", "knn"), ("brits", "brits")},
+    ("imputer=zero", "predictor=lstm"): {("zero", "lstm")},  # no line of a model that has no imputer
+    # Of several settings: to the first line that is left, if it is not in one already
+    ("imputer=brits", "predictor=brits,gru"): {("brits", "brits"), ("brits", "gru")},
+    ("imputer=knn", "predictor=gru,lstm"): {("knn", "gru"), ("knn", "lstm")},
+    ("imputer=zero", "predictor=brits"): {("zero", "brits")},  # which is refused by its names, not here
+    ("imputer=saits,knn", "predictor=gru"): {("saits", "gru"), ("knn", "gru")},
+    ("imputer=saits", "predictor=gru"): {("saits", "gru")},  # neither takes the line from the other
 }
 
 
@@ -69,10 +76,39 @@ def test_a_line_that_does_not_name_what_was_typed_stays():
     assert jobs(GRIDS, "size=l").count("model=mtdm size=l") == 1
     assert len(jobs(GRIDS, "size=l")) == 6
     assert jobs(GRIDS, "model=mtdm") == ["model=mtdm size=s"]
-    with pytest.raises(UserError, match=r"imputer=zero predictor=brits model=two: the experiment has no run of these"):
-        jobs(GRIDS, "imputer=zero", "predictor=brits", "model=two")
     with pytest.raises(UserError, match="has no end"):
         jobs(GRIDS, "imputer=interval(0,1)")
+
+
+def test_no_typed_value_vanishes():
+    """Those that were lost, of lines as tables 3 and 6 have them."""
+    table3 = grids_of("table3")
+    found = jobs(table3, "model=two_stage", "imputer=locf,mean", "protocol=clean,foo")
+    assert [job.split()[0] for job in found if "protocol=foo" in job] == ["imputer=mean"], "which Hydra then refuses"
+    narrowed = [*jobs(table3, "imputer=locf", "protocol=clean"), *jobs(table3, "imputer=locf", "protocol=paper")]
+    assert narrowed == [
+        f"imputer=locf model=two_stage predictor=kmeans protocol={protocol}" for protocol in ("clean", "paper")
+    ]
+    both = jobs(table3, "model=mtdm,two_stage", "imputer=locf", "protocol=clean")
+    assert sum("model=mtdm" in job for job in both) == 1, "a model that was typed stays"
+    table6 = grids_of("table6")
+    misspelt = jobs(table6, "model=two_stage", "imputer=locf", "predictor=gru_d,lstmm,kmeans")
+    assert {job.split()[2] for job in misspelt} == {"predictor=gru_d", "predictor=lstmm", "predictor=kmeans"}
+    across = jobs(table6, "imputer=mean", "predictor=gru_d,kmeans", "protocol=clean")
+    assert [job.split()[2] for job in across] == ["predictor=gru_d", "predictor=kmeans"]
+    alone = jobs(table6, "imputer=saits", "predictor=gru_d", "protocol=paper")
+    assert alone == ["imputer=saits model=two_stage predictor=gru_d protocol=paper"]
+
+
+def test_a_typed_value_that_no_line_can_have_beside_the_others_is_refused():
+    with pytest.raises(
+        UserError, match=r"^imputer=zero: the experiment has no run with this and model=mtdm\. Its lines: "
+    ):
+        jobs(GRIDS, "imputer=zero", "model=mtdm")
+    with pytest.raises(UserError, match=r"^size=l: the experiment has no run with this and imputer=knn\. Its lines: "):
+        jobs(GRIDS, "size=l", "imputer=knn")
+    with pytest.raises(UserError, match=r"^imputer=a predictor=b: the experiment has no run with this\. Its lines: "):
+        jobs(["imputer=a", "predictor=b"], "imputer=a", "predictor=b")
 
 
 def test_what_sets_the_jobs_apart_is_told_of_each():

@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from icu_lightning import run
 from icu_lightning.errors import UserError
+from icu_lightning.models import parts
 from icu_lightning.sweep import sweeper
 from icu_lightning.sweep.grids import lines_of, refuse_alone
 from icu_lightning.words import in_full
@@ -46,6 +47,7 @@ def test_a_single_run_is_composed_with_them(call, capsys):
 def test_the_jobs_of_a_sweep_are_those_of_the_long_names(call, monkeypatch):
     """Words, names and folder, so that a sweep begun with one goes on with the other."""
     found = []
+    monkeypatch.setattr(parts, "find_spec", lambda name: name)  # as if PyPOTS were installed
     monkeypatch.setattr(sweeper, "run_to_the_end", lambda jobs, *_, **__: found.append(jobs))
     varied = f"{SHORT} imputer.patience=3,4"
     for words in (varied, " ".join(map(in_full, varied.split()))):

@@ -17,6 +17,7 @@ from torch import Tensor
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.errors import NotFittedError, UserError, whole_number
 from icu_lightning.models.base import Data, StageTrainer
+from icu_lightning.models.parts import not_installed
 from icu_lightning.models.summaries import first_value, summaries
 
 
@@ -106,5 +107,5 @@ def _lightgbm() -> Any:
     try:
         import lightgbm
     except ImportError as error:
-        raise UserError("LightGBM needs a package more: pip install 'icu-lightning[boosting]'.") from error
+        raise not_installed(f"{LightGBM.__module__}.{LightGBM.__name__}") from error
     return lightgbm

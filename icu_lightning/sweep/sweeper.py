@@ -22,8 +22,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from icu_lightning.errors import UserError
-from icu_lightning.sweep.grids import lines_of
+from icu_lightning.sweep.grids import lines_of, settings_of
 from icu_lightning.sweep.jobs import Job, digest, held_sweep, keep, name_of, without_password
+from icu_lightning.sweep.parts import refuse_senseless
 
 PLUGIN = "hydra_plugins.icu_lightning.Sweep"
 OF_A_SWEEP = ("launcher", "sweep", "search")  # keys of conf/run.yaml that are no part of a run
@@ -59,7 +60,8 @@ class Sweep(Sweeper):
         parser = OverridesParser.create(config_loader=self.loader)
         overrides = parser.parse_overrides(arguments)
         passed_on = [o for o in self.cfg.hydra.overrides.hydra if not o.startswith(OTHERS)]
-        words = words_of_lines(lines_of(self.grids, overrides, parser.parse_overrides))
+        lines = lines_of(self.grids, overrides, parser.parse_overrides)
+        words = words_of_lines(lines)
         folder = folder_of(str(self.cfg.hydra.sweep.dir), overrides, words, passed_on, brought=bool(self.grids))
         searched = self.cfg.get("search") is not None
         if searched and len(words) > 1:
@@ -74,7 +76,9 @@ class Sweep(Sweeper):
                     jobs[0], overrides=(*passed_on, f"model={self.cfg.hydra.runtime.choices.model}", *jobs[0].overrides)
                 )
             ]
-        configurations = {job.name: self.checked(job) for job in one_of_each_value(jobs)}
+        composed = {job.name: self.composed(job) for job in one_of_each_value(jobs)}
+        refuse_senseless(jobs, composed, self.composed)
+        configurations = {name: accepted(plain) for name, plain in composed.items()}
         if searched and configurations[jobs[0].name].get("cv"):
             raise UserError(
                 "A search looks at validation stays, which cv pools away: leave cv out, or choose data.fold=[0,5]."
@@ -90,7 +94,9 @@ class Sweep(Sweeper):
                 search_to_the_end(folder, line, jobs[0], meaning, searching, launcher, retry=retry)
             else:
                 everyone = keep(folder, line, jobs, meaning)
-                run_to_the_end(jobs, everyone, launcher, retry=retry)
+                run_to_the_end(
+                    jobs, everyone, launcher, retry=retry, lines=told(lines, self.grids) if self.grids else ()
+                )
 
     def placed(self, jobs: Sequence[Job], configurations: Mapping[str, Mapping[str, Any]]) -> list[Job]:
         """The jobs, each knowing whether it trains on a GPU; those that do after the others, which have smaller shares.
@@ -137,8 +143,10 @@ class Sweep(Sweeper):
 
     def checked(self, job: Job) -> dict[str, Any]:
         """The configuration of a job. Raises UserError or Hydra's error for a mistake in it."""
-        from icu_lightning.run import check
+        return accepted(self.composed(job))
 
+    def composed(self, job: Job) -> dict[str, Any]:
+        """All that Hydra makes of a job's words. Raises Hydra's error for unknown ones, UserError for what is no job of a sweep."""
         cfg = self.loader.load_sweep_config(self.cfg, list(job.overrides))
         if list(cfg.hydra.sweeper.grids) != self.grids:
             raise UserError(
@@ -149,9 +157,16 @@ class Sweep(Sweeper):
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
         if plain["resume"]:
             raise UserError("resume is of a single run: a sweep goes on when its line is run again.")
-        check(plain)
-        data = {name: value for name, value in plain["data"].items() if name not in NOT_THE_JOB}
-        return {name: value for name, value in plain.items() if name not in OF_A_SWEEP} | {"data": data}
+        return dict(plain)
+
+
+def accepted(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a composed configuration what is the job's. Raises UserError for a mistake in it."""
+    from icu_lightning.run import check
+
+    check(dict(plain))
+    data = {name: value for name, value in plain["data"].items() if name not in NOT_THE_JOB}
+    return {name: value for name, value in plain.items() if name not in OF_A_SWEEP} | {"data": data}
 
 
 def trainer_words(job: Job) -> tuple[str, ...]:
@@ -232,11 +247,26 @@ def one_of_each_value(jobs: Sequence[Job]) -> Iterator[Job]:
             yield job
 
 
-def run_to_the_end(jobs: Sequence[Job], everyone: Sequence[Job], launcher: Any, *, retry: bool) -> None:
+def told(lines: Sequence[Sequence[Override]], grids: Sequence[str]) -> list[str]:
+    """Of each line that is left of `grids`: how many jobs it has that none before it has, and its words without what is beside it."""
+    named = set().union(*map(settings_of, grids))
+    found, before = [], set[tuple[str, ...]]()
+    for line in lines:
+        own = {tuple(sorted(words)) for words, _ in words_of_jobs(line)} - before
+        before |= own
+        words = [str(o.input_line) for o in line if o.get_key_element() in named]
+        found.append(f"{len(own)} job{'s' * (len(own) != 1)}: {' '.join(words)}")
+    return found
+
+
+def run_to_the_end(
+    jobs: Sequence[Job], everyone: Sequence[Job], launcher: Any, *, retry: bool, lines: Sequence[str] = ()
+) -> None:
     """Run what is not done, whatever becomes of it, and write what it came to.
 
     Arguments:
         everyone: all jobs of the folder, those of other lines too.
+        lines: said of them before the first begins.
     """
     from icu_lightning.sweep.report import Progress
     from icu_lightning.terminal import say
@@ -249,6 +279,8 @@ def run_to_the_end(jobs: Sequence[Job], everyone: Sequence[Job], launcher: Any, 
         f"{failed} failed" + (" (again)" if retry else " (not again)") if failed else "",
     ]
     say(f"Sweep of {len(jobs)} jobs in {jobs[0].sweep}" + "".join(f", {words}" for words in said if words))
+    for line in lines:
+        say(f"    {line}")
     progress = Progress(len(left))
     conclude(
         lambda: launcher.launch(left, watch=never, ended=progress),

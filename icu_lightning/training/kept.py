@@ -80,7 +80,7 @@ class Kept:
         """
         entry, described = self._entry(self.settings[name], name, beside)
         results = KeptResults(entry.with_name(f"{entry.name}-made"))
-        if self._restored(entry, part, name, reused):
+        if self._restored(entry, part, name, reused, tell=_nobody):
             return results
         with ExitStack() as held:
             try:
@@ -90,7 +90,7 @@ class Kept:
                     f"Another run is fitting this {name}: put back, so that the sweep goes on with another job meanwhile."
                 )
                 raise SystemExit(LATER) from None
-            if self._restored(entry, part, name, reused):  # fitted by another process, meanwhile
+            if self._restored(entry, part, name, reused, tell=say):  # fitted by another process, meanwhile
                 return results
             fit()
             _write(entry, STATE, {"part": dict(part.state_dict()), "epochs": epochs()}, described)
@@ -110,9 +110,17 @@ class Kept:
         digest = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
         return self.folder / f"{name}-{digest}", json.loads(text)
 
-    def _restored(self, entry: Path, part: Part, name: str, reused: Callable[[list[Epoch]], None]) -> bool:
-        """Whether there was a state, which the part now has. A damaged one is told, and is fitted again."""
-        state = _read(entry, STATE)
+    def _restored(
+        self,
+        entry: Path,
+        part: Part,
+        name: str,
+        reused: Callable[[list[Epoch]], None],
+        *,
+        tell: Callable[[str], object],
+    ) -> bool:
+        """Whether there was a state, which the part now has. Of a damaged one `tell` hears, and it is fitted again."""
+        state = _read(entry, STATE, tell)
         if state is None:
             return False
         part.load_state_dict(state["part"])
@@ -153,7 +161,7 @@ class KeptResults:
     def _one(self, key: str, make: Callable[[], torch.Tensor], wait: bool) -> torch.Tensor | None:
         """None if another process is making it and this one does not `wait`."""
         entry = self.folder / key
-        kept = _read(entry, MADE)
+        kept = _read(entry, MADE, _nobody)
         if kept is not None:
             return kept
         with ExitStack() as held:
@@ -161,19 +169,23 @@ class KeptResults:
                 held.enter_context(building(entry, wait=wait))
             except BlockingIOError:
                 return None
-            kept = _read(entry, MADE)  # made by another process, meanwhile
+            kept = _read(entry, MADE, say)  # made by another process, meanwhile
             if kept is None:
                 kept = make()
                 _write(entry, MADE, kept, {"key": key})
         return kept
 
 
-def _read(entry: Path, name: str) -> Any:
-    """The file of an entry; None if it is not there, is damaged, which is told, or is replaced at this very moment."""
+def _read(entry: Path, name: str, tell: Callable[[str], object]) -> Any:
+    """The file of an entry; None if it is not there, is damaged, which `tell` hears, or is replaced at this very moment."""
     try:
-        return torch.load(entry / name, map_location="cpu", weights_only=True) if whole(entry, say) else None
+        return torch.load(entry / name, map_location="cpu", weights_only=True) if whole(entry, tell) else None
     except OSError:
         return None
+
+
+def _nobody(text: str) -> None:
+    """Before an entry is held: damage is told once, by the process that then makes it again."""
 
 
 def _write(entry: Path, name: str, content: Any, settings: Mapping[str, Any]) -> None:

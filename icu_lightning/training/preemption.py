@@ -11,10 +11,10 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 HEARD = (signal.SIGTERM, signal.SIGUSR1)
 _told: "signal.Signals | None" = None  # the first signal that this process has heard inside `heard`
@@ -29,8 +29,8 @@ class Preempted(SystemExit):
 
 
 @contextmanager
-def heard() -> Iterator[None]:
-    """Within, the signals of HEARD raise Preempted, once, and SIGINT, unless it is ignored, KeyboardInterrupt; `told` knows of all.
+def heard(signals: Sequence[signal.Signals] = HEARD) -> Iterator[None]:
+    """Within, these signals raise Preempted, once, and SIGINT, unless it is ignored, KeyboardInterrupt; `told` knows of all.
 
     In a thread that is not the main one, nothing changes.
     """
@@ -39,7 +39,7 @@ def heard() -> Iterator[None]:
         yield
         return
     _told = None
-    before = {number: signal.signal(number, _stop) for number in HEARD}
+    before: dict[signal.Signals, Any] = {number: signal.signal(number, _stop) for number in signals}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     try:

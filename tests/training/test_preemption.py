@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from icu_lightning import runfolder
+from icu_lightning.errors import UserError
 from icu_lightning.models.mtdm.stages import Stage
-from icu_lightning.run import one_line_errors
+from icu_lightning.run import answer, one_line_errors
 from icu_lightning.training.preemption import Preempted, heard, requeue
 from icu_lightning.training.stages import read_metrics
 from tests.conftest import run_in
@@ -89,6 +90,33 @@ def test_a_signal_that_a_library_turned_into_its_own_error_is_no_failure(
     with pytest.raises(SystemExit) as ended, one_line_errors(tmp_path):
         raise RuntimeError("of a run that nobody stopped")
     assert str(ended.value.code).startswith("error: RuntimeError")
+
+
+@pytest.mark.parametrize("made_of_it", [None, ImportError("numpy.core.multiarray failed to import"), UserError("bad")])
+def test_an_interruption_before_the_job_has_begun_is_one_word(made_of_it, monkeypatch, capsys, hears_sigint):
+    """Of every command that Hydra composes: while it composes, and while packages are imported."""
+
+    def importing():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise made_of_it or KeyboardInterrupt from None
+
+    monkeypatch.setattr(sys, "argv", ["run"])
+    with pytest.raises(SystemExit) as ended:
+        answer(importing)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+
+    def told_already():
+        with one_line_errors(Path(), "Go on.", new=False):
+            importing()
+
+    with pytest.raises(SystemExit) as ended:
+        answer(told_already)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Stopped. Go on.\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.filling import as_draws
 from icu_lightning.models.imputers.trained import hidden_cells
 from icu_lightning.models.noise import key_of
+from icu_lightning.models.parts import not_installed
 
 # Whose numbers of a stay are the same alone and among five others, to 1e-5 (PyPOTS 1.5, weights that are not the first ones). Of the
 # rest some look at the batch: random numbers by a stay's place in it (CSDI), the mean of its values (GRUD), what its stays have in
@@ -141,7 +142,7 @@ def _class_of(name: str) -> Any:
     try:
         import pypots.imputation as imputation
     except ImportError as error:
-        raise UserError("imputer=pypots needs a package more: pip install 'icu-lightning[pypots]'.") from error
+        raise not_installed(f"{PyPOTS.__module__}.{PyPOTS.__name__}") from error
     known = [n for n, made in vars(imputation).items() if inspect.isclass(made) and hasattr(made, "fit")]
     if name not in known:
         raise unknown_name("imputer of PyPOTS", name, known)

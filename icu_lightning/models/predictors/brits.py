@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import UserError
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.brits import BRITS as Imputer
+from icu_lightning.models.parts import another_imputer
 from icu_lightning.models.two_stage import measured
 
 
@@ -39,10 +39,7 @@ class BRITS:
     def join(self, imputer: object) -> None:
         """Be trained along with this imputer. Raises UserError for one that is not BRITS."""
         if not isinstance(imputer, Imputer):
-            raise UserError(
-                f"predictor=brits is a head of imputer=brits and reads its state, which {type(imputer).__name__} does not have: "
-                "choose imputer=brits, or another predictor, such as predictor=lstm."
-            )
+            raise another_imputer(type(imputer).__name__)
         imputer.network.label_weight = self.label_weight
         self.imputer = imputer
 
