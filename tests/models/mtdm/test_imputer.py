@@ -383,6 +383,25 @@ def test_where_compiling_fails_the_same_is_imputed_with_one_warning(error, make_
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("facts", "warns"),
+    [("flags: avx2 avx512f", True), ("flags: avx512_bf16 avx2", False), ("flags: amx_bf16", False), (None, False)],
+    ids=["without", "avx512", "amx", "unknown"],
+)
+def test_bfloat16_on_a_processor_that_has_none_is_warned_of_once(facts, warns, make_model, monkeypatch, tmp_path):
+    if facts:
+        (tmp_path / "cpuinfo").write_text(f"processor: 0\n{facts}\n")
+    monkeypatch.setattr(imputer, "CPU_FACTS", tmp_path / "cpuinfo")
+    imputer.warn_of_emulation.cache_clear()
+    batch, _ = gaussian_stays(2)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for precision in ("float32", "bfloat16", "bfloat16"):
+            make_model(f"model.imputer.precision={precision}").impute(batch, 2)
+    imputer.warn_of_emulation.cache_clear()
+    assert ["has no bfloat16" in str(warning.message) for warning in told] == [True] * warns
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
 def test_where_compiling_succeeds_the_same_is_imputed(make_model, monkeypatch, tmp_path):
