@@ -79,9 +79,9 @@ def of_imputer(run: Run, *, aurocs: bool) -> Budget | None:
     draws = model.get("samples") if aurocs else (run.config.get("imputation") or {}).get("draws")
     cap = cap_of(run)
     epochs, then = found.epochs, None
-    if (
-        run.model == "mtdm" and own.get("weights", {}).get("imputation") == 0
-    ):  # trained by itself for both stages' epochs
+    weights = own.get("weights", {})
+    if run.model == "mtdm" and weights.get("imputation") == 0 and not weights.get("feedback"):
+        # The imputer is trained by itself, for both stages' epochs
         then = _capped(own["epochs"]["stage2"], cap)
         epochs = _capped(sum(own["epochs"].values()), cap)
     return Budget(epochs, found.patience, run.config["names"].get("model/size"), draws, then)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import UserError, listed, number, share, whole_number
 from icu_lightning.models.base import RiskModule
 
 
@@ -45,8 +46,14 @@ class FocalLSTM(RiskModule):
         l2: float,
         **training: Any,
     ) -> None:
-        if len(dense) != 2:
-            raise ValueError(f"dense must be the units of two layers, as in [32, 16]; it is {dense}")
+        if len(listed("model.dense", dense, "[32,16]")) != 2:
+            raise UserError(f"model.dense must be the units of two layers, as in [32,16]; it is {dense}.")
+        for units in dense:
+            whole_number("each of model.dense", units, 1)
+        dropouts = {"input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout, "dropout": dropout}
+        for name, value in dropouts.items():
+            share(f"model.{name}", value)
+        number("model.l2", l2, least=0)
         lstm = DropoutLSTM(shape.n_variables, hidden, input_dropout, recurrent_dropout)
         network = FocalLSTMNetwork(lstm, hidden, dense, dropout, l2)
         super().__init__(network=network, **training)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import NotFittedError, UserError, whole_number
+from icu_lightning.errors import NotFittedError, UserError, number, true_or_false, whole_number
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.parts import not_installed
 from icu_lightning.models.summaries import first_value, summaries
@@ -45,12 +45,12 @@ class LightGBM:
         min_leaf: int,
         static: bool,
     ) -> None:
-        self.trees, self.static = whole_number("model.trees", trees, 1), static
+        self.trees, self.static = whole_number("model.trees", trees, 1), true_or_false("model.static", static)
         self.parameters = {
             "objective": "binary",
-            "learning_rate": learning_rate,
+            "learning_rate": number("model.learning_rate", learning_rate),
             "num_leaves": whole_number("model.leaves", leaves, 2),
-            "feature_fraction": column_share,
+            "feature_fraction": number("model.column_share", column_share),
             "min_data_in_leaf": whole_number("model.min_leaf", min_leaf, 1),
             "verbosity": -1,
             "num_threads": 1,

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import number, true_or_false
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.summaries import summaries
 
@@ -34,9 +35,8 @@ class LogisticRegression(nn.Module):
 
     def __init__(self, *, shape: BatchShape, inverse_penalty: float, static: bool) -> None:
         super().__init__()
-        if not inverse_penalty > 0:
-            raise ValueError(f"inverse_penalty must be above 0; it is {inverse_penalty}")
-        self.inverse_penalty, self.static = inverse_penalty, static
+        self.inverse_penalty = number("model.inverse_penalty", inverse_penalty, above=0)
+        self.static = true_or_false("model.static", static)
         width = self.width(shape)
         for name, size in {"median": [width], "mean": [width], "sd": [width], "weight": [width], "bias": []}.items():
             self.register_buffer(name, torch.full(size, float("nan"), dtype=torch.float64))

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
+from icu_lightning.errors import number, share
+
 
 class FocalLoss(nn.Module):
     """Mean of alpha_t (1 - p_t)^gamma BCE, from logits.
@@ -24,9 +26,7 @@ class FocalLoss(nn.Module):
 
     def __init__(self, gamma: float = 2.0, alpha: float = 0.25) -> None:
         super().__init__()
-        if gamma < 0 or not 0 <= alpha <= 1:
-            raise ValueError(f"gamma must be >= 0 and alpha in [0, 1]; they are {gamma} and {alpha}")
-        self.gamma, self.alpha = gamma, alpha
+        self.gamma, self.alpha = number("gamma", gamma, least=0), share("alpha", alpha)
 
     def forward(self, logit: Tensor, label: Tensor) -> Tensor:
         """(B), (B) -> ()"""
@@ -44,9 +44,7 @@ class BinaryCrossEntropy(nn.Module):
 
     def __init__(self, death_weight: float = 1.0) -> None:
         super().__init__()
-        if not death_weight > 0:
-            raise ValueError(f"death_weight must be above 0; it is {death_weight}")
-        self.death_weight = death_weight
+        self.death_weight = number("death_weight", death_weight, above=0)
 
     def forward(self, logit: Tensor, label: Tensor) -> Tensor:
         """(B), (B) -> ()"""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import number, true_or_false, unknown_name, whole_number
 
 TINY = 1e-12  # below this squared distance the gradient is 0 instead of infinite
 
@@ -77,9 +77,8 @@ class Siamese(nn.Module):
         if pairs not in PAIRS:
             raise unknown_name("way to make pairs", pairs, PAIRS)
         whole_number("model.siamese.projection", projection, 0)
-        if not margin > 0:
-            raise UserError(f"model.siamese.margin must be above 0; it is {margin}.")
-        self.margin, self.pairs, self.normalised = margin, PAIRS[pairs], normalised
+        self.margin, self.pairs = number("model.siamese.margin", margin, above=0), PAIRS[pairs]
+        self.normalised = true_or_false("model.siamese.normalised", normalised)
         self.projection = (
             nn.Sequential(nn.Linear(embedding_width, projection), nn.ReLU(), nn.Linear(projection, projection))
             if projection

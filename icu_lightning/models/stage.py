@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from icu_lightning.batch import StayBatch
-from icu_lightning.errors import UserError
+from icu_lightning.errors import UserError, is_number, listed
 
 NAMED_STAYS = 10  # of a batch whose loss is no number
 LOWER_RATE = "try a lower learning rate (the optimizer's lr in config.yaml)"
@@ -70,6 +70,15 @@ def optimizer_of(make: "partial[torch.optim.Optimizer]", network: nn.Module) -> 
         return make([p for p in network.parameters() if p.requires_grad])
     except (TypeError, ValueError) as error:
         raise UserError(f"model.optimizer has a value that torch refuses: {error}") from error
+
+
+def decay_shares(name: str, shares: object, of: str) -> list[float]:
+    """Shares of `of`, as a stage's epochs, after which the learning rate falls. Raises UserError, naming the setting, for others."""
+    told = f"{name} must be shares of {of}, above 0 and at most 1"
+    for share in (values := listed(name, shares, "[0.75,0.9]")):
+        if not is_number(share) or not 0 < share <= 1:
+            raise UserError(f"{told}; {share} is none.")
+    return values
 
 
 def check_number(

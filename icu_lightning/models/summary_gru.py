@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from icu_lightning.batch import BatchShape, StayBatch, hide
-from icu_lightning.errors import check_widths, whole_number
+from icu_lightning.errors import UserError, check_widths, is_number, listed, number, share, whole_number
 from icu_lightning.models.base import Data, RiskModule, StageTrainer
 from icu_lightning.models.losses import mean_of_losses
 from icu_lightning.models.siamese import Siamese
@@ -42,11 +42,17 @@ class Tasks:
     reconstruction: of the hidden cells' squared error, in SDs of the training stays.
     stay_length: of the squared error of log hours in hospital, in its SDs over the training stays.
     contrastive: of the pairs' loss.
+
+    Raises UserError for a negative weight, and what is none.
     """
 
     reconstruction: float
     stay_length: float
     contrastive: float
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            number(f"model.tasks.{name}", weight, least=0)
 
 
 class SummaryGRU(RiskModule):
@@ -78,11 +84,15 @@ class SummaryGRU(RiskModule):
         clip: float,
         **training: Any,
     ) -> None:
-        if not 0 <= hide[0] <= hide[1] < 1:
-            raise ValueError(f"hide must be two shares of measured cells, in rising order and below 1; it is {hide}")
+        shares = listed("model.hide", hide, "[0.3,0.5]")
+        if len(shares) != 2 or not all(map(is_number, shares)) or not 0 <= shares[0] <= shares[1] < 1:
+            raise UserError(
+                f"model.hide must be two shares of measured cells, in rising order and below 1; it is {hide}."
+            )
+        share("model.decay", decay)
         made = network(shape=shape)
         super().__init__(network=made, **training)
-        self.tasks, self.hide, self.clip = Tasks(**tasks), hide, clip
+        self.tasks, self.hide, self.clip = Tasks(**tasks), hide, number("model.clip", clip, above=0)
         self.pretraining = whole_number("model.pretraining", pretraining, 0)
         self.averaged = AveragedModel(made, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.siamese = siamese(embedding_width=made.embedding_width)
@@ -238,6 +248,7 @@ class SummaryGRUNetwork(nn.Module):
         width = whole_number("model.network.head", head, 1)
         self.step = whole_number("model.network.step", step, 1)
         check_widths("model.network", hidden=hidden, wide=wide)
+        share("model.network.dropout", dropout)
         self.gru = nn.GRU(3 * n * step, hidden, batch_first=True, bidirectional=True)
         self.telling = nn.Linear(2 * hidden, n * step)
         self.wide = Rank1Linear(N_SUMMARIES * n, wide, copies)

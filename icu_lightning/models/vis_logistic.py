@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import UserError
+from icu_lightning.errors import UserError, listed
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.logistic_regression import LogisticRegression
 from icu_lightning.models.vis import check_drugs, check_vis, checked_horizon, rates, until
@@ -37,7 +37,7 @@ class VISLogistic(LogisticRegression):
     def __init__(
         self, *, shape: BatchShape, columns: Sequence[str], horizon: int | None, inverse_penalty: float
     ) -> None:
-        self.columns = list(columns)
+        self.columns = listed("model.columns", columns, "[sofa,vis_max]")
         self.position = {name: i for i, name in enumerate(shape.static) if name in self.columns}
         if not self.columns or len(set(self.columns)) < len(self.columns):
             raise UserError(f"model.columns must name some columns, each once; it is {self.columns}.")

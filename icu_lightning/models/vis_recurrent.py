@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import check_widths, unknown_name, whole_number
+from icu_lightning.errors import check_widths, share, unknown_name, whole_number
 from icu_lightning.models.base import Data, RiskModule, StageTrainer
 from icu_lightning.models.vis import check_drugs, check_vis, checked_horizon, tokens_of, until
 
@@ -53,6 +53,7 @@ class VISRecurrent(RiskModule):
     ) -> None:
         check_vis(shape, f"vis_{cell}")
         whole_number("model.static", static, 0)
+        share("model.dropout", dropout)
         horizon = checked_horizon(horizon, shape)
         reader = LastState(cell=cell, shape=shape, width=width)
         super().__init__(network=VISNetwork(reader, shape.n_static, static, dropout, horizon), **training)

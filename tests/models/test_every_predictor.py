@@ -183,7 +183,7 @@ MISTAKES = {  # settings of model.predictor, or of model.imputer.joint, and what
     "lstm max_epochs=0": r"^model\.predictor\.max_epochs must be",
     "gru_d optimizer.lr=-1": r"^model\.predictor\.optimizer or model\.predictor\.scheduler has a value",
     "transformer width=7": r"^model\.predictor: width \(7\) must be even",
-    "logistic_regression inverse_penalty=-1": r"^model\.predictor: inverse_penalty must be above 0",
+    "logistic_regression inverse_penalty=-1": r"^model\.predictor\.inverse_penalty must be above 0",
     "kmeans clusters=1": r"^model\.predictor\.clusters must be",
 }
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from icu_lightning.errors import UserError
 from icu_lightning.models.losses import BinaryCrossEntropy, FocalLoss, at_prevalence_of_training
 
 LOGIT = torch.linspace(-6, 6, 25, dtype=torch.float64)
@@ -43,7 +44,7 @@ def test_extreme_logits_stay_finite_with_their_gradients():
 
 @pytest.mark.parametrize(("gamma", "alpha"), [(-1.0, 0.5), (2.0, 1.5), (2.0, -0.1)])
 def test_impossible_settings_are_refused(gamma, alpha):
-    with pytest.raises(ValueError, match="gamma must be"):
+    with pytest.raises(UserError, match=r"(gamma|alpha) must be"):
         FocalLoss(gamma, alpha)
 
 
@@ -52,7 +53,7 @@ def test_cross_entropy_is_torchs_and_weighs_deaths():
     assert BinaryCrossEntropy()(LOGIT, LABEL) == pytest.approx(plain.item(), abs=1e-12)
     each = F.binary_cross_entropy_with_logits(LOGIT, LABEL, reduction="none")
     assert BinaryCrossEntropy(3.0)(LOGIT, LABEL) == pytest.approx((each * (1 + 2 * LABEL)).mean().item(), abs=1e-12)
-    with pytest.raises(ValueError, match="death_weight"):
+    with pytest.raises(UserError, match="death_weight"):
         BinaryCrossEntropy(0.0)
 
 

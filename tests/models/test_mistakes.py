@@ -1,6 +1,9 @@
-"""Settings that cannot be meant are refused by the name that was typed, and before a table is read. Whole numbers: all of conf's."""
+"""Settings that cannot be meant are refused by the name that was typed, and before a table is read: all of conf's numbers."""
 
 import copy
+import dataclasses
+import math
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -38,6 +41,19 @@ def whole_numbers(node: object, name: str) -> Iterator[str]:
         yield name
 
 
+WRONG = {float: ("abc", math.inf, True), bool: ("no", 1), list: ("abc", 0.5, ["abc"], None)}  # by what a setting is
+
+
+def others(node: object, name: str) -> Iterator[tuple[str, type]]:
+    """Names and kinds of the settings that are numbers with a point, true or false, or lists."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key not in (*OF_TORCH, "usual") and not key.startswith("_"):
+                yield from others(value, f"{name}.{key}")
+    elif type(node) in WRONG:
+        yield name, type(node)
+
+
 def with_value(conf: dict, name: str, value: object) -> dict:
     changed = copy.deepcopy(conf)
     node, *path = changed, *name.split(".")[1:]
@@ -64,6 +80,32 @@ def test_a_whole_number_that_cannot_be_meant_is_refused_by_its_name_and_value(wo
             assert said.endswith(f"it is {value}.")
 
 
+OF_MODELS = [path.relative_to(CONF) for path in sorted((CONF / "model").rglob("*.yaml"))]
+OF_MTDM = ("sampler", "size", "tasks")  # groups of conf/model; the others are teacher_student's
+OPTIONS = [f"model={path.stem}" for path in OF_MODELS if len(path.parts) == 2]
+OPTIONS += [
+    f"model={'mtdm' if path.parts[1] in OF_MTDM else 'teacher_student'} model/{path.parts[1]}={path.stem}"
+    for path in OF_MODELS
+    if len(path.parts) > 2
+]
+
+
+@pytest.mark.parametrize("word", [*PARTS, *OPTIONS])
+def test_no_number_switch_or_list_is_taken_for_what_it_is_not(word):
+    """A word, what is not finite, and `no`, which Hydra hands on as text: refused by the setting's name when the model is built."""
+    conf = composed(*typed(word)).plain["model"]
+    shape = dataclasses.replace(SHAPE, static=("sofa",), severity=()) if word == "model=vis_logistic" else SHAPE
+    whole = composed(word.split()[0]).plain["model"] if " " in word else {}
+    for name, kind in sorted(set(others(conf, "model")) - set(others(whole, "model"))):  # of a group, what it adds
+        for value in WRONG[kind]:
+            with pytest.raises(UserError) as told:
+                built(with_value(conf, name, value), shape=shape)
+            setting, said = name.split(".")[-1], str(told.value)
+            assert re.search(rf"\b{setting}\b", said), said
+            assert "Cannot build" not in said, said
+            assert "\n" not in said, said
+
+
 @pytest.mark.parametrize("word", [*PARTS, "model=mtdm", "model=teacher_student"])
 def test_what_models_of_several_parts_refuse_is_told_before_a_table_is_read(word, tmp_path):
     """The source is none: whoever asks it for a stay fails."""
@@ -82,18 +124,18 @@ def test_what_models_of_several_parts_refuse_is_told_before_a_table_is_read(word
 REFUSED = {
     "imputer=knn predictor=brits": r"predictor=brits is a head of imputer=brits .* KNN does not have",
     "imputer=brits model.imputer.optimizer.lr=-1": r"^model\.imputer\.optimizer has a value that torch refuses",
-    "imputer=brits model.imputer.consistency=-5": r"^model\.imputer: consistency must be a finite number of at least 0; it is -5",
-    "imputer=brits model.imputer.consistency=inf": r"^model\.imputer: consistency must be a finite number of at least 0; it is inf",
-    "imputer=remasker model.imputer.lowest=-0.1": r"^model\.imputer: lowest must be a share from 0 to 1; it is -0\.1",
-    "imputer=remasker model.imputer.lowest=3": r"^model\.imputer: lowest must be a share from 0 to 1; it is 3",
+    "imputer=brits model.imputer.consistency=-5": r"^model\.imputer\.consistency must be 0 or more; it is -5",
+    "imputer=brits model.imputer.consistency=inf": r"^model\.imputer\.consistency must be a finite number, 0 or more; it is inf",
+    "imputer=remasker model.imputer.lowest=-0.1": r"^model\.imputer\.lowest must be from 0 to 1; it is -0\.1",
+    "imputer=remasker model.imputer.lowest=3": r"^model\.imputer\.lowest must be from 0 to 1; it is 3",
     "imputer=mtdm model.imputer.joint.optimizer.lr=-1": r"^model\.imputer\.joint\.optimizer has a value that torch",
     "imputer=csdi model.imputer.diffusion.clip=0": r"^model\.imputer\.diffusion\.clip must be above 0",
     "imputer=csdi model.imputer.diffusion.denoiser.heads=3": r"^model\.imputer\.diffusion: channels \(16\) must be a multiple",
-    "predictor=lstm model.predictor.network.dropout=2": r"^model\.predictor\.network: dropout probability",
+    "predictor=lstm model.predictor.network.dropout=2": r"^model\.predictor\.network\.dropout must be from 0 to 1; it is 2",
     "model=teacher_student model.encoder.heads=5": r"^model\.encoder: width \(64\) must be a multiple of heads \(5\)",
     "model=teacher_student model.autoencoder.decoder.width=13": r"^model\.autoencoder\.decoder: width \(13\) must be",
     "model=teacher_student model/reader=transformer model.student.reader.width=31": r"^model\.student\.reader: width \(31\)",
-    "model=teacher_student model.student.dropout=2": r"^model\.student: dropout probability",
+    "model=teacher_student model.student.dropout=2": r"^model\.student\.dropout must be from 0 to 1; it is 2",
     "model=teacher_student model.teacher.static=-1": r"^model\.teacher\.static must be a whole number of at least 0",
 }
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch, hours_since_last
-from icu_lightning.errors import check_widths
+from icu_lightning.errors import check_widths, number
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.trained import TrainedImputer, masked_mean
 from icu_lightning.models.losses import at_prevalence_of_training
@@ -42,15 +42,14 @@ class BRITS(TrainedImputer):
         consistency: weight of the two directions' difference, 0 or more.
         training: optimizer, max_epochs, patience of `TrainedImputer`.
 
-    Raises ValueError for another weight.
+    Raises UserError for another weight.
 
     `network.label_weight` is 0 unless a predictor is trained along, see predictors/brits.py.
     """
 
     def __init__(self, *, shape: BatchShape, hidden: int, consistency: float, **training: Any) -> None:
         check_widths("model.imputer", hidden=hidden)
-        if not 0 <= consistency < math.inf:
-            raise ValueError(f"consistency must be a finite number of at least 0; it is {consistency}")
+        number("model.imputer.consistency", consistency, least=0)
         super().__init__(network=Bidirectional(shape.n_variables, hidden, consistency), **training)
         self.survivor_weight = 1.0  # of validation survivors, in the loss of labels
 

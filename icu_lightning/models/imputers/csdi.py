@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import UserError, whole_number
+from icu_lightning.errors import whole_number
 from icu_lightning.models.base import settings_of
 from icu_lightning.models.imputers.trained import TrainedImputer
 from icu_lightning.models.mtdm.imputer import Imputer
+from icu_lightning.models.stage import decay_shares
 
 
 class CSDI(TrainedImputer):
@@ -31,8 +32,6 @@ class CSDI(TrainedImputer):
     Raises UserError for a share that is none, and ValueError for a diffusion whose gaps are drawn in training.
     """
 
-    draws_differ = True
-
     def __init__(
         self,
         *,
@@ -45,11 +44,9 @@ class CSDI(TrainedImputer):
         with settings_of("model.imputer.diffusion", known_as="model.imputer"):
             network = diffusion(shape=shape)
         super().__init__(network=network, **training)
-        self.seed, self.decay_at = whole_number("model.imputer.seed", seed, 0), list(decay_at)
-        if wrong := [share for share in decay_at if not 0 < share <= 1]:
-            raise UserError(
-                f"model.imputer.decay_at must be shares of max_epochs, above 0 and at most 1; {wrong[0]} is none."
-            )
+        self.seed = whole_number("model.imputer.seed", seed, 0)
+        self.decay_at = decay_shares("model.imputer.decay_at", decay_at, "max_epochs")
+        self.draws_differ = network.draws_differ
         if self.network.completion != "zero":
             raise ValueError("completion must be zero: only the MTDM draws gaps while it trains")
 

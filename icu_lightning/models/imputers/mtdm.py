@@ -27,11 +27,12 @@ class MTDM:
         joint: the model, made here, given `shape`.
     """
 
-    draws_differ, kept = True, True
+    kept = True
 
     def __init__(self, *, shape: BatchShape, joint: "partial[Joint]") -> None:
         with settings_of("model.imputer.joint"):
             self.joint = joint(shape=shape)
+        self.draws_differ = self.joint.most_draws is None
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         self.joint.fit(data, trainer)

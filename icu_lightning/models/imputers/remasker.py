@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import check_widths, whole_number
+from icu_lightning.errors import check_widths, number, share, whole_number
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.trained import TrainedImputer, masked_mean
 from icu_lightning.models.mtdm.denoiser import sinusoids_of_hours
@@ -42,7 +42,7 @@ class ReMasker(TrainedImputer):
         warm_up: epochs in which the learning rate rises; then it falls as a cosine to `lowest` of it, 0 to 1, at max_epochs.
         training: optimizer, max_epochs, patience of `TrainedImputer`.
 
-    Raises ValueError for a width or a share that cannot be.
+    Raises UserError for a share that cannot be, and ValueError for such a width.
     """
 
     def __init__(
@@ -63,10 +63,8 @@ class ReMasker(TrainedImputer):
         check_widths("model.imputer", encoder_layers=encoder_layers, decoder_layers=decoder_layers)
         if width % heads or width % 4:
             raise ValueError(f"width ({width}) must be a multiple of four, and of heads ({heads})")
-        if not 0 < masked_share < 1:
-            raise ValueError(f"masked_share must be between 0 and 1; it is {masked_share}")
-        if not 0 <= lowest <= 1:
-            raise ValueError(f"lowest must be a share from 0 to 1; it is {lowest}")
+        number("model.imputer.masked_share", masked_share, above=0, below=1)
+        share("model.imputer.lowest", lowest)
         network = CellAutoencoder(shape, width, heads, feedforward, (encoder_layers, decoder_layers), masked_share)
         super().__init__(network=network, **training)
         self.warm_up, self.lowest = whole_number("model.imputer.warm_up", warm_up, 0), lowest

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import check_widths
+from icu_lightning.errors import check_widths, number
 from icu_lightning.models.imputers.trained import TrainedImputer, masked_mean
 from icu_lightning.models.mtdm.denoiser import sinusoids_of_hours
 
@@ -36,7 +36,7 @@ class SAITS(TrainedImputer):
         hidden_share: of observed cells that training hides for the occasion, by lot.
         training: optimizer, max_epochs, patience of `TrainedImputer`.
 
-    Raises ValueError for a width or a share that cannot be.
+    Raises UserError for a share that cannot be, and ValueError for such a width.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class SAITS(TrainedImputer):
         check_widths("model.imputer", width=width, layers=layers, heads=heads, feedforward=feedforward)
         if width % heads or width % 2:
             raise ValueError(f"width ({width}) must be even, and a multiple of heads ({heads})")
-        if not 0 < hidden_share < 1:
-            raise ValueError(f"hidden_share must be between 0 and 1; it is {hidden_share}")
+        number("model.imputer.dropout", dropout, least=0, below=1)
+        number("model.imputer.hidden_share", hidden_share, above=0, below=1)
         network = TwoBlocks(shape, width, layers, heads, feedforward, dropout, hidden_share)
         super().__init__(network=network, **training)
 
@@ -156,8 +156,6 @@ class ByteDropout(nn.Module):
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        if not 0 <= share < 1:
-            raise ValueError(f"dropout must be at least 0, and below 1; it is {share}")
         self.limit = min(255, round(256 * share))
 
     def forward(self, x: Tensor) -> Tensor:

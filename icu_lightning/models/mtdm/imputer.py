@@ -13,7 +13,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
 from icu_lightning.cores import side_by_side
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import UserError, number, true_or_false, unknown_name, whole_number
 from icu_lightning.models.mtdm.denoiser import Context, Denoiser
 from icu_lightning.models.mtdm.samplers import DDIM, Estimate, Noise, Sampler, sample
 from icu_lightning.models.mtdm.schedule import TARGETS, TO_X_0, NoiseSchedule, noised, parameterisation
@@ -32,6 +33,7 @@ CELLS_OF_A_CALL = {
     "cuda": 262_144,
 }  # hours x variables x draws: what stays in a core's cache; what fills a GPU
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+CPU_FACTS = Path("/proc/cpuinfo")  # Linux names there what a processor has
 VALIDATION_LEVELS = 5  # steps at which the validation loss is taken, evenly spaced: a few fixed ones suffice
 TARGET_DRAW = -1  # the stream of noise that chooses validation's targets
 
@@ -52,7 +54,7 @@ class Imputer(nn.Module):
         completion: what stands in a cell that was never observed when the series is noised, in training and for the validation loss:
             `zero`, as published, where the network learns neighbours that do not look like those that it meets in sampling; or
             `imputed`, its own draw.
-        precision: of the network when imputing: float32, or bfloat16 where the processor has it.
+        precision: of the network when imputing: float32, or bfloat16 where the processor has it; warns of a CPU that has not.
         compiled: compile the network for imputing; falls back, with a warning, where there is no compiler.
     """
 
@@ -75,15 +77,20 @@ class Imputer(nn.Module):
             raise unknown_name("completion", completion, ("zero", "imputed"))
         if precision not in PRECISIONS:
             raise unknown_name("precision of imputing", precision, PRECISIONS)
-        if clip is not None and not clip > 0:
-            raise UserError(f"model.imputer.clip must be above 0, or null; it is {clip}.")
         sampler.levels(schedule)  # refuses steps that there are not, before anything is trained
         self.hours, self.variables = shape.hours, shape.variables
-        self.schedule, self.sampler, self.clip = schedule, sampler, clip
+        self.schedule, self.sampler = schedule, sampler
+        self.clip = None if clip is None else number("model.imputer.clip", clip, above=0)
         self.predicts, self.completion = parameterisation(predicts), completion
-        self.stratified = stratified
-        self.precision, self.compiled = PRECISIONS[precision], compiled
+        self.stratified = true_or_false("model.imputer.stratified", stratified)
+        self.precision = PRECISIONS[precision]
+        self.compiled = true_or_false("model.imputer.compiled", compiled)
         self.denoiser: Denoiser = denoiser(shape=shape, n_steps=schedule.steps)
+
+    @property
+    def draws_differ(self) -> bool:
+        """Whether two draws of a cell are two numbers: what a single step makes of noise is the mean, whatever the noise."""
+        return len(self.sampler.levels(self.schedule)) > 1
 
     # Training
 
@@ -217,7 +224,10 @@ class Imputer(nn.Module):
     def _network(self) -> tuple[Network, Callable[[Tensor, Tensor], Context]]:
         """What is called in sampling, and what makes its context."""
         denoiser = self.denoiser
-        if self.precision != next(denoiser.parameters()).dtype:
+        weights = next(denoiser.parameters())
+        if self.precision == torch.bfloat16 and weights.device.type == "cpu":
+            warn_of_emulation()
+        if self.precision != weights.dtype:
             denoiser = copy.deepcopy(denoiser).to(self.precision)
         return _compiled(denoiser) if self.compiled else denoiser, denoiser.context
 
@@ -231,6 +241,19 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@cache  # once is enough
+def warn_of_emulation() -> None:
+    """Warn of a CPU without bfloat16; not where it cannot be known, as on macOS."""
+    facts = CPU_FACTS.read_text() if CPU_FACTS.is_file() else "bf16"
+    if "bf16" not in facts:  # avx512_bf16, amx_bf16; ARM's bf16
+        warnings.warn(
+            "This processor has no bfloat16 and computes it by way of float32, some five times as slowly as float32 itself: set the "
+            "imputer's precision=float32.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _whole(batch: StayBatch, completed: Tensor | None) -> Tensor:

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import UserError, listed, unknown_name, whole_number
 from icu_lightning.models.base import Data, StageTrainer, check_observed, monitored
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM
 from icu_lightning.models.mtdm.samplers import DDIM
 from icu_lightning.models.mtdm.stages import Joint, MTDMNetwork, MTDMStage, WarmUp, Weights
 from icu_lightning.models.siamese import Siamese
-from icu_lightning.models.stage import optimizer_of
+from icu_lightning.models.stage import decay_shares, optimizer_of
 
 HOURS_AT_ONCE = 2**15  # of all draws, in a call of the LSTM: bounds its memory, 4 KB an hour for the gates of 128 units
 
@@ -39,10 +39,10 @@ class MTDM(nn.Module):
         imputer, predictor: made here, given `shape`; siamese also the embedding's width.
         weights: of the loss terms.
         fill_steps: DDIM steps of the series that the LSTM is trained on, with the gradient of the last.
-        samples: imputations, so risks, a stay.
+        samples: imputations, so risks, a stay; one, if more would be the same.
         seed: of the noise of imputations outside training.
-        epochs: of the two stages, at most. An imputer that only stage 1 trains (imputation has no weight in stage 2) has both stages'
-            epochs there: as many as one that is trained jointly.
+        epochs: of the two stages, at most. An imputer that only stage 1 trains (imputation has no weight in stage 2, and no feedback
+            reaches it) has both stages' epochs there: as many as one that is trained jointly.
         best: what decides about the best epoch of stage 2: joint, its loss; or mortality, that of the labels alone, of which the joint
             loss can be long past the least when imputing has still to improve. Both of validation.
         patience: epochs of stage 2 without a better one, after which it stops.
@@ -83,26 +83,27 @@ class MTDM(nn.Module):
         )
         DDIM(steps=fill_steps).levels(self.network.imputer.schedule)  # refuses too many
         self.weights = Weights(**weights)  # type: ignore[arg-type]
-        self.samples = whole_number("model.samples", samples, 1)
+        check_learning(self.weights)
+        whole_number("model.samples", samples, 1)
+        self.samples = samples if self.network.imputer.draws_differ else 1
         self.epochs = {name: whole_number(f"model.epochs.{name}", epochs[name], 0) for name in ("stage1", "stage2")}
         whole_number("model.epochs.stage2", epochs["stage2"], 1)
-        self.snapshots = [whole_number("an epoch in model.snapshots", epoch, 0) for epoch in snapshots]
+        after = listed("model.snapshots", snapshots, "[0,50,100]")
+        self.snapshots = [whole_number("an epoch in model.snapshots", epoch, 0) for epoch in after]
         self.patience = whole_number("model.patience", patience, 1)
-        if wrong := [share for share in decay_at if not 0 < share <= 1]:
-            raise UserError(
-                f"model.decay_at must be shares of a stage's epochs, above 0 and at most 1; {wrong[0]} is none."
-            )
+        decays = decay_shares("model.decay_at", decay_at, "a stage's epochs")
         if best not in BEST:
             raise unknown_name("loss in model.best", best, BEST)
         self.best = best
         optimizer_of(optimizer, self.network)  # else told when training begins
-        self.optimisation = {"optimizer": optimizer, "decay_at": list(decay_at)}
+        self.optimisation = {"optimizer": optimizer, "decay_at": decays}
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """stage1, unless it has no epochs; then stage2, from its best weights."""
         check_observed(data.train)
         common: dict[str, Any] = {"network": self.network, "weights": self.weights, **self.optimisation}
-        epochs = self.epochs["stage1"] + (0 if self.weights.imputation else self.epochs["stage2"])
+        alone = self.weights.by_stage1_alone
+        epochs = self.epochs["stage1"] + (self.epochs["stage2"] if alone else 0)
         cap = getattr(trainer, "max_epochs", None)
         epochs = epochs if cap is None else min(epochs, cap)
         if epochs:
@@ -110,7 +111,7 @@ class MTDM(nn.Module):
                 epoch for epoch in self.snapshots if epoch < epochs
             ]  # stage 2 begins with the next, and keeps it
             # A warm-up is not stopped early; what stage 1 alone trains is, as what is trained jointly
-            patience = epochs if self.weights.imputation else self.patience
+            patience = self.patience if alone else epochs
             stage: MTDMStage = WarmUp(snapshots=of_stage1, **common)
             trainer.fit(
                 stage, data, stage="stage1", monitor="val/loss", mode="min", max_epochs=epochs, patience=patience
@@ -126,6 +127,11 @@ class MTDM(nn.Module):
         # A loss, not AUROC: of a few validation deaths an early epoch has the highest by chance, before the imputer has learnt
         trainer.fit(stage, data, stage="stage2", monitor=BEST[self.best], mode="min", **until)
         trainer.keep(self, name="imputer", beside={"prior_odds": data.prior_odds})  # for imputer=mtdm of these settings
+
+    @property
+    def most_draws(self) -> int | None:
+        """1, if more draws of a cell would be the same number; else None."""
+        return None if self.network.imputer.draws_differ else 1
 
     @torch.no_grad()
     def predict(self, batch: StayBatch) -> Tensor:
@@ -156,3 +162,13 @@ class MTDM(nn.Module):
             parts.append(reader(series[rows].double(), observed[stays], static[stays]))
         logit, embedding = map(torch.cat, zip(*parts, strict=True))
         return logit.view(len(batch), -1), embedding.view(len(batch), self.samples, -1)
+
+
+def check_learning(weights: Weights) -> None:
+    """Raise UserError for weights with which no label would reach the risks: they would be those of an untrained head."""
+    if not weights.mortality:
+        raise UserError("model.weights.mortality is 0: nothing would teach the LSTM a risk. Give it a weight.")
+    if not weights.bce and not weights.mse:
+        raise UserError(
+            "model.weights.bce and model.weights.mse are both 0: nothing would teach the LSTM a risk. Give one of them a weight."
+        )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape
-from icu_lightning.errors import UserError, check_widths
+from icu_lightning.errors import UserError, check_widths, share, true_or_false
 
 
 class MortalityLSTM(nn.Module):
@@ -31,7 +31,7 @@ class MortalityLSTM(nn.Module):
         mask: also feed which cells were observed; the paper feeds values only.
         static: also feed age, sex and ethnicity, to the dense layer; not in the paper's equations.
 
-    Raises UserError for widths that cannot be meant, and for static features that the data does not have.
+    Raises UserError for values that cannot be meant, and for static features that the data does not have.
     """
 
     def __init__(
@@ -47,7 +47,9 @@ class MortalityLSTM(nn.Module):
     ) -> None:
         super().__init__()
         check_widths("model.predictor", hidden=hidden, embedding=embedding, reduced=reduced)
-        if static and not shape.n_static:
+        true_or_false("model.predictor.mask", mask)
+        share("model.predictor.dropout", dropout)
+        if true_or_false("model.predictor.static", static) and not shape.n_static:
             raise UserError(
                 "model.predictor.static=true feeds the features of data.static, which is empty: data.static=[age,sex]."
             )

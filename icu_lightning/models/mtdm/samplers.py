@@ -16,8 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from icu_lightning.errors import UserError, whole_number
-from icu_lightning.models.mtdm.schedule import NoiseSchedule
+from icu_lightning.errors import UserError, is_number, share, whole_number
+from icu_lightning.models.mtdm.schedule import LARGEST_SIGNAL, NoiseSchedule
 
 Estimate = Callable[[Tensor, int], Tensor]  # x_k, k -> an estimate of x_0, of the same shape
 Noise = Callable[[], Tensor]  # the next standard normal numbers, of the shape of x
@@ -69,14 +69,12 @@ class DDIM:
     Arguments:
         steps: network calls, evenly spaced in k; None for all K.
         eta: 0 is deterministic, 1 has the variance of DDPM.
-        start_alpha_bar: the walk begins where no more signal than this is left; 0 begins at K.
+        start_alpha_bar: the walk begins where no more signal than this is left, LARGEST_SIGNAL at most; 0 begins at K.
     """
 
     def __init__(self, *, steps: int | None, eta: float = 0.0, start_alpha_bar: float = 0.0) -> None:
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta must be in [0, 1]; it is {eta}")
         self.steps = steps if steps is None else whole_number("the sampler's steps", steps, 1)
-        self.eta, self.start_alpha_bar = eta, _signal(start_alpha_bar)
+        self.eta, self.start_alpha_bar = share("the sampler's eta", eta), _signal(start_alpha_bar)
 
     def levels(self, schedule: NoiseSchedule) -> list[int]:
         first = _first(schedule, self.start_alpha_bar, self.steps)
@@ -120,7 +118,7 @@ class DPMSolver:
     Arguments:
         steps: network calls, evenly spaced in lambda as far as the schedule is fine enough: near the clean end, where its lambdas are
             far apart, each of many steps is one of the schedule's.
-        start_alpha_bar: where the walk begins: the few noisiest steps hold next to nothing, and lambda runs far there.
+        start_alpha_bar: where the walk begins, as of DDIM: the few noisiest steps hold next to nothing, and lambda runs far there.
     """
 
     def __init__(self, *, steps: int, start_alpha_bar: float = 0.001) -> None:
@@ -155,8 +153,12 @@ class OneStep:
 
 
 def _signal(start_alpha_bar: float) -> float:
-    if not 0 <= start_alpha_bar < 1:
-        raise UserError(f"The sampler's start_alpha_bar must be in [0, 1); it is {start_alpha_bar}.")
+    """Itself, if noise alone can stand for x there: what is left of the series is missing from what is drawn."""
+    if not is_number(start_alpha_bar) or not 0 <= start_alpha_bar <= LARGEST_SIGNAL:
+        raise UserError(
+            f"The sampler's start_alpha_bar must be in [0, {LARGEST_SIGNAL:g}]; it is {start_alpha_bar}. Sampling begins with noise "
+            "alone, and what it draws is wrong by what is left of the series where it begins."
+        )
     return start_alpha_bar
 
 

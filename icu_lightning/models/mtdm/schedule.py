@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import UserError, number, unknown_name, whole_number
 
 COSINE_OFFSET, LARGEST_BETA = 0.008, 0.999  # of the cosine schedule: s of Eq. 17, and the bound below it
 LARGEST_SIGNAL = (
@@ -52,14 +52,19 @@ class NoiseSchedule:
         steps: K, at least 1.
         beta_first, beta_last: variance of the noise added in the first and the last step, in (0, 1); cosine has its own.
 
-    Raises UserError for one that does not end in noise: samplers begin with noise alone, and would be wrong by what is left.
+    Raises UserError for betas that cannot be, and for a schedule that does not end in noise: samplers begin with noise alone, and
+    would be wrong by what is left.
     """
 
     def __init__(self, *, kind: str, steps: int, beta_first: float, beta_last: float) -> None:
         if kind not in SCHEDULES:
             raise unknown_name("noise schedule", kind, SCHEDULES)
-        if not 0 < beta_first <= beta_last < 1:
-            raise ValueError(f"0 < beta_first <= beta_last < 1 must hold; they are {beta_first} and {beta_last}")
+        number("the schedule's beta_first", beta_first, above=0, below=1)
+        number("the schedule's beta_last", beta_last, above=0, below=1)
+        if beta_first > beta_last:
+            raise UserError(
+                f"The schedule's beta_first must be at most its beta_last; they are {beta_first} and {beta_last}."
+            )
         self.steps = whole_number("the schedule's steps", steps, 1)
         beta = SCHEDULES[kind](steps, beta_first, beta_last)
         self.alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - beta, dim=0)])

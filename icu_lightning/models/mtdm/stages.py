@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import StayBatch
+from icu_lightning.errors import number, true_or_false
 from icu_lightning.models.losses import at_prevalence_of_training, mean_of_losses
 from icu_lightning.models.mtdm.imputer import Imputer
 from icu_lightning.models.mtdm.predictor import MortalityLSTM, mortality_loss
@@ -31,7 +32,7 @@ class Weights:
     death_weight: of deaths within mortality, where survivors have 1; above 0.
     contrastive_stage1: of the contrastive loss beside imputation's 1 in stage 1, if it has a weight in stage 2; 0: imputing alone.
 
-    Raises ValueError for a negative weight.
+    Raises UserError for a negative weight, and what is none.
     """
 
     imputation: float
@@ -44,11 +45,15 @@ class Weights:
     contrastive_stage1: float
 
     def __post_init__(self) -> None:
-        if not self.death_weight > 0:
-            raise ValueError(f"death_weight must be above 0; it is {self.death_weight}")
+        number("model.weights.death_weight", self.death_weight, above=0)
+        true_or_false("model.weights.feedback", self.feedback)
         for name in ("imputation", "mortality", "contrastive", "bce", "mse", "contrastive_stage1"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"the weight {name} must be 0 or more; it is {getattr(self, name)}")
+            number(f"model.weights.{name}", getattr(self, name), least=0)
+
+    @property
+    def by_stage1_alone(self) -> bool:
+        """Whether stage 2 leaves the imputer as it is: it has no weight there, and nothing else reaches it."""
+        return not self.imputation and not self.feedback
 
 
 class MTDMNetwork(nn.Module):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from icu_lightning.batch import BatchShape, StayBatch
+from icu_lightning.errors import number
 from icu_lightning.models.base import Data, StageTrainer
 from icu_lightning.models.imputers.brits import BRITS as Imputer
 from icu_lightning.models.parts import another_imputer
@@ -32,9 +33,7 @@ class BRITS:
     imputer: Imputer
 
     def __init__(self, *, shape: BatchShape, label_weight: float) -> None:
-        if not label_weight > 0:
-            raise ValueError(f"label_weight must be above 0; it is {label_weight}")
-        self.label_weight = label_weight
+        self.label_weight = number("model.predictor.label_weight", label_weight, above=0)
 
     def join(self, imputer: object) -> None:
         """Be trained along with this imputer. Raises UserError for one that is not BRITS."""

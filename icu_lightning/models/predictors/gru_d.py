@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import check_widths
+from icu_lightning.errors import check_widths, share
 from icu_lightning.models.base import RiskModule
 from icu_lightning.models.two_stage import measured
 
@@ -38,6 +38,7 @@ class GRUD(RiskModule):
 
     def __init__(self, *, shape: BatchShape, hidden: int, dropout: float, **training: Any) -> None:
         check_widths("model.predictor", hidden=hidden)
+        share("model.predictor.dropout", dropout)
         super().__init__(network=GRUDNetwork(shape.n_variables, hidden, dropout), **training)
 
     @torch.no_grad()

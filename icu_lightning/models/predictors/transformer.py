@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import check_widths
+from icu_lightning.errors import check_widths, share
 from icu_lightning.models.base import RiskModule
 from icu_lightning.models.mtdm.denoiser import sinusoids_of_hours
 
@@ -40,6 +40,7 @@ class Transformer(RiskModule):
         **training: Any,
     ) -> None:
         check_widths("model.predictor", width=width, layers=layers, heads=heads, feedforward=feedforward)
+        share("model.predictor.dropout", dropout)
         if width % heads or width % 2:
             raise ValueError(f"width ({width}) must be even, and a multiple of heads ({heads})")
         network = MeanOfHours(shape, width, layers, heads, feedforward, dropout)

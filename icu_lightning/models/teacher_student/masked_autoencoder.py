@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import check_widths
+from icu_lightning.errors import check_widths, number, share, true_or_false
 from icu_lightning.models.base import settings_of
 from icu_lightning.models.teacher_student.interpolation import distances, interpolated
 from icu_lightning.models.teacher_student.masking import Masking
@@ -65,7 +65,7 @@ class Encoder(nn.Module):
         self, *, shape: BatchShape, width: int, layers: int, heads: int, feedforward: int, dropout: float
     ) -> None:
         super().__init__()
-        check_transformer(width, layers, heads, feedforward)
+        check_transformer(width, layers, heads, feedforward, dropout)
         self.width = width
         self.embed = nn.Linear(2 * len(shape.vis), width)
         self.summary = nn.Parameter(0.02 * torch.randn(1, 1, width))
@@ -107,7 +107,7 @@ class Decoder(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        check_transformer(width, layers, heads, feedforward)
+        check_transformer(width, layers, heads, feedforward, dropout)
         self.narrow = nn.Linear(states, width)
         self.hidden = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.register_buffer("position", positions(shape.hours, width), persistent=False)
@@ -175,11 +175,12 @@ class MaskedAutoencoder(nn.Module):
         horizon: int | None = None,
     ) -> None:
         super().__init__()
-        self.line = line
+        self.line = true_or_false("model.autoencoder.line", line)
         self.encoder = encoder
         with settings_of("model.autoencoder.decoder"):
             self.decoder = decoder(shape=shape, states=encoder.width)
-        self.masking, self.running_weight, self.horizon = masking, running_weight, horizon
+        self.running_weight = number("model.autoencoder.running_weight", running_weight, least=0)
+        self.masking, self.horizon = masking, horizon
         self.register_buffer("nothing", torch.zeros(len(shape.vis)))  # until `fit_nothing`
 
     def fit_nothing(self, train: StayBatch) -> None:
@@ -237,9 +238,10 @@ def positions(hours: int, width: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
 
 
-def check_transformer(width: int, layers: int, heads: int, feedforward: int) -> None:
-    """Raise UserError for what cannot be widths, and ValueError for a width that heads cannot share."""
+def check_transformer(width: int, layers: int, heads: int, feedforward: int, dropout: float) -> None:
+    """Raise UserError for what cannot be widths or a dropout, and ValueError for a width that heads cannot share."""
     check_widths("model", width=width, layers=layers, heads=heads, feedforward=feedforward)
+    share("model.dropout", dropout)
     if width % heads:
         raise ValueError(f"width ({width}) must be a multiple of heads ({heads})")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from icu_lightning.batch import StayBatch
-from icu_lightning.errors import UserError
+from icu_lightning.errors import UserError, is_number, listed
 from icu_lightning.models.noise import KeyedNoise
 
 CHOICES = 3  # numbers a stay needs beside one an hour: its kind of mask, the spans' length, and where they begin
@@ -28,13 +28,14 @@ class Masking:
     """
 
     def __init__(self, *, ratio: float, spans: float, span_hours: Sequence[int]) -> None:
-        if not 0 < ratio < 1:
+        if not is_number(ratio) or not 0 < ratio < 1:
             raise UserError(
                 f"model.autoencoder.masking.ratio is the share of hours that is hidden, between 0 and 1; it is {ratio}."
             )
-        if not 0 <= spans <= 1:
+        if not is_number(spans) or not 0 <= spans <= 1:
             raise UserError(f"model.autoencoder.masking.spans is a share of the stays, from 0 to 1; it is {spans}.")
-        if len(span_hours) != 2 or not 1 <= span_hours[0] <= span_hours[1]:
+        hours = listed("model.autoencoder.masking.span_hours", span_hours, "[4,8]")
+        if len(hours) != 2 or not all(map(is_number, hours)) or not 1 <= hours[0] <= hours[1]:
             raise UserError(
                 f"model.autoencoder.masking.span_hours is a least and a greatest number of hours, as in [4,8]; it is {span_hours}."
             )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from icu_lightning.batch import BatchShape, StayBatch
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import UserError, share, unknown_name, whole_number
 from icu_lightning.models.base import Data, StageTrainer, monitored, settings_of
 from icu_lightning.models.teacher_student.masked_autoencoder import Encoder, MaskedAutoencoder
 from icu_lightning.models.teacher_student.stages import STAGES, Budget, Learning, Pretraining, Teaching, Weights
@@ -80,8 +80,7 @@ class TeacherStudent(nn.Module):
         self.stages = {name: Budget(**stages[name]).checked(name) for name in STAGES}
         check_pretraining(self.stages["mae"])
         self.notes: list[str] = []
-        if not 0 <= pretraining_dropout <= 1:
-            raise UserError(f"model.pretraining_dropout is a share, from 0 to 1; it is {pretraining_dropout}.")
+        share("model.pretraining_dropout", pretraining_dropout)
         with settings_of("model.encoder"):
             pretrained = encoder(shape=shape, dropout=pretraining_dropout)
         self.autoencoder = autoencoder(**seen, encoder=pretrained)
@@ -97,7 +96,7 @@ class TeacherStudent(nn.Module):
         with settings_of("model.student"):
             self.student = MultitaskNetwork(**seen, reader=reader, **options)
         self.projection = nn.Linear(reader.width, self.teacher.width)
-        self.optimizer, self.warm_up = optimizer, warm_up
+        self.optimizer, self.warm_up = optimizer, share("model.warm_up", warm_up)
 
     def fit(self, data: Data, trainer: StageTrainer) -> None:
         """The stages, one after another, each from the best weights of the one before."""

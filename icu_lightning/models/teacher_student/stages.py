@@ -18,7 +18,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from icu_lightning.batch import StayBatch
-from icu_lightning.errors import UserError, whole_number
+from icu_lightning.errors import UserError, is_number, number, whole_number
 from icu_lightning.models.losses import at_prevalence_of_training, mean_of_losses
 from icu_lightning.models.stage import Stage
 from icu_lightning.models.teacher_student.interpolation import carried_forward, interpolated
@@ -51,8 +51,7 @@ class Budget:
         """Itself. Raises UserError for numbers that cannot be meant."""
         whole_number(f"model.stages.{stage}.epochs", self.epochs, 0 if stage == "mae" else 1)
         whole_number(f"model.stages.{stage}.patience", self.patience, 1)
-        if not self.lr > 0:
-            raise UserError(f"model.stages.{stage}.lr must be positive; it is {self.lr}.")
+        number(f"model.stages.{stage}.lr", self.lr, above=0)
         return self
 
 
@@ -69,7 +68,7 @@ class Weights:
     def checked(self, risk: str) -> "Weights":
         """Itself. Raises UserError for a weight below 0, and for a student whom nothing would teach a risk, if it is its `risk`."""
         for name, weight in vars(self).items():
-            if not 0 <= weight < math.inf:
+            if not is_number(weight) or weight < 0:
                 raise UserError(f"model.weights.{name} must be 0, which leaves the term out, or more; it is {weight}.")
         if risk == "student" and not self.labels and not self.soft_labels:
             raise UserError(

@@ -10,7 +10,6 @@ References: Distilling the Knowledge in a Neural Network (Hinton, Vinyals, Dean,
 teacher-student paper (Jin et al., arXiv 2502.16834, 2025), as METHODS C.5 reads it.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icu_lightning.batch import StayBatch
-from icu_lightning.errors import UserError
+from icu_lightning.errors import UserError, is_number, number
 from icu_lightning.models.teacher_student.teacher import MultitaskNetwork
 from icu_lightning.models.vis import rates
 
@@ -72,9 +71,8 @@ def corrupted(batch: StayBatch, most: float) -> StayBatch:
 
 def check_learning(temperature: float, gaps: float) -> None:
     """Raise UserError for what cannot be meant of `soft_label_loss` and `corrupted`."""
-    if not 0 < temperature < math.inf:
-        raise UserError(f"model.student.temperature must be above 0; it is {temperature}.")
-    if not 0 <= gaps <= 1:
+    number("model.student.temperature", temperature, above=0)
+    if not is_number(gaps) or not 0 <= gaps <= 1:
         raise UserError(f"model.student.gaps is the greatest share of hours that is hidden, from 0 to 1; it is {gaps}.")
 
 

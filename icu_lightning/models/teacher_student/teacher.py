@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icu_lightning.batch import N_SCORES, BatchShape, StayBatch
-from icu_lightning.errors import whole_number
+from icu_lightning.errors import share, whole_number
 from icu_lightning.models.vis import until
 
 
@@ -49,6 +49,7 @@ class MultitaskNetwork(nn.Module):
     ) -> None:
         super().__init__()
         whole_number("model.static", static, 0)
+        share("model.dropout", dropout)
         self.reader = cast(nn.Module, reader)
         self.width, self.horizon = reader.width, horizon
         self.static = nn.Linear(shape.n_static, static) if shape.n_static and static else None

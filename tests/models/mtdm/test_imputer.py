@@ -307,8 +307,13 @@ def held_out(imputer, rate: float, n_samples: int = 40, sampler=None, n: int = 6
 def test_errors_rise_with_the_missing_rate_to_one_where_nothing_is_observed(trained):
     errors = [held_out(trained, rate)["rmse"] for rate in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]
     assert all(later > earlier - 0.03 for earlier, later in pairwise(errors))
-    assert errors[-1] == pytest.approx(1.0, abs=0.1)
+    assert errors[-1] == pytest.approx(1.0, abs=0.1), "of 60 stays, whose cells are alike"
     assert errors[0] < 0.65
+    # METHODS E (2). What is filled in says nothing of whom it is beside: each fill is scored by all of 20,000 other stays
+    fill = trained.impute(gaussian_stays(60, seed=9, missing=1.0)[0], 40, 0).median(1).values
+    truth = gaussian_stays(20_000, seed=10, missing=1.0)[1]
+    squared = truth.square().mean(0) - 2 * truth.mean(0) * fill.mean(0) + fill.square().mean(0)
+    assert float(squared.mean().sqrt()) == pytest.approx(1.0, abs=0.03)
 
 
 @pytest.mark.slow
@@ -381,6 +386,25 @@ def test_where_compiling_fails_the_same_is_imputed_with_one_warning(error, make_
         found = make_model("model.imputer.compiled=true").impute(batch, 2)
     assert len(told) == 1
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("facts", "warns"),
+    [("flags: avx2 avx512f", True), ("flags: avx512_bf16 avx2", False), ("flags: amx_bf16", False), (None, False)],
+    ids=["without", "avx512", "amx", "unknown"],
+)
+def test_bfloat16_on_a_processor_that_has_none_is_warned_of_once(facts, warns, make_model, monkeypatch, tmp_path):
+    if facts:
+        (tmp_path / "cpuinfo").write_text(f"processor: 0\n{facts}\n")
+    monkeypatch.setattr(imputer, "CPU_FACTS", tmp_path / "cpuinfo")
+    imputer.warn_of_emulation.cache_clear()
+    batch, _ = gaussian_stays(2)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for precision in ("float32", "bfloat16", "bfloat16"):
+            make_model(f"model.imputer.precision={precision}").impute(batch, 2)
+    imputer.warn_of_emulation.cache_clear()
+    assert ["has no bfloat16" in str(warning.message) for warning in told] == [True] * warns
 
 
 @pytest.mark.slow

@@ -365,6 +365,21 @@ def test_an_imputer_that_stage_1_alone_trains_has_the_budget_of_one_that_is_trai
     assert seen == given
 
 
+@pytest.mark.parametrize(("feedback", "given"), [(True, {"stage1": (2, 2)}), (False, {"stage1": (12, 7)})])
+def test_an_imputer_that_the_feedback_trains_in_stage_2_is_none_that_stage_1_alone_trains(
+    make_model, data, feedback, given
+):
+    """Though imputing has no weight there."""
+    seen = {}
+
+    def fit(*_, stage, max_epochs, patience, **__):
+        seen[stage] = (max_epochs, patience)
+
+    settings = ("model.weights.imputation=0", f"model.weights.feedback={feedback}", "model.patience=7")
+    make_model(*settings).fit(data, SimpleNamespace(max_epochs=None, fit=fit, keep=lambda *_, **__: None))
+    assert seen == given | {"stage2": (10, 7)}
+
+
 @pytest.mark.parametrize(("best", "column"), [("joint", "val/loss"), ("mortality", "val/mortality")])
 def test_the_epoch_that_is_kept_has_the_least_of_the_loss_that_was_asked(make_model, data, tmp_path, best, column):
     """Validation's labels are the others', so that their loss rises while imputing, which weighs most here, gets better."""
@@ -502,6 +517,19 @@ def test_every_sampler_is_chosen_by_its_name_in_every_size(path, make_model):
     model = make_model(f"model/sampler={path.stem}")
     assert model.network.imputer.sampler.levels(model.network.imputer.schedule)
     assert model.predict(gaussian_stays(2)[0]).shape == (2, model.samples)
+    assert (model.samples, model.most_draws) == ((1, 1) if path.stem == "one_step" else (2, None))
+
+
+@pytest.mark.parametrize("words", [["imputer=csdi"], ["imputer=mtdm"]], ids=" ".join)
+def test_of_an_imputer_in_one_step_one_draw_is_taken_too(words):
+    """Others would be the same number but for traces of the noise: no spread, no bands."""
+    settings = composed("model=two_stage", *words, "model/size=tiny").plain["model"]
+    assert (made := built(settings, shape=shape())).most_draws is None
+    assert made.samples == 2
+    inner = settings["imputer"]["diffusion"] if "imputer=csdi" in words else settings["imputer"]["joint"]["imputer"]
+    inner["sampler"] = {"_target_": "icu_lightning.models.mtdm.samplers.OneStep"}
+    made = built(settings, shape=shape())
+    assert (made.samples, made.most_draws, made.imputer.draws_differ) == (1, 1, False)
 
 
 @pytest.mark.parametrize(
@@ -510,14 +538,26 @@ def test_every_sampler_is_chosen_by_its_name_in_every_size(path, make_model):
         (["model/sampler=ddim", "model.imputer.sampler.steps=51"], r"steps \(51\) .* 50 of the schedule's 50"),
         (["model.imputer.sampler.steps=46"], r"steps \(46\) .* 45 of the schedule's 50"),
         (["model/sampler=ddpm", "model.imputer.sampler.steps=5"], "every step of the schedule"),
-        (["model.imputer.sampler.start_alpha_bar=2"], r"start_alpha_bar must be in \[0, 1\); it is 2"),
+        (["model.imputer.sampler.start_alpha_bar=2"], r"start_alpha_bar must be in \[0, 0\.02\]; it is 2\. Sampling"),
         (["model.fill_steps=51"], r"steps \(51\)"),
         (["model.imputer.clip=-4"], "clip must be above 0"),
         (["model.siamese.margin=-1"], "margin must be above 0"),
         (["model.siamese.projection=-1"], "projection must be a whole number"),
         (["model.decay_at=[1.5]"], "shares of a stage's epochs"),
-        (["model.weights.mortality=-1"], "weight mortality must be 0 or more"),
+        (["model.weights.mortality=-1"], r"^model\.weights\.mortality must be 0 or more; it is -1"),
         (["model.imputer.denoiser.step_embedding=2"], "the former at least 4"),
+        (["model.weights.mortality=0"], r"model\.weights\.mortality is 0: nothing would teach the LSTM a risk"),
+        (["model.weights.bce=0", "model.weights.mse=0"], r"model\.weights\.bce and .*mse are both 0: nothing would"),
+        (["model.siamese.margin=inf"], r"^model\.siamese\.margin must be a finite number, above 0; it is inf\.$"),
+        (
+            ["model.imputer.schedule.beta_last=2"],
+            r"^[^\n]*the schedule's beta_last must be above 0 and below 1; it is 2\.$",
+        ),
+        (
+            ["model.imputer.schedule.beta_first=0.6"],
+            r"beta_first must be at most its beta_last; they are 0\.6 and 0\.5",
+        ),
+        (["model.weights.feedback=no"], r"^model\.weights\.feedback must be true or false; it is no\.$"),
         (["model.best=mortalty"], "Unknown loss in model.best 'mortalty'. Did you mean 'mortality'"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",

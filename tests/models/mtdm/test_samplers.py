@@ -10,7 +10,7 @@ from torch import Tensor
 
 from icu_lightning.errors import UserError
 from icu_lightning.models.mtdm.samplers import DDIM, DDPM, DPMSolver, OneStep, sample
-from icu_lightning.models.mtdm.schedule import SCHEDULES, NoiseSchedule
+from icu_lightning.models.mtdm.schedule import LARGEST_SIGNAL, SCHEDULES, NoiseSchedule
 from icu_lightning.models.noise import KeyedNoise, StratifiedNoise
 
 QUAD = NoiseSchedule(kind="quad", steps=50, beta_first=1e-4, beta_last=0.5)
@@ -101,6 +101,20 @@ def test_levels_fall_and_are_steps(sampler):
     assert levels == sorted(set(levels), reverse=True)
     assert levels[-1] >= 1
     assert levels[0] <= 50
+
+
+@pytest.mark.parametrize("sampler", [DDIM, DPMSolver])
+def test_where_too_much_of_the_series_is_left_no_walk_may_begin(sampler):
+    """Noise alone stands for x there. Means 1.2 and .45 are off by .12 at most where it may; with .1 left it would be .24."""
+    mean, _ = conditional()
+    for start in (0.0, 0.001, 0.005, LARGEST_SIGNAL):
+        off = drawn(sampler(steps=10, start_alpha_bar=start)).mean(0) - mean
+        assert float(off.abs().max()) < 0.13, start
+    for start in (0.021, 0.1, 0.5, -0.1, math.nan, "abc"):
+        with pytest.raises(
+            UserError, match=rf"start_alpha_bar must be in \[0, 0\.02\]; it is {start}\. Sampling begins"
+        ):
+            sampler(steps=10, start_alpha_bar=start)
 
 
 def test_only_the_last_call_has_a_gradient_when_asked():
