@@ -23,6 +23,7 @@ from icu_lightning import runfolder
 from icu_lightning.atomic import write_text
 from icu_lightning.compare import read_run, run_folders
 from icu_lightning.comparison.ablation import changes, usual
+from icu_lightning.comparison.published import predictor_and_imputer
 from icu_lightning.comparison.runs import Run, models
 from icu_lightning.comparison.statistics import auroc_of_folds
 from icu_lightning.errors import UserError
@@ -99,6 +100,7 @@ def what_was_run(folder: Path, run: Run) -> dict[str, Any]:
     whole = bool(run.test["fold"].null_count())  # no cross-validation
     return {
         "names": run.config["names"],
+        "place": predictor_and_imputer(run),  # row and column of a table of AUROCs; null of what is in none
         "seed": run.seed,
         "source": run.data,
         "synthetic": run.synthetic,

@@ -20,7 +20,9 @@ from tests.conftest import ROOT
 FOLDER = ROOT / "experiments" / "mtdm"
 TABLES = {  # of errors, of AUROCs
     "tables": ("table3", "table6"),
+    "tables/clusters": ("table3", "table6"),
     "tables/physionet2012": ("table1", "table4"),
+    "tables/physionet2012/clusters": ("table1", "table4"),
     "tables/smoke/mimic3": ("table1", "table4"),
     "tables/smoke/mimic4": ("table2", "table5"),
 }
@@ -186,7 +188,7 @@ def test_every_cell_of_a_committed_table_has_its_file(folder):
     """`runs/` is a name that .gitignore has: a clean checkout shows whether they are really there."""
     cells = pl.read_csv(FOLDER / folder / f"{TABLES[folder][1]}.csv")
     filled = sum(cells[f"{side}_value"].is_not_null().sum() for side in ("clean", "paper") if f"{side}_value" in cells)
-    assert len(list((FOLDER / folder / "runs").glob("*.json"))) == filled > 40
+    assert len(list((FOLDER / folder / "runs").glob("*.json"))) == filled >= (5 if folder.endswith("clusters") else 41)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
@@ -201,7 +203,8 @@ def test_a_committed_file_is_small_and_its_tables_have_its_numbers(script, path)
     names = run["names"]
     row = names["predictor"] if "predictor" in names else OF_MTDM[names["model/tasks"]]
     row = AFTER if (row, names.get("imputer")) == ("lstm", "mtdm") else row
-    place = {"row": row, "imputer": names.get("imputer", "mtdm")}
+    found = run.get("place") or (row, names.get("imputer", "mtdm"))  # older ones do not tell it
+    place = dict(zip(("row", "imputer"), found, strict=True))
     cell = pl.read_csv(folder / f"{auroc_table}.csv").filter(**place).row(0, named=True)
     code = (folder / f"{auroc_table}.md").read_text().splitlines()
     assert any("ommit" in line and run["commit"][:7] in line for line in code)
