@@ -178,7 +178,7 @@ def predictor_and_imputer(run: Run) -> tuple[str, str] | None:
             return found[0], f"{PYPOTS}{run.config['model']['imputer']['name']}"
         clusters = (run.config["model"].get("predictor") or {}).get("clusters", CLUSTERS)
         if found[0] == "kmeans" and clusters != CLUSTERS:
-            return f"kmeans:{clusters}", found[1]
+            return f"kmeans_{clusters}", found[1]
         return (AFTER, "mtdm") if found == ("lstm", "mtdm") else found
     row = OF_MTDM.get(names.get("model/tasks")) if names["model"] == "mtdm" else None
     return (row, "mtdm") if row else None

@@ -164,8 +164,8 @@ def heading(row: str, metric: str) -> str:
 def name_of(method: str) -> str:
     if method.startswith(PYPOTS):
         return f"PyPOTS' {method.removeprefix(PYPOTS)}"
-    if method.startswith("kmeans:"):
-        return f"{NAMES['kmeans']} of {method.removeprefix('kmeans:')} clusters"
+    if method.startswith("kmeans_"):
+        return f"{NAMES['kmeans']} of {method.removeprefix('kmeans_')} clusters"
     return NAMES.get(method, method)
 
 

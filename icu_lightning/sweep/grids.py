@@ -8,10 +8,11 @@
           - model=mtdm
 
 Each is what would be typed after -m, and their jobs together are one sweep: what makes no sense is on no line. What is typed beside
-the experiment holds for every line, but where a line names the same setting: of its values those remain that were typed, and
-without any the line is left out. A typed value that is then in no line goes to the first that names its setting and is not left out
-for another one; so each is in a job, or refused. But a setting that is the same wherever it is named, as model/size=small, sets
-nothing apart: what is typed takes its place in every such line.
+the experiment holds for every line, but where a line names the same setting: if all that name it have the same values, as
+model/size=long, what is typed takes their place, and holds for every line if none of those is left; else of its values those remain
+that were typed, and without any the line is left out. A typed value that is then in no line goes to the first that names its setting
+and is not left out for another one; several go to the line that lacks fewest of them, rather its predictor than its imputer. So each
+is in a job, or refused.
 
 A line that does not name what was typed stays. Only who types an imputer or a predictor, and no model, asks for lines that name one:
 of another model the part is no setting.
@@ -19,6 +20,7 @@ of another model the part is no setting.
 
 import shlex
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from hydra.core.override_parser.types import Override
 
@@ -40,31 +42,31 @@ def lines_of(grids: Sequence[str], typed: Sequence[Override], parse: Parse) -> l
     own = [{o.get_key_element(): _values(o) for o in parse(_words(line))} for line in grids]
     narrowing = {key: _values(o) for o in typed if any((key := o.get_key_element()) in line for line in own)}
     beside = [o for o in typed if o.get_key_element() not in narrowing]
-    lines = _narrowed(own, narrowing)
-    while lost := _lost(lines, narrowing):
-        line, keys = _taking(lines, lost)
+    agreed = {key for key in narrowing if len({tuple(line[key]) for line in own if key in line}) == 1}
+    lines = _narrowed(own, narrowing, agreed)
+    choices = {key: values for key, values in narrowing.items() if key not in agreed}
+    while lost := _lost(lines, choices):
+        line = _taking(lines, lost)
         if line is None:
-            with_it = {key: [v for v in values if v not in lost.get(key, ())] for key, values in narrowing.items()}
-            others = f" and {words}" if (words := _typed(with_it)) else ""
-            raise UserError(
-                f"{_typed(lost)}: the experiment has no run with this{others}. Its lines: {'; '.join(grids)}"
-            )
-        for key in keys:
-            line[key] = [value for value in narrowing[key] if value in line[key] or value in lost[key]]
+            with_it = {key: [v for v in values if v not in lost.get(key, ())] for key, values in choices.items()}
+            raise _no_run(_typed(lost), _typed(with_it), grids)
+        for key in lost.keys() & line.keys():
+            line[key] = [value for value in choices[key] if value in line[key] or value in lost[key]]
     left = [line for line in lines if all(line.values())]
+    if not left:
+        raise _no_run(_typed(narrowing), "", grids)
+    beside += [o for o in typed if (key := o.get_key_element()) in agreed and not any(key in line for line in left)]
     return [parse([f"{key}={','.join(values)}" for key, values in line.items()]) + beside for line in left]
 
 
-def _narrowed(own: Sequence[Values], typed: Values) -> list[Values]:
+def _narrowed(own: Sequence[Values], typed: Values, agreed: AbstractSet[str]) -> list[Values]:
     """Of each line what was typed of its values: of a setting perhaps nothing, and the line is left out unless it is given some."""
     asked = [] if "model" in typed else [part for part in PARTS if part in typed]
-    named = {key: [line[key] for line in own if key in line] for key in typed}
-    replaced = [key for key, (first, *others) in named.items() if len(first) == 1 and all(v == first for v in others)]
 
     def of(key: str, values: list[str]) -> list[str]:
         if key not in typed:
             return values
-        return [value for value in typed[key] if key in replaced or value in values]
+        return [value for value in typed[key] if key in agreed or value in values]
 
     return [{key: of(key, values) for key, values in line.items()} for line in own if line.keys() >= set(asked)]
 
@@ -78,18 +80,23 @@ def _lost(lines: Sequence[Values], typed: Values) -> Values:
     return {key: values for key, values in lost.items() if values}
 
 
-def _taking(lines: Sequence[Values], lost: Values) -> tuple[Values | None, set[str]]:
-    """The line that lost values go to, and the settings that it takes them for.
+def _taking(lines: Sequence[Values], lost: Values) -> Values | None:
+    """The line that lost values go to; a model is given to none, as its other settings are not another's."""
+    given = lost.keys() - {"model"}
 
-    The first that lacks values of no other setting; where there is none, the first that has all it lacks from lost values.
-    """
-    for together in (False, True):
-        for key in lost:
-            for line in lines:
-                lacking = {name for name, values in line.items() if not values} | {key}
-                if key in line and lacking <= (lost.keys() if together else {key}):
-                    return line, lacking
-    return None, set()
+    def lacking(line: Values) -> set[str]:
+        return {key for key, values in line.items() if not values}
+
+    able = [line for line in lines if given & line.keys() and lacking(line) <= given]
+    several = len(given) > 1
+    return min(
+        able, key=lambda line: (max(1, len(lacking(line))), several and "imputer" in lacking(line)), default=None
+    )
+
+
+def _no_run(what: str, beside: str, grids: Sequence[str]) -> UserError:
+    told = f"{what}: the experiment has no run with this{f' and {beside}' if beside else ''}. Its lines:"
+    return UserError("\n    ".join([told, *grids]))
 
 
 def _typed(values: Values) -> str:

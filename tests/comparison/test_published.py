@@ -272,9 +272,11 @@ def test_of_few_scored_stays_no_error_is_best_and_the_table_says_of_how_many(res
 def test_another_number_of_clusters_is_a_row_of_its_own(result):
     model = {"imputer": {}, "predictor": {"clusters": 10}}
     runs = [result(0.6, **two_stage("knn", "kmeans")), result(0.7, **two_stage("knn", "kmeans", model=model))]
+    runs.append(result(0.8, **two_stage("mean", "kmeans_10", model=model)))
     found = filled("table6", runs, synthetic=False)
     assert found.cells["kmeans", "knn", "auroc"].ours["clean"].value == 0.6
-    assert found.cells["kmeans:10", "knn", "auroc"].ours["clean"].value == 0.7
+    assert found.cells["kmeans_10", "knn", "auroc"].ours["clean"].value == 0.7
+    assert found.cells["kmeans_10", "mean", "auroc"].ours["clean"].value == 0.8
     assert terminal_rows(found, "clean")[1][-1][0] == "K-means of 10 clusters"
 
 
