@@ -54,8 +54,9 @@ def number(
     above: float = -math.inf,
     most: float = math.inf,
     below: float = math.inf,
+    infinite: bool = False,
 ) -> float:
-    """`value`, if it `is_number` within the bounds; else UserError naming the setting and what is allowed.
+    """`value`, if it `is_number` within the bounds, or infinity where that means none; else UserError naming the setting.
 
     >>> number("model.dropout", 0.2, least=0, below=1)
     0.2
@@ -63,6 +64,8 @@ def number(
     Traceback (most recent call last):
     icu_lightning.errors.UserError: model.dropout must be a finite number, at least 0 and below 1; it is abc.
     """
+    if infinite and value == math.inf:
+        return math.inf
     if is_number(value) and least <= value <= most and above < value < below:
         return value
     if least > -math.inf and most < math.inf:

@@ -9,10 +9,12 @@
 | risk_raw | the model's score, the mean of its draws |
 | risk_prior | the score with its odds corrected for undersampled training; only in runs that undersampled |
 | risk | calibrated; of a validation stay by calibrators that did not see its patient |
-| risk_sd | SD of the calibrated risks of a stay's draws; null for a model with one draw |
+| risk_sd | SD of the calibrated risks of a stay's draws, by the calibrator of all validation stays; null for a model with one draw |
 | n_measured | cells of the stay's window that showed the model a value; a stay of 0 has the risk of nobody in particular |
 | threshold | a risk at or above it flags the stay |
 | sex, age, ethnicity, unit_type, insurance, marital_status, language | for subgroups |
+
+In files of before, whose metadata has no `risk_sd`, that column is the SD of the scores, not of the calibrated risks.
 """
 
 import copy
@@ -105,7 +107,7 @@ def calibrate(
     not see their patients (`cross_fitted`), because a calibrated risk of a stay it was fitted on flatters.
 
     Arguments:
-        draws: (B, S) scores whose mean is `risk_raw`.
+        draws: (B, S) scores, whose mean is `risk_raw` (of an average over models, on the scale on which they are averaged).
 
     Raises UserError for an unknown rule.
     """
@@ -161,7 +163,7 @@ def write(
     Arguments:
         more: further facts for the metadata.
     """
-    kind = {"synthetic": synthetic, "open_data": open_data}
+    kind = {"synthetic": synthetic, "open_data": open_data, "risk_sd": "of calibrated risks"}
     facts = {"outcome": outcome, "source": source, **{name: str(value).lower() for name, value in kind.items()}}
     with atomic_file(path) as temporary:
         predictions.write_parquet(temporary, metadata=facts | {name: str(value) for name, value in more.items()})

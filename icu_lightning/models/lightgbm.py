@@ -48,9 +48,9 @@ class LightGBM:
         self.trees, self.static = whole_number("model.trees", trees, 1), true_or_false("model.static", static)
         self.parameters = {
             "objective": "binary",
-            "learning_rate": number("model.learning_rate", learning_rate),
+            "learning_rate": number("model.learning_rate", learning_rate, above=0),
             "num_leaves": whole_number("model.leaves", leaves, 2),
-            "feature_fraction": number("model.column_share", column_share),
+            "feature_fraction": number("model.column_share", column_share, above=0, most=1),
             "min_data_in_leaf": whole_number("model.min_leaf", min_leaf, 1),
             "verbosity": -1,
             "num_threads": 1,

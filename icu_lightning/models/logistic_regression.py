@@ -23,7 +23,7 @@ class LogisticRegression(nn.Module):
 
     Arguments:
         shape: of the data.
-        inverse_penalty: scikit-learn's C of the L2 penalty.
+        inverse_penalty: scikit-learn's C of the L2 penalty; inf: no penalty.
         static: also feed age, sex and ethnicity.
     """
 
@@ -35,7 +35,7 @@ class LogisticRegression(nn.Module):
 
     def __init__(self, *, shape: BatchShape, inverse_penalty: float, static: bool) -> None:
         super().__init__()
-        self.inverse_penalty = number("model.inverse_penalty", inverse_penalty, above=0)
+        self.inverse_penalty = number("model.inverse_penalty", inverse_penalty, above=0, infinite=True)
         self.static = true_or_false("model.static", static)
         width = self.width(shape)
         for name, size in {"median": [width], "mean": [width], "sd": [width], "weight": [width], "bias": []}.items():

@@ -92,7 +92,7 @@ class SummaryGRU(RiskModule):
         share("model.decay", decay)
         made = network(shape=shape)
         super().__init__(network=made, **training)
-        self.tasks, self.hide, self.clip = Tasks(**tasks), hide, number("model.clip", clip, above=0)
+        self.tasks, self.hide, self.clip = Tasks(**tasks), hide, number("model.clip", clip, above=0, infinite=True)
         self.pretraining = whole_number("model.pretraining", pretraining, 0)
         self.averaged = AveragedModel(made, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.siamese = siamese(embedding_width=made.embedding_width)

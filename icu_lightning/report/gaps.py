@@ -93,7 +93,7 @@ def _spread(thirds: dict[str, dict[str, Any]] | None) -> list[Block]:
     columns = [
         ("Spread", "thirds of the test stays"),
         ("stays (deaths)", ""),
-        ("SD of the draws", "median"),
+        ("SD of its risks", "median"),
         ("mean risk", ""),
         ("AUROC", ""),
         ("Brier", ""),

@@ -53,4 +53,4 @@ def test_a_missing_package_is_named(synthetic_data, monkeypatch):
 
 def test_a_value_that_lightgbm_refuses_is_a_users_error(synthetic_data):
     with pytest.raises(UserError, match="LightGBM refuses"):
-        fitted(synthetic_data(400), column_share=7.0)
+        fitted(synthetic_data(400), leaves=2**20)
