@@ -179,7 +179,7 @@ def test_the_head_of_brits_is_refused_with_another_imputer_before_any_training(i
 
 MISTAKES = {  # settings of model.predictor, or of model.imputer.joint, and what is told
     "lightgbm trees=0": r"^model\.predictor\.trees must be a whole number of at least 1; it is 0",
-    "lightgbm learning_rate=-1": "LightGBM refuses its settings: .*learning_rate",
+    "lightgbm learning_rate=-1": r"^model\.predictor\.learning_rate must be above 0; it is -1",
     "lstm max_epochs=0": r"^model\.predictor\.max_epochs must be",
     "gru_d optimizer.lr=-1": r"^model\.predictor\.optimizer or model\.predictor\.scheduler has a value",
     "transformer width=7": r"^model\.predictor: width \(7\) must be even",
