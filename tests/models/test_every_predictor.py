@@ -54,7 +54,8 @@ def ready(synthetic_data, tmp_path_factory):
 def test_a_planted_signal_is_found(name, synthetic_data, tmp_path):
     data = synthetic_data(1200)
     risk = fitted(name, data, tmp_path, max_epochs=12).predict(data.test).mean(1)
-    assert roc_auc_score(data.test.label, risk) > (0.55 if name == "kmeans" else 0.68)
+    blind = name.startswith("kmeans")  # labels do not shape its clusters
+    assert roc_auc_score(data.test.label, risk) > (0.55 if blind else 0.68)
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
