@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from icu_lightning.atomic import write_text
 from icu_lightning.build import built
 from icu_lightning.disclosure import may_show_stays
-from icu_lightning.errors import UserError, unknown_name
+from icu_lightning.errors import true_or_false, unknown_name
 from icu_lightning.evaluation.stored import facts_of
 from icu_lightning.terminal import say
 from icu_lightning.wandb_results import ARTIFACTS, logged_in, results
@@ -88,8 +88,7 @@ def _check_artifacts(asked: Mapping[str, Any]) -> None:
     for name, wanted in asked.items():
         if name not in ARTIFACTS:
             raise unknown_name("artifact in logger.artifacts", name, ARTIFACTS)
-        if not isinstance(wanted, bool):
-            raise UserError(f"logger.artifacts.{name} must be true or false; it is {wanted}.")
+        true_or_false(f"logger.artifacts.{name}", wanted)
 
 
 def _reached(folder: Path, conf: Mapping[str, Any], config: Mapping[str, Any]) -> Logger:

@@ -35,15 +35,14 @@ def synthesize(config: dict[str, Any]) -> None:
     """Write the tables and say what they are. Raises UserError."""
     from icu_lightning.data.synthetic.settings import check_stays, settings_of
     from icu_lightning.data.synthetic.writers.write import write
-    from icu_lightning.errors import whole_number
+    from icu_lightning.errors import true_or_false, whole_number
     from icu_lightning.terminal import bar, say
 
     if not config["out"]:
         raise UserError("Say where the tables shall go: out=FOLDER.")
     settings = settings_of(config["generator"])
     check_stays(config["stays"], settings)
-    if not isinstance(config["look"], bool):
-        raise UserError(f"look must be true or false; it is {config['look']}.")
+    true_or_false("look", config["look"])
     out = Path(config["out"]).expanduser()
     workers = whole_number("workers", config["workers"], 1)
     try:

@@ -111,7 +111,7 @@ def smoke_of_errors(table: Table) -> str:
 def scored(table: Table, protocol: str) -> str:
     """Of a table of errors, of how many of the test stays they are."""
     n = table.scored.get(protocol)
-    return f" Errors are of hidden cells of {n:,} of these stays, or more where fewer are hidden." if n else ""
+    return f" Errors are of hidden cells of {n:,} of these stays, or more at rates that hide more." if n else ""
 
 
 def of_folds(table: Table) -> bool:

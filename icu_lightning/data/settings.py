@@ -16,7 +16,7 @@ from icu_lightning.data.scaling import CATEGORICAL, NUMERIC
 from icu_lightning.data.severity import SCORES
 from icu_lightning.data.sources.base import Source
 from icu_lightning.data.vis import HOURLY
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import UserError, true_or_false, unknown_name, whole_number
 
 SPLIT_BY = ("patient", "hospital")
 BEFORE_SPLIT = ("undersample", "outliers")
@@ -96,8 +96,7 @@ class DataSettings:
             raise unknown_name("choice in data.never_measured", str(self.never_measured), NEVER_MEASURED)
         if self.vis is not None and self.vis not in HOURLY:
             raise unknown_name("summary of an hour in data.vis", str(self.vis), HOURLY)
-        if not isinstance(self.vis_extended, bool):
-            raise UserError(f"data.vis_extended must be true or false; it is {self.vis_extended}.")
+        true_or_false("data.vis_extended", self.vis_extended)
         for name in self.severity:
             if name not in SCORES:
                 raise unknown_name("score in data.severity", name, SCORES)

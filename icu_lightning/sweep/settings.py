@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import UserError, true_or_false, unknown_name, whole_number
 from icu_lightning.evaluation.evaluate import metric_names
 
 DIRECTIONS = ("maximize", "minimize")
@@ -39,8 +39,7 @@ class Settings:
             name: whole_number(f"search.{name}", conf[name], least)
             for name, least in {"trials": 1, "startup": 1, "seed": 0}.items()
         }
-        if not isinstance(conf["pruning"], bool):
-            raise UserError(f"search.pruning must be true or false; it is {conf['pruning']}.")
+        true_or_false("search.pruning", conf["pruning"])
         if conf["monitor"] not in MONITORS:
             raise unknown_name("metric in search.monitor", conf["monitor"], MONITORS)
         aims = objectives(conf["objectives"])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icu_lightning.data.synthetic.variables import LABS, SERIES, VITALS
-from icu_lightning.errors import UserError, unknown_name, whole_number
+from icu_lightning.errors import UserError, is_number, number, true_or_false, unknown_name, whole_number
 
 FEATURES = (
     "circadian",
@@ -85,8 +85,7 @@ class GeneratorSettings:
             raise UserError(f"generator.mechanisms ({', '.join(MECHANISMS)}) must sum to 1; it is {self.mechanisms}.")
         if sum(self.censored) > 1:
             raise UserError(f"generator.censored must not sum to more than 1; it is {self.censored}.")
-        if not _is_number(self.physiology_weight) or self.physiology_weight < 0:
-            raise UserError(f"generator.physiology_weight must be 0 or more; it is {self.physiology_weight}.")
+        number("generator.physiology_weight", self.physiology_weight, least=0)
         if not np.linalg.eigvalsh(self._listed()).min() > 1e-6:
             raise UserError(
                 "generator.correlated is not positive definite: no body can have these correlations at once. "
@@ -97,8 +96,7 @@ class GeneratorSettings:
         for name, on in self.features.items():
             if name not in FEATURES:
                 raise unknown_name("feature in generator.features", name, FEATURES)
-            if not isinstance(on, bool):
-                raise UserError(f"generator.features.{name} must be true or false; it is {on}.")
+            true_or_false(f"generator.features.{name}", on)
         if missing := [name for name in FEATURES if name not in self.features]:
             raise UserError(f"generator.features must say true or false for {', '.join(missing)}.")
 
@@ -127,7 +125,7 @@ class GeneratorSettings:
             for name in (a, b):
                 if name not in SERIES:
                     raise unknown_name("variable in generator.correlated", name, SERIES)
-            if a == b or not _is_number(r) or not -1 < r < 1 or not _is_number(sd) or sd < 0:
+            if a == b or not is_number(r) or not -1 < r < 1 or not is_number(sd) or sd < 0:
                 raise UserError(f"generator.correlated: {a} and {b} cannot have r = {r} with an SD of {sd}.")
             within = (a in VITALS) == (b in VITALS)
             found.append(((SERIES.index(a), SERIES.index(b)), WITHIN_SCALE if within else ACROSS_SCALE, entry))
@@ -168,12 +166,8 @@ def check_stays(stays: object, settings: GeneratorSettings) -> int:
 assert set(VITALS) | set(LABS) == set(SERIES)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
 def _share(name: str, value: Any, open_ends: bool = False) -> None:
-    inside = _is_number(value) and (0 < value < 1 if open_ends else 0 <= value <= 1)
+    inside = is_number(value) and (0 < value < 1 if open_ends else 0 <= value <= 1)
     if not inside:
         ends = "above 0 and below 1" if open_ends else "from 0 to 1"
         raise UserError(f"generator.{name} must be a number {ends}; it is {value}.")

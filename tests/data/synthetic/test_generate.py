@@ -116,8 +116,14 @@ def test_most_deaths_are_in_the_unit_and_with_label_noise_some_are_written_down_
         ({"hours": 24}, r"generator.hours must be a whole number of at least 48"),
         ({"hospitals": 0}, r"generator.hospitals must be"),
         ({"physiology_weight": -1}, r"generator.physiology_weight must be 0 or more"),
-        ({"physiology_weight": float("nan")}, r"generator.physiology_weight must be 0 or more; it is nan"),
-        ({"physiology_weight": float("inf")}, r"generator.physiology_weight must be 0 or more; it is inf"),
+        (
+            {"physiology_weight": float("nan")},
+            r"generator.physiology_weight must be a finite number, 0 or more; it is nan",
+        ),
+        (
+            {"physiology_weight": float("inf")},
+            r"generator.physiology_weight must be a finite number, 0 or more; it is inf",
+        ),
         ({"dropout": float("nan")}, r"generator.dropout must be a number from 0 to 1; it is nan"),
         ({"correlated": [["heart_rate", "sbp", 0.2, float("nan")]]}, r"cannot have r = 0.2 with an SD of nan"),
         ({"correlated": [["heart_rate", "sbp", 1.2, 0]]}, r"cannot have r = 1.2"),
